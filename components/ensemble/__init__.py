@@ -1,0 +1,1 @@
+"""Average the models' probabilities, evaluate, and predict the test images."""

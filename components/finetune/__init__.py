@@ -1,0 +1,1 @@
+"""Train a classifier of the concepts, from a pretrained model or from scratch."""

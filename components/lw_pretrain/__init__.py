@@ -1,0 +1,1 @@
+"""Pretrain on weighted concepts: the label-weighted set (LW)."""

@@ -1,0 +1,1 @@
+"""Label every training image with what the best models say."""

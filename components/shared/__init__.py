@@ -1,0 +1,1 @@
+"""What the stages share: their interface, their data formats, the training loop."""

@@ -1,0 +1,75 @@
+"""A stage as a command: `python -m components.tagging --texts … --vocabulary_size 500`.
+
+A KFP launcher calls the same command with one argument, the ExecutorInput (see `container.py`).
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.shared import container
+from components.shared.interface import Argument, Stage, UserError, arguments, call, summary
+
+logger = logging.getLogger(__name__)
+
+
+def main(stage: Stage, words: Sequence[str] | None = None) -> None:
+    """Run a stage with the words of a command line, or with an ExecutorInput as its only word.
+
+    Exits with 2 and one line when the user can put it right, with a traceback otherwise.
+    """
+    words = sys.argv[1:] if words is None else words
+    logging.basicConfig(
+        level=os.environ.get("WEBLY_LOG_LEVEL", "INFO"),
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    # A terminated pod unwinds like any other end: temporary files go, locks are released.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        if len(words) == 1 and words[0].startswith("{"):
+            container.run(stage, words[0])
+        else:
+            call(stage, parse(stage, words))
+    except UserError as error:
+        logger.error("%s: %s", stage.__name__, error)
+        sys.exit(2)
+
+
+def parse(stage: Stage, words: Sequence[str]) -> dict[str, object]:
+    """Return a stage's arguments, by name, from the words of a command line."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m components.{stage.__name__}",
+        description=summary(stage),
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    for argument in arguments(stage):
+        _add(parser, argument)
+    return vars(parser.parse_args(words))
+
+
+def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
+    flag, help = f"--{argument.name}", argument.help.replace("%", "%%")
+    if argument.artifact is None:
+
+        def convert(word: str) -> object:
+            try:
+                return argument.parse(word)
+            except UserError as error:
+                raise argparse.ArgumentTypeError(str(error)) from None
+
+        metavar = "{" + ",".join(argument.choices) + "}" if argument.choices else None
+        parser.add_argument(
+            flag, type=convert, default=argument.default, help=help, metavar=metavar
+        )
+    elif argument.artifact.many:
+        parser.add_argument(flag, type=Path, nargs="+", required=True, help=help)
+    elif argument.optional:
+        parser.add_argument(flag, type=Path, help=help)
+    else:
+        parser.add_argument(flag, type=Path, required=True, help=help)

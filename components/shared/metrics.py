@@ -1,0 +1,13 @@
+"""The metrics that a stage writes: a flat JSON file of named numbers, shown in KFP's UI."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.shared import storage
+
+
+def write(path: Path, scalars: Mapping[str, float]) -> None:
+    """Write metrics to `path`, complete or not at all."""
+    with storage.complete(path) as temporary:
+        temporary.write_text(json.dumps(dict(scalars), indent=1))

@@ -1,0 +1,47 @@
+"""Texts: what the web says around each image. One Parquet file, one row per image, in image order.
+
+Columns: `id title description tags source query rank`. Absent texts are empty, never null;
+`rank` is the image's place in its query's results, from 1, or 0 where unknown.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared.numbering import Numbering
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("description", pa.string(), nullable=False),
+        pa.field("tags", pa.string(), nullable=False),  # separated by blanks, as Flickr gives them
+        pa.field("source", pa.string(), nullable=False),  # google, flickr, …
+        pa.field("query", pa.string(), nullable=False),
+        pa.field("rank", pa.int32(), nullable=False),
+    ]
+)
+ROW_GROUP = 65_536
+
+
+class Texts:
+    """The texts of an image set, read in batches.
+
+    Attributes:
+        numbering: Which images they belong to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the Parquet file at `path`."""
+        self._file = pq.ParquetFile(path, memory_map=True)
+        self.numbering = Numbering.of_schema(self._file.schema_arrow)
+
+    def __len__(self) -> int:
+        return self.numbering.images
+
+    def batches(self, columns: list[str], rows: int = 8_192) -> Iterator[dict[str, list[str]]]:
+        """Yield the columns in image order, `rows` rows at a time (the last batch has fewer)."""
+        for batch in self._file.iter_batches(batch_size=rows, columns=columns):
+            yield batch.to_pydict()

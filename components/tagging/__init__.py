@@ -1,0 +1,1 @@
+"""Tag each image with the nouns and adjectives of its text."""

@@ -1,0 +1,7 @@
+"""`python -m components.tagging`."""
+
+from components.shared.cli import main
+from components.tagging.stage import tagging
+
+if __name__ == "__main__":
+    main(tagging)

@@ -1,0 +1,7 @@
+"""`python -m components.weighting`."""
+
+from components.shared.cli import main
+from components.weighting.stage import weighting
+
+if __name__ == "__main__":
+    main(weighting)

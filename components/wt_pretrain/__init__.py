@@ -1,0 +1,1 @@
+"""Pretrain on keywords: the weakly-tagged set (WT)."""

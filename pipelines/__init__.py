@@ -1,0 +1,1 @@
+"""The pipeline: its DAG and recipes, and what compiles, runs and reports them."""
