@@ -1,0 +1,36 @@
+"""Progress of long work: a bar on a terminal, a plain log line now and then elsewhere."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+def progress(iterable: Iterable[T], *, total: int, unit: str, what: str) -> Iterator[T]:
+    """Yield the items of an iterable while showing how far it is, and when it will end."""
+    if sys.stderr.isatty():
+        yield from tqdm(iterable, total=total, unit=unit, desc=what, dynamic_ncols=True)
+        return
+    start = last = time.monotonic()
+    for done, item in enumerate(iterable, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last, left = now, (now - start) / done * (total - done)
+            rate = done / (now - start)
+            logger.info(
+                "%s: %s of %s %ss, %.4g/s, %.0f s left",
+                what,
+                f"{done:,}",
+                f"{total:,}",
+                unit,
+                rate,
+                left,
+            )
