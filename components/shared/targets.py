@@ -97,14 +97,14 @@ class TargetsWriter:
         self, folder: Path, names: Sequence[str], titles: Sequence[str], numbering: Numbering
     ) -> None:
         """Prepare to write Targets over the given classes to `folder`."""
-        self._folder, self._numbering = folder, numbering
+        self._complete, self._numbering = storage.complete(folder), numbering
         self._names, self._titles = list(names), list(titles)
         self._images_per_class = np.zeros(len(names), np.int64)
         self._end = 0
 
     def __enter__(self) -> Self:
-        self._temporary = self._folder.with_name(self._folder.name + ".part")
-        self._temporary.mkdir(parents=True, exist_ok=True)
+        self._temporary = self._complete.__enter__()
+        self._temporary.mkdir()
         self._offsets = _ArrayFile(self._temporary / "offsets.npy", np.dtype(np.int64))
         self._classes = _ArrayFile(self._temporary / "classes.npy", np.dtype(np.int32))
         self._weights = _ArrayFile(self._temporary / "weights.npy", np.dtype(np.float32))
@@ -131,15 +131,19 @@ class TargetsWriter:
     ) -> None:
         for file in (self._offsets, self._classes, self._weights):
             file.close()
-        if kind is not None:
-            return
-        assert self._offsets.length == self._numbering.images + 1
+        if kind is None:
+            assert self._offsets.length == self._numbering.images + 1
+            self._write_classes()
+        self._complete.__exit__(kind, error, traceback)
+
+    def _write_classes(self) -> None:
         schema = pa.schema([("name", pa.string()), ("title", pa.string()), ("images", pa.int64())])
         columns = [self._names, self._titles, self._images_per_class]
-        table = pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)
-        table = table.cast(self._numbering.in_schema(schema))
+        arrays = [
+            pa.array(column, type) for column, type in zip(columns, schema.types, strict=True)
+        ]
+        table = pa.table(arrays, schema=self._numbering.in_schema(schema))
         pq.write_table(table, self._temporary / "classes.parquet")
-        storage.publish(self._temporary, self._folder)
 
 
 class _ArrayFile:
