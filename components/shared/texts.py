@@ -4,6 +4,7 @@ Columns: `id title description tags source query rank`. Absent texts are empty, 
 `rank` is the image's place in its query's results, from 1, or 0 where unknown.
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,23 @@ class Texts:
     def __len__(self) -> int:
         return self.numbering.images
 
-    def batches(self, columns: list[str], rows: int = 8_192) -> Iterator[dict[str, list[str]]]:
-        """Yield the columns in image order, `rows` rows at a time (the last batch has fewer)."""
-        for batch in self._file.iter_batches(batch_size=rows, columns=columns):
+    def row_groups(self) -> list[range]:
+        """Return the image numbers of each row group, the unit of work of a process."""
+        metadata = self._file.metadata
+        counts = (metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+        ends = [0, *itertools.accumulate(counts)]
+        return [range(start, end) for start, end in itertools.pairwise(ends)]
+
+    def batches(
+        self, columns: list[str], rows: int = 8_192, row_group: int | None = None
+    ) -> Iterator[dict[str, list[str]]]:
+        """Yield the columns in image order, `rows` rows at a time (the last batch has fewer).
+
+        Args:
+            columns: Which columns.
+            rows: Rows of a batch.
+            row_group: Only this row group's.
+        """
+        groups = None if row_group is None else [row_group]
+        for batch in self._file.iter_batches(batch_size=rows, row_groups=groups, columns=columns):
             yield batch.to_pydict()
