@@ -1,0 +1,74 @@
+"""Small data sets for tests: pictures in a real ImageSet, and Targets beside them."""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from components.shared.images import INDEX, ImageSet, Shard
+from components.shared.numbering import Numbering
+from components.shared.targets import Targets, TargetsWriter
+
+
+def image_set(
+    folder: Path,
+    pictures: Sequence[Image.Image],
+    ids: Sequence[str] | None = None,
+    *,
+    image_side: int = 64,
+    images_per_shard: int = 100,
+) -> ImageSet:
+    """Write pictures as JPEGs into shards below `folder` and an ImageSet at `folder`/images."""
+    ids = [f"picture{i:06d}.jpg" for i in range(len(pictures))] if ids is None else ids
+    index = np.zeros(len(pictures), INDEX)
+    shards = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard, start in enumerate(range(0, len(pictures), images_per_shard)):
+        path = folder / f"shard-{shard:06d}.tar"
+        numbers = range(start, min(start + images_per_shard, len(pictures)))
+        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for number in numbers:
+                buffer = io.BytesIO()
+                pictures[number].save(buffer, "JPEG", quality=95)
+                member = tarfile.TarInfo(f"{number:09d}.jpg")
+                member.size = buffer.tell()
+                index[number] = (shard, member.size, tar.offset + tarfile.BLOCKSIZE)
+                tar.addfile(member, io.BytesIO(buffer.getvalue()))
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        shards.append(Shard(uri=str(path), bytes=len(content), images=len(numbers), sha256=digest))
+    chunked = pa.chunked_array([pa.array(ids, pa.string())])
+    ImageSet.save(folder / "images", shards, index, chunked, image_side=image_side, counts={})
+    return ImageSet.load(folder / "images")
+
+
+def targets(
+    folder: Path,
+    numbering: Numbering,
+    pairs: Sequence[Sequence[tuple[int, float]]],
+    names: Sequence[str],
+) -> Targets:
+    """Write Targets to `folder`: for each image, its (class, weight) pairs, strongest first."""
+    with TargetsWriter(folder, names, names, numbering) as writer:
+        flat = [pair for image in pairs for pair in image]
+        writer.append([len(image) for image in pairs], [c for c, _ in flat], [w for _, w in flat])
+    return Targets.load(folder)
+
+
+def coloured_squares(count: int, side: int, seed: int) -> tuple[list[Image.Image], list[int]]:
+    """Draw noise with a red, green or blue square in it; return the pictures and their colours."""
+    random = np.random.default_rng(seed)
+    pictures, labels = [], []
+    for number in range(count):
+        colour = number % 3
+        pixels = random.integers(0, 120, (side, side, 3), np.uint8)
+        top, left = random.integers(0, side // 2, 2)
+        pixels[top : top + side // 2, left : left + side // 2, colour] += 130
+        pictures.append(Image.fromarray(pixels))
+        labels.append(colour)
+    return pictures, labels
