@@ -1,0 +1,93 @@
+"""The container images of the stages, with tags that follow what is in them.
+
+KFP caches by the image's name as written, so each stage has a tag of its own: a hash of all that
+can change what the stage does. Changing one stage's code reruns that stage and what follows it; a
+comment reruns nothing.
+"""
+
+import ast
+import functools
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.shared.container import Component
+
+ROOT = Path(__file__).parents[1]
+
+
+def reference(component: Component) -> str:
+    """Return the whole name of a stage's image, such as `webly/train:finetune-3f2a91c`.
+
+    The part before the target is `WEBLY_REGISTRY`.
+    """
+    registry = os.environ.get("WEBLY_REGISTRY", "webly")
+    return f"{registry}/{component.target}:{tag(component.name, component.target)}"
+
+
+@functools.cache
+def tag(stage: str, target: str, root: Path = ROOT) -> str:
+    """Return a stage's tag: its name, and a hash of its lock, the Dockerfile and its code.
+
+    Args:
+        stage: The stage's name.
+        target: The Dockerfile's target that serves it.
+        root: The project's root.
+    """
+    digest = hashlib.sha256()
+    for path in (root / "docker" / f"{target}.lock", root / "docker" / "Dockerfile"):
+        digest.update(path.read_bytes())
+    for name, code in sorted(_closure(f"components.{stage}.__main__", root).items()):
+        digest.update(f"\n{name}\n{code}".encode())
+    return f"{stage}-{digest.hexdigest()[:7]}"
+
+
+def _closure(module: str, root: Path) -> dict[str, str]:
+    """Return the code of a module and of all in the project that it imports, at any depth."""
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _file(name, root)
+        if name in found or path is None:
+            continue
+        tree = ast.parse(path.read_text())
+        waiting += _imports(tree)
+        found[name] = _without_docstrings(tree)
+    return found
+
+
+def _file(module: str, root: Path) -> Path | None:
+    """Return a module's file, or None if the project has no such module."""
+    path = root.joinpath(*module.split("."))
+    files = (path / "__init__.py", path.with_suffix(".py"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """Yield the modules imported anywhere in a tree; also names that may be modules or not."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=aliases):
+                modules = [alias.name for alias in aliases]
+            case ast.ImportFrom(module=str(module), names=aliases, level=0):
+                modules = [module, *(f"{module}.{alias.name}" for alias in aliases)]
+            case _:
+                continue
+        for name in modules:
+            parts = name.split(".")
+            # Importing a module runs the packages that it is in, too.
+            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def _without_docstrings(tree: ast.Module) -> str:
+    """Return code that is the same for trees that differ in docstrings only.
+
+    Unparsed, not dumped: `ast.dump` differs from one version of Python to the next.
+    """
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return ast.unparse(tree)
