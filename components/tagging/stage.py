@@ -1,8 +1,19 @@
 """The stage `tagging`."""
 
+import logging
+import tempfile
+from pathlib import Path
 from typing import Literal
 
-from components.shared.interface import InputDataset, OutputDataset, OutputHTML, OutputMetrics
+from components.shared.interface import (
+    InputDataset,
+    OutputDataset,
+    OutputHTML,
+    OutputMetrics,
+    UserError,
+)
+
+logger = logging.getLogger(__name__)
 
 
 def tagging(
@@ -34,4 +45,63 @@ def tagging(
         parts_of_speech: Which words are keywords.
         tagger: An NLTK resource, or a folder with a perceptron tagger's JSON files.
     """
-    raise NotImplementedError
+    import numpy as np
+
+    from components.shared.metrics import write as write_metrics
+    from components.shared.targets import Targets, TargetsWriter
+    from components.shared.texts import Texts
+    from components.tagging.keywords import FIELDS, Extractor
+    from components.tagging.lemmas import WordNetLemmas, lemmatizer
+    from components.tagging.occurrences import Occurrences
+    from components.tagging.report import write_report
+    from components.tagging.taggers import load
+    from components.tagging.vocabulary import select
+
+    limits = {"vocabulary_size": vocabulary_size, "min_images": min_images}
+    for name, value in {**limits, "max_keywords": max_keywords}.items():
+        if value < 1:
+            raise UserError(f"{name}={value}: at least 1 is needed")
+    if not 0 < max_share <= 1:
+        raise UserError(f"max_share={max_share:g}: a share above 0 and up to 1 is needed")
+
+    corpus = Texts(texts)
+    lemmas = lemmatizer()
+    extract = Extractor(load(tagger), lemmas, fields, parts_of_speech)
+    keywords.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=keywords.parent, prefix=".tagging-") as folder:
+        occurrences = Occurrences(Path(folder))
+        occurrences.collect(corpus, FIELDS[fields], extract)
+        vocabulary = select(
+            occurrences.words,
+            occurrences.images,
+            len(corpus),
+            vocabulary_size=vocabulary_size,
+            min_images=min_images,
+            max_share=max_share,
+        )
+        names = vocabulary.words
+        with TargetsWriter(keywords, names, names, corpus.numbering) as writer:
+            for counts, words in occurrences.batches():
+                kept, classes = vocabulary.rarest(counts, words, max_keywords)
+                writer.append(kept, classes, np.ones(len(classes), np.float32))
+
+    targets = Targets.load(keywords)
+    write_report(report, corpus, targets, occurrences, vocabulary, lemmas.name)
+    with_keywords = np.count_nonzero(np.diff(targets.offsets)) / len(targets)
+    scalars = {
+        "images": len(targets),
+        "images_with_keywords": with_keywords,
+        "keywords_per_image": len(targets.classes) / len(targets),
+        "vocabulary": len(names),
+        "distinct_words": len(occurrences.words),
+        "tokens": occurrences.tokens,
+        "wordnet_lemmas": int(isinstance(lemmas, WordNetLemmas)),
+    }
+    write_metrics(metrics, scalars)
+    logger.info(
+        "%s keywords, %.1f per image; %.1f %% of %s images have one",
+        f"{len(names):,}",
+        scalars["keywords_per_image"],
+        100 * with_keywords,
+        f"{len(targets):,}",
+    )

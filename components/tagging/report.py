@@ -1,0 +1,109 @@
+"""The report of tagging: the long tail of words, the part of it that is kept, and examples."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from components.shared.html import Page
+from components.shared.targets import Targets
+from components.shared.texts import Texts
+from components.tagging.occurrences import Occurrences
+from components.tagging.vocabulary import Vocabulary
+
+_EXAMPLES, _SHOWN_WORDS, _SHOWN_CHARACTERS = 16, 20, 240
+_ACCENT, _SOFT = "#0b7285", "#b6c2cc"
+
+
+def write_report(
+    path: Path,
+    texts: Texts,
+    keywords: Targets,
+    occurrences: Occurrences,
+    vocabulary: Vocabulary,
+    lemmatizer: str,
+) -> None:
+    """Write the page; `lemmatizer` names what the nouns' lemmas come from."""
+    num_kept, num_words = len(vocabulary.words), len(occurrences.words)
+    page = Page("Tagging", "The nouns and adjectives of each image's text: its keywords.")
+    page.paragraph(
+        f"{num_kept:,} of {num_words:,} distinct words are keywords. "
+        f"{len(vocabulary.too_frequent):,} words are more frequent than that, the others too rare. "
+        f"An image has {len(keywords.classes) / len(keywords):.1f} keywords on average. "
+        f"Lemmas: {lemmatizer}."
+    )
+    page.heading("A long tail")
+    page.figure(
+        _rank_frequency(occurrences, vocabulary), "How many images have each word; the kept ones."
+    )
+    columns: list[str] = []
+    lists: list[list[object]] = []
+    for title, some in _word_lists(occurrences, vocabulary).items():
+        columns += [title, "images"]
+        lists += [[word for word, _ in some], [images for _, images in some]]
+    page.table(columns, list(itertools.zip_longest(*lists, fillvalue="")))
+    page.heading("Keywords per image")
+    page.figure(_keywords_per_image(keywords), "How many images have so many keywords.")
+    page.heading("Examples")
+    page.table(["title", "description", "tags", "keywords"], list(_examples(texts, keywords)))
+    page.write(path)
+
+
+def _word_lists(
+    occurrences: Occurrences, vocabulary: Vocabulary
+) -> dict[str, list[tuple[str, int]]]:
+    kept = list(zip(vocabulary.words, vocabulary.images.tolist(), strict=True))
+    dropped = [
+        (occurrences.words[word], int(occurrences.images[word]))
+        for word in vocabulary.too_frequent[:_SHOWN_WORDS]
+    ]
+    return {
+        "most frequent, kept": kept[:_SHOWN_WORDS],
+        "rarest, kept": kept[: -_SHOWN_WORDS - 1 : -1],
+        "dropped, too frequent": dropped,
+    }
+
+
+def _rank_frequency(occurrences: Occurrences, vocabulary: Vocabulary) -> Figure:
+    """Slide 4 of the talk: images by rank, both logarithmic; a thousand ranks are enough."""
+    images = np.sort(occurrences.images)[::-1]
+    ranks = np.unique(np.geomspace(1, len(images), 1_000).astype(np.int64))
+    first = len(vocabulary.too_frequent) + 1
+    last = first + len(vocabulary.words) - 1
+    kept = np.unique(np.append(ranks[(ranks > first) & (ranks < last)], [first, last]))
+    figure = Figure(figsize=(8, 4))
+    axes = figure.subplots()
+    axes.loglog(ranks, images[ranks - 1], color=_SOFT, linewidth=2, label="dropped")
+    axes.loglog(kept, images[kept - 1], color=_ACCENT, linewidth=3, label="kept")
+    axes.axvspan(first, last, color=_ACCENT, alpha=0.08, linewidth=0)
+    axes.set(xlabel="rank of the word", ylabel="images")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _keywords_per_image(keywords: Targets) -> Figure:
+    images = np.bincount(np.diff(keywords.offsets))
+    figure = Figure(figsize=(8, 3))
+    axes = figure.subplots()
+    axes.bar(np.arange(len(images)), images, color=_ACCENT)
+    axes.set(xlabel="keywords", ylabel="images", xticks=np.arange(len(images)))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _examples(texts: Texts, keywords: Targets) -> Iterator[list[str]]:
+    """Yield rows of the first images that have a text: images are in random order anyway."""
+    shown = 0
+    fields = ["title", "description", "tags"]
+    first = next(texts.batches(fields, rows=10 * _EXAMPLES))
+    for image, row in enumerate(zip(*(first[field] for field in fields), strict=True)):
+        if any(row) and shown < _EXAMPLES:
+            shown += 1
+            classes, _ = keywords[image]
+            short = [
+                text[:_SHOWN_CHARACTERS] + "…" * (len(text) > _SHOWN_CHARACTERS) for text in row
+            ]
+            yield [*short, ", ".join(keywords.names[name] for name in classes)]

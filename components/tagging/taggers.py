@@ -1,0 +1,68 @@
+"""Part-of-speech taggers: NLTK's averaged perceptron, with weights from a resource or a folder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Protocol
+
+import nltk
+from nltk.tag.perceptron import PerceptronTagger
+
+from components.shared import storage
+from components.shared.interface import UserError
+
+# Penn Treebank: common and proper nouns; positive, comparative and superlative adjectives.
+NOUNS = frozenset({"NN", "NNS", "NNP", "NNPS"})
+PLURALS = frozenset({"NNS", "NNPS"})
+ADJECTIVES = frozenset({"JJ", "JJR", "JJS"})
+
+
+class Tagger(Protocol):
+    """What finds the parts of speech."""
+
+    def tag_sents(self, sentences: list[list[str]], /) -> list[list[tuple[str, str]]]:
+        """Return each sentence's tokens with their tags."""
+
+
+def load(tagger: str) -> Tagger:
+    """Load a tagger from NLTK's data, or from a folder (local or s3://) of its three JSON files.
+
+    They are what NLTK's `PerceptronTagger.save_to_json` writes: `<name>.weights.json`,
+    `<name>.tagdict.json`, `<name>.classes.json`, with any name.
+
+    Raises:
+        UserError: There is no such resource or folder, or its tags are not the Penn Treebank's.
+    """
+    if storage.is_s3(tagger) or Path(tagger).is_dir():
+        with storage.local_folder(tagger) as folder:
+            weights = sorted(folder.glob("*.weights.json"))
+            if len(weights) != 1:
+                raise UserError(f"tagger={tagger}: holds {len(weights)} *.weights.json, not one")
+            name = weights[0].name.removesuffix(".weights.json")
+            return _read(lambda part: (folder / f"{name}.{part}.json").open("rb"), tagger)
+    try:
+        pointer = nltk.data.find(f"taggers/{tagger}/")
+    except LookupError:
+        raise UserError(
+            f"tagger={tagger}: no such folder, and NLTK's data do not hold it; get it by "
+            f"`python -m nltk.downloader {tagger}`, or set NLTK_DATA to the folder that has it"
+        ) from None
+    return _read(lambda part: pointer.join(f"{tagger}.{part}.json").open(), tagger)
+
+
+def _read(open_part: Callable[[str], IO[bytes]], tagger: str) -> Tagger:
+    parts = []
+    for part in ("weights", "tagdict", "classes"):
+        try:
+            with open_part(part) as file:
+                parts.append(json.load(file))
+        except (OSError, json.JSONDecodeError) as error:
+            raise UserError(f"tagger={tagger}: cannot read its {part}: {error}") from None
+    classes: list[str] = parts[2]
+    if not NOUNS & set(classes):
+        raise UserError(
+            f"tagger={tagger}: its tags ({', '.join(sorted(classes)[:8])}, …) have no NN or NNP: "
+            "use a tagger with the tags of the Penn Treebank"
+        )
+    perceptron: Tagger = PerceptronTagger.decode_json_obj(parts)
+    return perceptron
