@@ -1,0 +1,115 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import RandomResizedCrop
+
+from components.shared import pictures
+from tests.synthetic import coloured_squares, image_set
+
+
+def encoded(image: Image.Image, kind: str) -> memoryview:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return memoryview(buffer.getvalue())
+
+
+def gradient(width: int, height: int) -> torch.Tensor:
+    """Pixels whose red is their column and whose green is their row."""
+    columns = torch.arange(width, dtype=torch.uint8).expand(height, width)
+    rows = torch.arange(height, dtype=torch.uint8)[:, None].expand(height, width)
+    return torch.stack([columns, rows, torch.zeros_like(rows)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("PNG", "RGB"), ("PNG", "P"), ("GIF", "L"), ("JPEG", "L")]
+)
+def test_every_kind_of_image_becomes_three_channels(kind: str, mode: str) -> None:
+    image = Image.new("RGB", (20, 10), (102, 102, 102)).convert(mode)
+    pixels = pictures.decoded(encoded(image, kind))
+    assert pixels.shape == (3, 10, 20)
+    assert pixels.float().sub(102).abs().max() <= 2
+
+
+def test_a_jpeg_is_decoded_as_pil_decodes_it() -> None:
+    (picture,), _ = coloured_squares(1, 32, seed=0)
+    jpeg = encoded(picture, "JPEG")
+    with Image.open(io.BytesIO(jpeg)) as image:
+        expected = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    difference = pictures.decoded(jpeg).float() - expected
+    assert difference.abs().max() <= 2
+
+
+def test_the_evaluation_crop_of_256_pixels_at_224_is_its_middle_unchanged() -> None:
+    image = gradient(256, 256)
+    assert torch.equal(pictures.evaluation_crop(image, 224), image[:, 16:240, 16:240])
+
+
+def test_the_evaluation_crop_of_a_tiny_image_is_its_whole_short_side() -> None:
+    image = gradient(48, 32)
+    assert torch.equal(pictures.evaluation_crop(image, 32), image[:, :, 8:40])
+
+
+def test_the_evaluation_crop_of_a_large_image_is_scaled_down() -> None:
+    crop = pictures.evaluation_crop(gradient(240, 160), 70)
+    # 0.875 · 160 = 140 pixels, rows 10 … 149, halved: the first is the mean of rows near 10.5.
+    assert crop.shape == (3, 70, 70)
+    assert crop[1, 0, 0].item() == pytest.approx(10.5, abs=1)
+    assert crop[0, 0, 0].item() == pytest.approx(50.5, abs=1)
+
+
+def test_a_training_crop_is_determined_by_its_random_numbers() -> None:
+    image = gradient(60, 40)
+    first, again, other = (
+        pictures.training_crop(image, 16, 0.08, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_training_crops_cover_the_image_and_are_flipped_half_the_time() -> None:
+    image, random = gradient(60, 60), np.random.default_rng(0)
+    crops = torch.stack([pictures.training_crop(image, 8, 0.08, random) for _ in range(1000)])
+    flipped = (crops[:, 0, 0, 0] > crops[:, 0, 0, -1]).float().mean().item()
+    assert flipped == pytest.approx(0.5, abs=0.05)
+    assert crops[:, 0].amin() <= 2
+    assert crops[:, 0].amax() >= 57
+
+
+def test_random_boxes_are_distributed_as_torchvisions() -> None:
+    transform, random = RandomResizedCrop(8, scale=(0.2, 1)), np.random.default_rng(0)
+    image = torch.zeros(3, 100, 150)
+    torch.manual_seed(0)
+    theirs = [transform.make_params([image]) for _ in range(4000)]
+    ours = np.array([pictures.random_box(100, 150, 0.2, random) for _ in range(4000)])
+    names = ("top", "left", "height", "width")
+    expected = np.array([[params[name] for name in names] for params in theirs])
+    assert ours.mean(axis=0) == pytest.approx(expected.mean(axis=0), rel=0.04)
+    assert ours.std(axis=0) == pytest.approx(expected.std(axis=0), rel=0.04)
+
+
+def test_an_image_much_wider_than_high_is_still_cropped() -> None:
+    crop = pictures.training_crop(gradient(250, 4), 8, 0.9, np.random.default_rng(0))
+    assert crop.shape == (3, 8, 8)
+
+
+def test_normalized_pixels_have_imagenets_mean_and_deviation() -> None:
+    batch = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    values = pictures.normalized(batch, torch.device("cpu"))
+    assert values[0, 0].item() == pytest.approx((0 - 0.485) / 0.229)
+    assert values[1, 2].item() == pytest.approx((1 - 0.406) / 0.225)
+
+
+def test_evaluation_batches_hold_every_image_at_every_size(tmp_path: Path) -> None:
+    drawn, labels = coloured_squares(7, 40, seed=0)
+    images = image_set(tmp_path, drawn)
+    numbers = np.array([6, 0, 3, 1, 5], np.int64)
+    seen = list(pictures.evaluation_batches(images, numbers, [32, 16], batch_size=2))
+    assert [part.tolist() for part, _ in seen] == [[6, 0], [3, 1], [5]]
+    assert [tuple(crop.shape) for crop in seen[2][1]] == [(1, 3, 32, 32), (1, 3, 16, 16)]
+    for part, (crop, _) in seen:
+        brightest = crop.float().mean(dim=(2, 3)).argmax(dim=1)
+        assert brightest.tolist() == [labels[number] for number in part]
