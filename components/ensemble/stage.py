@@ -1,5 +1,7 @@
 """The stage `ensemble`."""
 
+import logging
+
 from components.shared.interface import (
     InputDataset,
     InputModels,
@@ -7,7 +9,10 @@ from components.shared.interface import (
     OutputDataset,
     OutputHTML,
     OutputMetrics,
+    UserError,
 )
+
+logger = logging.getLogger(__name__)
 
 
 def ensemble(
@@ -37,4 +42,29 @@ def ensemble(
         metrics: Balanced top-1 and top-5 accuracy, of each model and of the ensemble.
         batch_size: Images at a time.
     """
-    raise NotImplementedError
+    from components.ensemble.confusion import write_confusion
+    from components.ensemble.predictions import predict, validate, write_predictions
+    from components.ensemble.report import draw, unique_titles
+    from components.ensemble.submission import write_submission
+    from components.shared.images import ImageSet
+    from components.shared.metrics import write
+    from components.shared.prediction import Classifier, read_records
+    from components.shared.targets import Targets
+
+    images, labels = ImageSet.load(validation_images), Targets.load(validation_labels)
+    tests = ImageSet.load(test_images)
+    images.numbering.check(labels.numbering, str(validation_labels))
+    if len(images) == 0:
+        raise UserError(f"{validation_images}: no validation images to compare the models on")
+    records = read_records(models, labels.names)
+    classifiers = [Classifier.load(folder) for folder in models]
+
+    validation = validate(images, labels, classifiers, batch_size)
+    write_predictions(predictions, images, validation)
+    write_confusion(confusion, validation.labels, validation.predictions.classes[:, 0], labels)
+    write(metrics, validation.metrics(unique_titles(records)))
+    draw(report, validation, records, images, labels)
+
+    if len(tests) == 0:
+        logger.info("the data set has no test images: the submission is empty")
+    write_submission(submission, tests.ids(), predict(tests, classifiers, batch_size).classes)

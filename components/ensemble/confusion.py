@@ -1,0 +1,44 @@
+"""Which classes are taken for which, as KFP's UI draws it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.shared import storage
+from components.shared.targets import Targets
+
+# KFP's UI draws up to about 50 classes; 30 can still be read.
+_CLASSES = 30
+
+
+def write_confusion(
+    path: Path, labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: Targets
+) -> None:
+    """Write the confusion matrix of the classes most often confused.
+
+    Rows are true classes, columns predicted ones, in the form that `log_confusion_matrix` of KFP's
+    SDK gives them. Images that are taken for a class that is not shown are left out.
+    """
+    num_classes = len(classes.names)
+    wrong = labels != predicted
+    involved = np.bincount(labels[wrong], minlength=num_classes)
+    involved += np.bincount(predicted[wrong], minlength=num_classes)
+    shown = np.sort(np.argsort(-involved, kind="stable")[:_CLASSES])
+    place = np.full(num_classes, -1)
+    place[shown] = np.arange(len(shown))
+    rows, columns = place[labels], place[predicted]
+    both = (rows >= 0) & (columns >= 0)
+    matrix = np.zeros((len(shown), len(shown)), np.int64)
+    np.add.at(matrix, (rows[both], columns[both]), 1)
+    # Two concepts may share a title: the bird and the machine are both a crane.
+    specs = [{"displayName": f"{classes.titles[i]} ({classes.names[i]})"} for i in shown]
+    content = {
+        "confusionMatrix": {
+            "annotationSpecs": specs,
+            "rows": [{"row": row} for row in matrix.tolist()],
+        }
+    }
+    with storage.complete(path) as temporary:
+        temporary.write_text(json.dumps(content))

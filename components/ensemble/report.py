@@ -1,0 +1,170 @@
+"""The page of the stage: each model, the ensemble, and where it still errs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from components.ensemble.predictions import Validation
+from components.shared.html import Card, Page
+from components.shared.images import ImageSet
+from components.shared.models import Record
+from components.shared.targets import Targets
+
+_ROWS = 10
+_PAIRS = 20
+_EXAMPLES = 24
+_BINS = 10
+
+
+def unique_titles(records: Sequence[Record]) -> list[str]:
+    """Return the models' titles; of equal ones the second is `… (2)`."""
+    seen: Counter[str] = Counter()
+    titles = []
+    for record in records:
+        seen[record.title] += 1
+        count = seen[record.title]
+        titles.append(record.title if count == 1 else f"{record.title} ({count})")
+    return titles
+
+
+def draw(
+    path: Path,
+    validation: Validation,
+    records: Sequence[Record],
+    images: ImageSet,
+    labels: Targets,
+) -> None:
+    """Write the page to `path`.
+
+    Args:
+        path: Where.
+        validation: What the validation images say.
+        records: Of each model.
+        images: The validation images, for the examples.
+        labels: Their labels, for the titles of the classes.
+    """
+    ensemble = validation.ensemble
+    page = Page(
+        "Ensemble",
+        f"{len(records)} models together: balanced top-1 {ensemble.top1:.1%}, "
+        f"top-5 {ensemble.top5:.1%} on {ensemble.images:,} validation images.",
+    )
+    page.heading("Results")
+    _results(page, validation, unique_titles(records))
+    if ensemble.missing_classes:
+        page.paragraph(
+            f"{len(ensemble.missing_classes):,} of {len(labels.names):,} classes have no "
+            "validation image and are left out of the averages: "
+            + _listed([labels.titles[i] for i in ensemble.missing_classes])
+        )
+    _classes(page, validation, labels.titles)
+    _confusions(page, validation, labels.titles)
+    page.heading("Reliability")
+    figure, error = _reliability(validation)
+    page.figure(
+        figure,
+        "Of the images about which the ensemble is so sure, the share that it gets right; above "
+        f"the diagonal it is too modest. Expected calibration error {error:.3f}; bars: images.",
+    )
+    _examples(page, validation, images, labels.titles)
+    page.write(path)
+
+
+def _listed(titles: Sequence[str]) -> str:
+    return ", ".join([*titles[:20], "…"] if len(titles) > 20 else titles) + "."
+
+
+def _results(page: Page, validation: Validation, titles: Sequence[str]) -> None:
+    together = (f"ensemble of {len(titles)}", validation.ensemble)
+    page.table(
+        ["model", "validation images", "top-1", "top-5"],
+        [
+            (title, accuracy.images, accuracy.top1, accuracy.top5)
+            for title, accuracy in [*zip(titles, validation.models, strict=True), together]
+        ],
+    )
+    page.paragraph("Accuracy of each class, averaged over the classes.")
+
+
+def _classes(page: Page, validation: Validation, titles: Sequence[str]) -> None:
+    images, accuracy = validation.ensemble.counts[0].tolist(), validation.ensemble.per_class
+    order = [i for i in np.argsort(accuracy, kind="stable").tolist() if images[i] > 0]
+    rows = [(titles[i], images[i], float(accuracy[i])) for i in order]
+    for heading, part in (("Hardest classes", rows), ("Easiest classes", rows[::-1])):
+        page.heading(heading)
+        page.table(["class", "validation images", "top-1"], part[:_ROWS])
+
+
+def _confusions(page: Page, validation: Validation, titles: Sequence[str]) -> None:
+    predicted, images = validation.predictions.classes[:, 0], validation.ensemble.counts[0]
+    wrong = validation.labels != predicted
+    pairs = Counter(zip(validation.labels[wrong].tolist(), predicted[wrong].tolist(), strict=True))
+    page.heading("Most frequent confusions")
+    page.table(
+        ["class", "taken for", "images", "share of the class"],
+        [
+            (titles[label], titles[other], count, count / int(images[label]))
+            for (label, other), count in pairs.most_common(_PAIRS)
+        ],
+    )
+
+
+def _reliability(validation: Validation) -> tuple[Figure, float]:
+    """Return the reliability diagram and the expected calibration error (Guo et al. 2017)."""
+    confidence = validation.predictions.probabilities[:, 0].astype(np.float64)
+    right = validation.predictions.classes[:, 0] == validation.labels
+    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+    images = np.bincount(bins, minlength=_BINS)
+    there = images > 0
+    mean_confidence = _means(bins, confidence)[there]
+    accuracy = _means(bins, right)[there]
+    error = float(np.abs(accuracy - mean_confidence) @ (images[there] / len(bins)))
+
+    figure = Figure(figsize=(4.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#adb5bd", linewidth=1)
+    axes.bar(
+        (np.arange(_BINS) + 0.5) / _BINS, images / len(bins), width=0.9 / _BINS, color="#c3e6ec"
+    )
+    axes.plot(mean_confidence, accuracy, marker="o", color="#0b7285")
+    axes.set(xlabel="probability of the best class", ylabel="top-1 accuracy")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    return figure, error
+
+
+def _means(bins: NDArray[np.int64], values: NDArray[np.generic]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):  # an empty bin has no mean
+        means: NDArray[np.float64] = np.bincount(bins, values, _BINS) / np.bincount(
+            bins, minlength=_BINS
+        )
+    return means
+
+
+def _examples(page: Page, validation: Validation, images: ImageSet, titles: Sequence[str]) -> None:
+    predictions = validation.predictions
+    wrong = np.flatnonzero(predictions.classes[:, 0] != validation.labels)
+    if len(wrong) == 0:
+        return
+    confident = wrong[np.argsort(-predictions.probabilities[wrong, 0], kind="stable")]
+    page.heading("The most confident errors")
+    page.cards(
+        [
+            Card(
+                image=bytes(images.read(i)),
+                title=f"label: {titles[validation.labels[i]]}",
+                lines=[
+                    (f"{titles[c]} {p:.2f}", p)
+                    for c, p in zip(
+                        predictions.classes[i].tolist(),
+                        predictions.probabilities[i].tolist(),
+                        strict=True,
+                    )
+                ],
+            )
+            for i in confident[:_EXAMPLES].tolist()
+        ]
+    )

@@ -1,0 +1,113 @@
+"""The page of the stage: who the teachers are, and how their labels differ from the given ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from components.pseudo_label.comparison import BINS, Comparison, Disagreement
+from components.shared.html import Card, Page
+from components.shared.images import ImageSet
+from components.shared.models import Record
+from components.shared.targets import Targets
+
+_ROWS = 10
+
+
+def draw(
+    path: Path,
+    comparison: Comparison,
+    records: Sequence[Record],
+    chosen: Sequence[int],
+    images: ImageSet,
+    given: Targets,
+    min_confidence: float,
+) -> None:
+    """Write the page to `path`.
+
+    Args:
+        path: Where.
+        comparison: The counts over all images.
+        records: All models that could have been teachers.
+        chosen: The teachers' places among them, best first.
+        images: The training images, for the examples.
+        given: The labels that they were given, for their titles.
+        min_confidence: Below it, images got no label.
+    """
+    figures = comparison.metrics
+    page = Page(
+        "Pseudo labels",
+        f"{len(chosen)} models labelled {comparison.labelled:,} of {comparison.images:,} images "
+        f"({figures['labelled_share']:.1%}); {figures['agreement']:.1%} of these labels are the "
+        "given ones.",
+    )
+    page.heading("Teachers")
+    ranked = [*chosen, *(i for i in range(len(records)) if i not in chosen)]
+    page.table(
+        ["model", "validation top-1", "teacher"],
+        [(records[i].title, records[i].score, "yes" if i in chosen else "no") for i in ranked],
+    )
+    page.heading("Confidence and agreement")
+    page.figure(
+        _figure(comparison, min_confidence),
+        "Left: images by the probability of their best class; those left of the line get no label. "
+        "Right: share of the labelled images of a given class that keep it, classes in order.",
+    )
+    _agreement(page, comparison, given.titles)
+    _changes(page, comparison, given.titles)
+    if comparison.disagreements:
+        page.heading("The most confident disagreements")
+        page.paragraph("Where the given label is wrong, this is what pseudo labels repair.")
+        page.cards([_card(each, images, given.titles) for each in comparison.disagreements])
+    page.write(path)
+
+
+def _figure(comparison: Comparison, min_confidence: float) -> Figure:
+    figure = Figure(figsize=(9, 2.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    edges = np.linspace(0, 1, BINS + 1)
+    left.bar(edges[:-1], comparison.confidence, width=1 / BINS, align="edge", color="#0b7285")
+    left.axvline(min_confidence, color="#c92a2a")
+    left.set(xlabel="probability of the best class", ylabel="images", xlim=(0, 1))
+    kept = comparison.kept > 0
+    right.plot(np.sort(comparison.agreeing[kept] / comparison.kept[kept]), color="#0b7285")
+    right.set(xlabel="classes", ylabel="agreement", ylim=(0, 1))
+    return figure
+
+
+def _agreement(page: Page, comparison: Comparison, titles: Sequence[str]) -> None:
+    classes = np.flatnonzero(comparison.kept)
+    share = comparison.agreeing[classes] / comparison.kept[classes]
+    order = np.argsort(share, kind="stable").tolist()
+    rows = [(titles[classes[i]], int(comparison.kept[classes[i]]), float(share[i])) for i in order]
+    columns = ["given class", "labelled images", "agreement"]
+    page.heading("Classes whose labels the teachers doubt most")
+    page.table(columns, rows[:_ROWS])
+    page.heading("Classes whose labels they confirm most")
+    page.table(columns, rows[::-1][:_ROWS])
+
+
+def _changes(page: Page, comparison: Comparison, titles: Sequence[str]) -> None:
+    """Compare images per class before and after; images that got no label count as lost."""
+    change = comparison.pseudo - comparison.given
+    order = np.argsort(-change, kind="stable").tolist()
+    columns = ["class", "given images", "pseudo-labelled images", "change"]
+
+    def row(i: int) -> tuple[str, int, int, int]:
+        return titles[i], int(comparison.given[i]), int(comparison.pseudo[i]), int(change[i])
+
+    page.heading("Classes that gained most")
+    page.table(columns, [row(i) for i in order[:_ROWS] if change[i] > 0])
+    page.heading("Classes that lost most")
+    page.table(columns, [row(i) for i in order[::-1][:_ROWS] if change[i] < 0])
+
+
+def _card(each: Disagreement, images: ImageSet, titles: Sequence[str]) -> Card:
+    bars = [
+        (f"{titles[label]} {share:.2f}", float(share))
+        for label, share in zip(each.classes.tolist(), each.probabilities, strict=True)
+    ]
+    return Card(
+        image=bytes(images.read(each.number)), title=f"given: {titles[each.given]}", lines=bars
+    )

@@ -1,0 +1,191 @@
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from components.ensemble.confusion import write_confusion
+from components.ensemble.stage import ensemble
+from components.ensemble.submission import write_submission
+from components.shared.images import ImageSet
+from components.shared.interface import UserError
+from components.shared.targets import Targets
+from tests import tiny_models
+from tests.synthetic import coloured_squares, image_set, targets
+
+NAMES = ["red", "green", "blue", "grey", "pink", "mauve"]
+
+
+@dataclass(frozen=True)
+class Given:
+    folder: Path
+    validation: ImageSet
+    labels: Targets
+    test: ImageSet
+    models: list[Path]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
+    folder = tmp_path_factory.mktemp("given")
+    pictures, colours = coloured_squares(17, 48, seed=0)
+    validation = image_set(folder / "validation", pictures)
+    labels = targets(folder / "labels", validation.numbering, [[(c, 1.0)] for c in colours], NAMES)
+    test = image_set(
+        folder / "test",
+        coloured_squares(3, 48, seed=1)[0],
+        ["test/test000002.jpg", "test/test000003.jpg", "test/test000001.jpg"],
+    )
+    found = [
+        tiny_models.save(folder / str(seed), NAMES, seed=seed, image_size=size)
+        for seed, size in [(0, 32), (1, 48), (2, 32)]
+    ]
+    return Given(folder, validation, labels, test, found)
+
+
+def run(given: Given, out: Path, *, test: ImageSet | None = None) -> None:
+    ensemble(
+        given.validation.folder,
+        given.folder / "labels",
+        (given.test if test is None else test).folder,
+        given.models,
+        out / "predictions.parquet",
+        out / "submission.zip",
+        out / "confusion.json",
+        out / "report.html",
+        out / "metrics.json",
+        batch_size=8,
+    )
+
+
+@pytest.fixture(scope="module")
+def made(given: Given, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made")
+    run(given, out)
+    return out
+
+
+def balanced(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
+    hits = [label in np.argsort(-row)[:k] for row, label in zip(scores, labels, strict=True)]
+    return float(np.mean([np.mean(np.array(hits)[labels == label]) for label in np.unique(labels)]))
+
+
+def test_metrics_are_the_balanced_accuracies_of_the_mean_and_of_each_model(
+    given: Given, made: Path
+) -> None:
+    metrics = json.loads((made / "metrics.json").read_text())
+    labels = np.arange(17) % 3
+    together = tiny_models.naive_probabilities(given.validation, given.models)
+    assert metrics["images"] == 17
+    assert metrics["missing_classes"] == 3
+    assert metrics["top1"] == pytest.approx(balanced(together, labels, 1))
+    assert metrics["top5"] == pytest.approx(balanced(together, labels, 5))
+    for folder, suffix in zip(given.models, ["", " (2)", " (3)"], strict=True):
+        alone = tiny_models.naive_probabilities(given.validation, [folder])
+        title = f"resnet10t: finetune 32 px{suffix}"
+        assert metrics[f"{title}, top1"] == pytest.approx(balanced(alone, labels, 1))
+        assert metrics[f"{title}, top5"] == pytest.approx(balanced(alone, labels, 5))
+
+
+def test_predictions_hold_the_five_most_probable_concepts(given: Given, made: Path) -> None:
+    table = pq.read_table(made / "predictions.parquet")
+    together = tiny_models.naive_probabilities(given.validation, given.models)
+    strongest = np.argsort(-together, axis=1)[:, :5]
+    assert table["id"].to_pylist() == given.validation.ids()
+    assert table["label"].to_pylist() == [i % 3 for i in range(17)]
+    assert table["concepts"].to_pylist() == strongest.tolist()
+    np.testing.assert_allclose(
+        table["probabilities"].to_pylist(),
+        np.take_along_axis(together, strongest, axis=1),
+        atol=1e-5,
+    )
+
+
+def test_the_submission_lists_the_test_images_by_name(given: Given, made: Path) -> None:
+    together = tiny_models.naive_probabilities(given.test, given.models)
+    strongest = np.argsort(-together, axis=1)[:, :5].tolist()
+    with zipfile.ZipFile(made / "submission.zip") as archive:
+        assert archive.namelist() == ["predictions.txt"]
+        lines = archive.read("predictions.txt").decode().splitlines()
+    assert lines == [
+        f"test00000{number}.jpg\t{' '.join(map(str, strongest[image]))}"
+        for number, image in [(1, 2), (2, 0), (3, 1)]
+    ]
+
+
+def test_a_submission_is_right_to_the_byte(tmp_path: Path) -> None:
+    classes = np.array([[12, 0, 4999, 3, 7], [1, 2, 3, 4, 5]])
+    write_submission(tmp_path / "zip", ["test000002.jpg", "test000001.jpg"], classes)
+    with zipfile.ZipFile(tmp_path / "zip") as archive:
+        content = archive.read("predictions.txt")
+    assert content == b"test000001.jpg\t1 2 3 4 5\ntest000002.jpg\t12 0 4999 3 7\n"
+
+
+def test_the_same_predictions_make_the_same_zip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = np.array([[1, 0]])
+    write_submission(tmp_path / "one", ["a.jpg"], classes)
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    write_submission(tmp_path / "two", ["a.jpg"], classes)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_without_test_images_the_submission_is_empty(given: Given, tmp_path: Path) -> None:
+    run(given, tmp_path, test=image_set(tmp_path / "test", []))
+    with zipfile.ZipFile(tmp_path / "submission.zip") as archive:
+        assert archive.read("predictions.txt") == b""
+
+
+def test_the_confusion_is_what_kfp_itself_writes(given: Given, tmp_path: Path) -> None:
+    dsl = pytest.importorskip("kfp.dsl")
+    labels, predicted = np.array([0, 0, 1, 2, 2, 5]), np.array([0, 1, 1, 0, 0, 5])
+    matrix = np.zeros((6, 6), int)
+    for row, column in zip(labels, predicted, strict=True):
+        matrix[row, column] += 1
+    expected = dsl.ClassificationMetrics()
+    expected.log_confusion_matrix([f"{name} ({name})" for name in NAMES], matrix.tolist())
+
+    write_confusion(tmp_path / "confusion", labels, predicted, given.labels)
+
+    assert json.loads((tmp_path / "confusion").read_text()) == expected.metadata
+
+
+def test_of_many_classes_the_confusion_shows_the_thirty_most_confused(tmp_path: Path) -> None:
+    # Classes 10 … 49 are each taken once for the next one, in pairs (10, 11), (12, 13), …;
+    # 48 and 49 twice; 0 … 9 never. So 48 and 49 come first, then the lowest of the others.
+    images = image_set(tmp_path, coloured_squares(1, 8, seed=0)[0])
+    names = [f"class{i}" for i in range(50)]
+    many = targets(tmp_path / "labels", images.numbering, [[(0, 1.0)]], names)
+    labels = np.array([*range(10, 50, 2), 48, *range(10)])
+    predicted = np.array([*range(11, 50, 2), 49, *range(10)])
+
+    write_confusion(tmp_path / "confusion", labels, predicted, many)
+
+    written = json.loads((tmp_path / "confusion").read_text())["confusionMatrix"]
+    shown = [spec["displayName"].split()[0] for spec in written["annotationSpecs"]]
+    assert shown == [f"class{i}" for i in [*range(10, 38), 48, 49]]
+    assert written["rows"][28]["row"] == [0] * 29 + [2]
+
+
+def test_the_report_compares_each_model_with_the_ensemble(given: Given, made: Path) -> None:
+    page = (made / "report.html").read_text()
+    assert "resnet10t: finetune 32 px (3)" in page
+    assert "ensemble of 3" in page
+    assert "3 of 6 classes have no validation image" in page
+    assert "grey, pink, mauve." in page
+
+
+def test_models_of_other_classes_are_refused(given: Given, tmp_path: Path) -> None:
+    other = tiny_models.save(tmp_path / "other", ["round", "shiny"])
+    with pytest.raises(UserError, match="knows 2 classes"):
+        run(Given(given.folder, given.validation, given.labels, given.test, [other]), tmp_path)
+
+
+def test_labels_of_other_images_are_refused(given: Given, tmp_path: Path) -> None:
+    other = image_set(tmp_path / "other", coloured_squares(4, 48, seed=2)[0])
+    with pytest.raises(UserError, match="one and the same ingest"):
+        run(Given(given.folder, other, given.labels, given.test, given.models), tmp_path)

@@ -1,0 +1,180 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.pseudo_label.comparison import Comparison
+from components.pseudo_label.labelling import as_pairs, best
+from components.pseudo_label.stage import pseudo_label
+from components.shared import models
+from components.shared.images import ImageSet
+from components.shared.interface import UserError
+from components.shared.targets import Targets
+from tests import tiny_models
+from tests.synthetic import coloured_squares, image_set, targets
+
+NAMES = ["red", "green", "blue", "grey"]
+
+
+@dataclass(frozen=True)
+class Given:
+    folder: Path
+    images: ImageSet
+    labels: Targets
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
+    folder = tmp_path_factory.mktemp("given")
+    pictures, colours = coloured_squares(21, 48, seed=0)
+    images = image_set(folder, pictures)
+    pairs = [[(colour, 1.0)] for colour in colours]
+    return Given(folder, images, targets(folder / "labels", images.numbering, pairs, NAMES))
+
+
+def run(given: Given, teachers: list[Path], out: Path, **parameters: float) -> Targets:
+    pseudo_label(
+        given.images.folder,
+        given.folder / "labels",
+        teachers,
+        out / "pseudo_labels",
+        out / "report.html",
+        out / "metrics.json",
+        **{"batch_size": 8, **parameters},  # type: ignore[arg-type]
+    )
+    return Targets.load(out / "pseudo_labels")
+
+
+def test_labels_are_the_normalised_top_k_of_the_mean_probability(
+    given: Given, tmp_path: Path
+) -> None:
+    teachers = [
+        tiny_models.save(tmp_path / str(seed), NAMES, seed=seed, image_size=size)
+        for seed, size in [(0, 32), (1, 48)]
+    ]
+    means = tiny_models.naive_probabilities(given.images, teachers)
+    confidence = np.sort(means.max(axis=1))
+    threshold = float(confidence[7] + confidence[8]) / 2  # drops eight of the 21
+
+    found = run(given, teachers, tmp_path, top_k=2, min_confidence=threshold)
+
+    assert found.names == NAMES
+    assert found.numbering == given.images.numbering
+    for image, row in enumerate(means):
+        classes, weights = found[image]
+        if row.max() < threshold:
+            assert len(classes) == 0
+            continue
+        strongest = np.argsort(-row)[:2]
+        assert classes.tolist() == strongest.tolist()
+        np.testing.assert_allclose(weights, row[strongest] / row[strongest].sum(), atol=1e-5)
+
+
+def test_metrics_count_what_was_kept_and_what_agrees(given: Given, tmp_path: Path) -> None:
+    teachers = [tiny_models.save(tmp_path / "teacher", NAMES, seed=3)]
+    means = tiny_models.naive_probabilities(given.images, teachers)
+    labels = np.array([given.labels[i][0][0] for i in range(21)])
+    confidence = np.sort(means.max(axis=1))
+    threshold = float(confidence[4] + confidence[5]) / 2
+    kept = means.max(axis=1) >= threshold
+
+    run(given, teachers, tmp_path, num_teachers=1, min_confidence=threshold)
+
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["images"] == 21
+    assert metrics["labelled"] == 16
+    assert metrics["labelled_share"] == pytest.approx(16 / 21)
+    assert metrics["agreement"] == pytest.approx((means.argmax(axis=1) == labels)[kept].mean())
+    assert metrics["mean_confidence"] == pytest.approx(means.max(axis=1).mean(), abs=1e-5)
+
+
+def test_only_the_best_models_by_validation_score_teach(given: Given, tmp_path: Path) -> None:
+    opinions = {"poor": [0.9, 0.1], "best": [0.1, 0.9], "good": [0.3, 0.7]}
+    scores = {"poor": 0.2, "best": 0.8, "good": 0.6}
+    candidates = [
+        tiny_models.save(
+            tmp_path / name, NAMES, score=scores[name], probabilities=[*row, 1e-6, 1e-6]
+        )
+        for name, row in opinions.items()
+    ]
+    found = run(given, candidates, tmp_path, num_teachers=2, top_k=2)
+    assert found.classes[:2].tolist() == [1, 0]
+    np.testing.assert_allclose(found.weights[:2], [0.8, 0.2], atol=1e-4)  # of best and good
+
+
+def test_the_report_names_teachers_and_shows_disagreements(given: Given, tmp_path: Path) -> None:
+    teacher = tiny_models.save(
+        tmp_path / "teacher",
+        NAMES,
+        probabilities=[0.7, 0.1, 0.1, 0.1],
+        lineage=["wt_pretrain 32 px", "finetune 48 px"],
+    )
+    run(given, [teacher], tmp_path, num_teachers=1)
+    page = (tmp_path / "report.html").read_text()
+    assert "resnet10t: wt_pretrain 32 px, finetune 48 px" in page
+    assert page.count("given: green") == page.count("given: blue") == 7  # of seven each
+    assert "given: red" not in page
+
+
+def test_labels_of_other_images_are_refused(given: Given, tmp_path: Path) -> None:
+    other = image_set(
+        tmp_path / "other", coloured_squares(21, 48, seed=0)[0], list("abcdefghijklmnopqrstu")
+    )
+    targets(tmp_path / "labels", other.numbering, [[(0, 1.0)]] * 21, NAMES)
+    teacher = tiny_models.save(tmp_path / "teacher", NAMES)
+    with pytest.raises(UserError, match="one and the same ingest"):
+        run(Given(tmp_path, given.images, given.labels), [teacher], tmp_path)
+
+
+def test_models_of_other_classes_are_refused(given: Given, tmp_path: Path) -> None:
+    keywords = tiny_models.save(tmp_path / "keywords", ["round", "shiny"])
+    with pytest.raises(UserError, match="knows 2 classes"):
+        run(given, [keywords], tmp_path)
+    assert not (tmp_path / "pseudo_labels").exists()
+
+
+def test_when_no_image_is_labelled_nothing_is_written(given: Given, tmp_path: Path) -> None:
+    unsure = tiny_models.save(tmp_path / "unsure", NAMES, probabilities=[0.25] * 4)
+    with pytest.raises(UserError, match=r"min_confidence=0.5.*on average 0\.25"):
+        run(given, [unsure], tmp_path, num_teachers=1, min_confidence=0.5)
+    assert not (tmp_path / "pseudo_labels").exists()
+
+
+@pytest.mark.parametrize("parameter", ["num_teachers", "top_k"])
+def test_none_of_something_is_refused(given: Given, tmp_path: Path, parameter: str) -> None:
+    teacher = tiny_models.save(tmp_path / "teacher", NAMES)
+    with pytest.raises(UserError, match=f"{parameter}=0"):
+        run(given, [teacher], tmp_path, **{parameter: 0})
+
+
+def test_equal_scores_choose_the_first_model(tmp_path: Path) -> None:
+    records = [
+        models.read_record(tiny_models.save(tmp_path / str(i), NAMES, score=score))
+        for i, score in enumerate([0.5, 0.7, 0.7, 0.6])
+    ]
+    assert best(records, 3) == [1, 2, 3]
+
+
+def test_pairs_leave_out_unsure_images_and_impossible_classes() -> None:
+    classes = np.array([[2, 0], [1, 2], [0, 1]])
+    probabilities = np.array([[0.6, 0.2], [0.3, 0.3], [1.0, 0.0]], np.float32)
+    counts, kept, weights = as_pairs(classes, probabilities, 0.5)
+    assert counts.tolist() == [2, 0, 1]
+    assert kept.tolist() == [2, 0, 0]
+    np.testing.assert_allclose(weights, [0.75, 0.25, 1.0])
+
+
+def test_the_most_confident_disagreements_survive_the_batches(given: Given) -> None:
+    comparison = Comparison(given.labels, min_confidence=0.3)
+    confidence = np.linspace(0.25, 0.95, 21, dtype=np.float32)  # two images are below 0.3
+    everywhere_grey = np.full((21, 1), 3)
+    for start in range(0, 21, 5):
+        numbers = np.arange(start, min(start + 5, 21))
+        comparison.update(numbers, everywhere_grey[numbers], confidence[numbers, None])
+    assert [each.number for each in comparison.disagreements] == list(range(20, 1, -1))
+    assert comparison.labelled == 19
+    assert comparison.pseudo.tolist() == [0, 0, 0, 19]
+    assert comparison.given.tolist() == [7, 7, 7, 0]
+    assert comparison.confidence.sum() == 21

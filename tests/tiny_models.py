@@ -1,0 +1,71 @@
+"""Model folders for tests: networks of a few thousand weights, saved as a training stage does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from components.shared import models
+from components.shared.images import ImageSet
+from components.shared.models import Record
+from components.shared.pictures import decoded, evaluation_crop, normalized
+
+
+def save(
+    folder: Path,
+    names: Sequence[str],
+    *,
+    seed: int = 0,
+    image_size: int = 32,
+    score: float = 0.5,
+    lineage: Sequence[str] = ("finetune 32 px",),
+    probabilities: Sequence[float] = (),
+) -> Path:
+    """Save a random network; with `probabilities`, one that gives these to every image."""
+    torch.manual_seed(seed)
+    model: nn.Module = timm.create_model(
+        "resnet10t",
+        num_classes=len(names),
+        layers=(1, 1, 1, 1),
+        channels=(8, 8, 16, 24),
+        stem_width=8,
+    )
+    with torch.no_grad():
+        model.fc.weight *= 30  # untrained networks are unsure of everything
+        if probabilities:
+            model.fc.weight.zero_()
+            model.fc.bias.copy_(torch.tensor(probabilities).log())
+    record = Record(
+        stage="finetune",
+        backbone="resnet10t",
+        image_size=image_size,
+        names=list(names),
+        titles=[f"a {name}" for name in names],
+        score=score,
+        metrics={"top1": score},
+        last_learning_rate=0.01,
+        curve=[],
+        settings={},
+        lineage=list(lineage),
+    )
+    models.save(folder, model, record)
+    return folder
+
+
+def naive_probabilities(images: ImageSet, folders: Sequence[Path]) -> NDArray[np.float64]:
+    """Return the models' mean probabilities (N, C), an image and a model at a time."""
+    loaded = [(models.load(folder), models.read_record(folder).image_size) for folder in folders]
+    rows = []
+    for number in range(len(images)):
+        opinions = []
+        for model, size in loaded:
+            crop = evaluation_crop(decoded(images.read(number)), size)
+            with torch.no_grad():
+                logits = model(normalized(crop[None], torch.device("cpu")))[0].double().numpy()
+            opinions.append(np.exp(logits) / np.exp(logits).sum())
+        rows.append(np.mean(opinions, axis=0))
+    return np.array(rows)
