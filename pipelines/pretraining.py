@@ -6,7 +6,8 @@ from typing import Any
 
 from pipelines import pods
 from pipelines.images import reference
-from pipelines.recipe import STEPS, Candidate, Recipe
+from pipelines.recipe import Candidate, Recipe
+from pipelines.steps import STEPS
 
 Form = Mapping[str, Any]
 Outputs = Mapping[str, Any]

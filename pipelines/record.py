@@ -22,7 +22,7 @@ class TaskRecord:
     Attributes:
         name: The task, such as `finetune-large-resnest101e-wt`.
         stage: The stage that it runs, such as `finetune`.
-        step: Its place in the method, such as `finetune_large`; see `pipelines.recipe`.
+        step: Its place in the method, such as `finetune_large`; see `pipelines/steps.py`.
         candidate: The candidate that it trains, such as `resnest101e-wt`; else empty.
         dependencies: The tasks whose outputs it reads.
         parameters: The stage's parameters, as resolved.

@@ -100,6 +100,11 @@ class Component:
         """The stage's name."""
         return self.stage.__name__
 
+    @property
+    def module(self) -> str:
+        """The module that runs the stage as a command: the package that `stage.py` is in."""
+        return self.stage.__module__.removesuffix(".stage")
+
     def task(self, name: str, *, image: str, rerun: object, **given: object) -> "dsl.PipelineTask":
         """Add a task that runs this stage to the pipeline being compiled.
 
@@ -142,7 +147,7 @@ class Component:
 
         def component(*_: object) -> Any:
             return dsl.ContainerSpec(
-                image=image, command=["python", "-m", f"components.{self.name}"], args=["{{$}}"]
+                image=image, command=["python", "-m", self.module], args=["{{$}}"]
             )
 
         component.__name__ = name.replace("-", "_")

@@ -1,0 +1,158 @@
+"""Run the pipeline on this machine, without a cluster and without Docker.
+
+    python -m pipelines.local --recipe sample dataset=../photographs finetune_epochs=3
+
+The recipe is compiled from the working tree, and the compiled file is run: what works here is what
+goes to Kubeflow. Tasks whose inputs, parameters and code have not changed since an earlier run in
+the same folder are not run again.
+"""
+
+import argparse
+import fcntl
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.shared.interface import UserError
+from pipelines import graph, table
+from pipelines.compile import compile_recipe
+from pipelines.engine import Engine, host
+from pipelines.recipe import load
+from pipelines.record import RunRecord, TaskRecord
+from pipelines.steps import STEPS, split_task
+
+logger = logging.getLogger(__name__)
+_TRAINING = frozenset(
+    step.component.module
+    for step in STEPS.values()
+    if step.component is not None and step.component.target == "train"
+)
+
+
+def main() -> None:
+    """Run the command; exits with 1 if a task failed, with 2 if the user can put it right."""
+    cores = os.cpu_count() or 1
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.local",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", metavar="name=value", help="values of the run's form")
+    parser.add_argument("--recipe", default="demo", help="a recipe, or the path of one")
+    parser.add_argument("--run", type=Path, help="the run's folder (default: runs/RECIPE)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=int(os.environ.get("JOBS", min(2, cores))),
+        help="tasks at a time (default: JOBS of the environment, else 2)",
+    )
+    given = parser.parse_intermixed_args()
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    from pipelines import report  # draws with matplotlib: no use to who asks for --help
+
+    folder = (given.run or Path("runs") / Path(given.recipe).stem).absolute()
+    try:
+        with locked(folder):
+            compiled = folder / "pipeline.yaml"
+            compile_recipe(load(given.recipe), compiled)
+            record = execute(compiled, folder, given.words, given.jobs, given.recipe)
+            page = report.write(folder)
+    except UserError as error:
+        logger.error("%s", error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        logger.error("stopped; the same command goes on from here")
+        sys.exit(130)
+    for line in table.results(record):
+        logger.info("%s", line)
+    logger.info("report     %s", page)
+    logger.info("artifacts  %s", folder / "artifacts")
+    logger.info("logs       %s", folder / "logs")
+    sys.exit(any(task.status in ("failed", "skipped") for task in record.tasks))
+
+
+def execute(
+    compiled: Path, folder: Path, words: Sequence[str], jobs: int, recipe: str = ""
+) -> RunRecord:
+    """Run a compiled pipeline in a folder that this process has locked.
+
+    Args:
+        compiled: The pipeline's file.
+        folder: Where artifacts, logs, images, checkpoints and the record go; an absolute path.
+        words: Values of the form, as `name=value`.
+        jobs: Tasks at a time.
+        recipe: What the record calls the recipe.
+
+    Raises:
+        UserError: A word is no field of the form, or the pipeline is not static.
+    """
+    pipeline = graph.read(compiled, words)
+    tasks = []
+    for task in pipeline.tasks:
+        step, candidate = split_task(task.name)
+        entry = TaskRecord(
+            name=task.name,
+            stage=task.module.rpartition(".")[2],
+            step=step,
+            candidate=candidate,
+            dependencies=list(task.dependencies),
+            parameters=dict(task.parameters),
+        )
+        tasks.append(entry)
+    record = RunRecord(
+        pipeline=pipeline.name,
+        recipe=recipe,
+        parameters=dict(pipeline.form),
+        started=time.time(),
+        tasks=tasks,
+    )
+    with host(_environment(folder, jobs), _TRAINING) as machine:
+        Engine(pipeline, record, folder, machine).run(jobs, table.LiveTable())
+    record.ended = time.time()
+    record.write(folder)
+    return record
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder for this process.
+
+    Raises:
+        UserError: Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(
+                f"{folder}: process {file.read()} is running there; wait for it, or choose "
+                "another folder by --run"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _environment(folder: Path, jobs: int) -> Mapping[str, str]:
+    """Return the stages' environment; what the user has set goes first."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return {
+        "WEBLY_STORE": str(folder / "store"),
+        "WEBLY_CHECKPOINTS": str(folder / "checkpoints"),
+        "WEBLY_CACHE": str(folder / "cache"),
+        "OMP_NUM_THREADS": str(threads),
+        **os.environ,
+    }
+
+
+if __name__ == "__main__":
+    main()

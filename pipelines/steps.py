@@ -1,0 +1,93 @@
+"""The steps of the method: which stage each one runs, and whose values it inherits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from components.ensemble.component import ensemble
+from components.finetune.component import finetune
+from components.ingest.component import ingest
+from components.lw_pretrain.component import lw_pretrain
+from components.pseudo_label.component import pseudo_label
+from components.shared.container import Component
+from components.shared.interface import Argument, Value, arguments
+from components.tagging.component import tagging
+from components.weighting.component import weighting
+from components.wt_pretrain.component import wt_pretrain
+
+
+def _text(name: str, help: str, default: str) -> Argument:
+    return Argument(name, help, None, str, (), default)
+
+
+# What each step has besides its stage's parameters. KFP reads resources only as texts.
+_RERUN = _text("rerun", "Any text; another one runs the stage again.", "")
+_POD = [
+    _text("cpu", "CPU cores that the pod requests.", "4"),
+    _text("memory", "Memory that the pod may use.", "16Gi"),
+]
+_GPUS = _text("gpus", "GPUs of the pod; 0 trains on the CPU.", "1")
+# The candidates say these, not the steps.
+OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage in one of its roles in the method.
+
+    Attributes:
+        component: The stage; None for a group, which only gives values to those that inherit it.
+        inherits: The step whose values hold where the recipe gives this one none.
+        defaults: Values that go before inherited ones.
+    """
+
+    component: Component | None
+    inherits: str | None = None
+    defaults: Mapping[str, Value] = field(default_factory=dict)
+
+    def arguments(self) -> dict[str, Argument]:
+        """Return the parameters that a recipe may set, by name."""
+        if self.component is None:
+            found = [argument for argument in arguments(finetune.stage) if argument.settings]
+            found += [*_POD, _GPUS]
+        else:
+            found = [a for a in arguments(self.component.stage) if a.artifact is None]
+            found += [_RERUN, *_POD, *([_GPUS] if self.component.target == "train" else [])]
+        return {argument.name: argument for argument in found if argument.name not in OF_CANDIDATES}
+
+
+STEPS = {
+    "ingest": Step(ingest),
+    "tagging": Step(tagging),
+    "weighting": Step(weighting),
+    "training": Step(None),
+    "wt_pretrain": Step(wt_pretrain, inherits="training"),
+    "lw_pretrain": Step(lw_pretrain, inherits="training"),
+    "finetune": Step(finetune, inherits="training"),
+    "finetune_large": Step(
+        finetune,
+        inherits="finetune",
+        # A converged classifier goes on learning at a higher resolution (method §1, tricks).
+        defaults={"keep_head": True, "continue_learning_rate": True},
+    ),
+    "pseudo_label": Step(pseudo_label),
+    "finetune_again": Step(finetune, inherits="finetune"),
+    "finetune_again_large": Step(finetune, inherits="finetune_large"),
+    "ensemble": Step(ensemble),
+}
+# A recipe has these only if it has a section for them.
+OPTIONAL = ("finetune_large", "finetune_again", "finetune_again_large")
+
+
+def field_name(step: str, parameter: str) -> str:
+    """Return the name of the pipeline parameter that governs a step's parameter."""
+    shared = step == "ingest" and parameter in ("dataset", "dataset_version")
+    return parameter if shared else f"{step}_{parameter}"
+
+
+def split_task(task: str) -> tuple[str, str]:
+    """Return the step and the candidate (or backbone, or nothing) in a task's name."""
+    for step in sorted(STEPS, key=len, reverse=True):
+        prefix = step.replace("_", "-")
+        if task == prefix or task.startswith(f"{prefix}-"):
+            return step, task[len(prefix) + 1 :]
+    return task, ""

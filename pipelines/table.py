@@ -1,0 +1,102 @@
+"""What a run shows while it goes on, and at its end."""
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from pipelines.record import RunRecord, TaskRecord
+
+_MARKS = {"cached": "=", "ran": "+", "failed": "!", "skipped": "-", "running": ">"}
+_LINES_OF_A_FAILED_LOG = 15
+
+
+class LiveTable:
+    """The tasks of a run: a line for each that is done, and below, those at work.
+
+    On a terminal the lines of running tasks are drawn anew with each call, with the last line of
+    their log; elsewhere there is one line when a task starts and one when it is done.
+    """
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        """Write to a stream."""
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._told: set[tuple[str, str]] = set()
+        self._drawn = 0
+
+    def __call__(self, record: RunRecord) -> None:
+        """Show what has changed, and what is going on."""
+        width = max((len(task.name) for task in record.tasks), default=0)
+        if self._drawn:
+            self._stream.write(f"\x1b[{self._drawn}F\x1b[J")
+        for task in record.tasks:
+            told = (task.name, task.status)
+            silent = task.status == "waiting" or (task.status == "running" and self._terminal)
+            if told not in self._told and not silent:
+                self._told.add(told)
+                self._stream.writelines(f"{line}\n" for line in _lines(task, width))
+        live = list(self._live(record, width)) if self._terminal else []
+        self._stream.writelines(f"{line}\n" for line in live)
+        self._drawn = len(live)
+        self._stream.flush()
+
+    def _live(self, record: RunRecord, width: int) -> Iterator[str]:
+        running = [task for task in record.tasks if task.status == "running"]
+        columns = shutil.get_terminal_size().columns
+        for task in running:
+            assert task.started is not None
+            seconds = time.time() - task.started
+            line = f"> {task.name:{width}} {seconds:7.0f} s  {_last_line(task.log)}"
+            yield line[: columns - 1]
+        waiting = sum(task.status == "waiting" for task in record.tasks)
+        if waiting:
+            yield f"  {waiting} more to come"
+
+
+def _lines(task: TaskRecord, width: int) -> Iterator[str]:
+    notes = {
+        "cached": f"{task.seconds:7.1f} s  from an earlier run",
+        "ran": f"{task.seconds:7.1f} s  {task.peak_bytes / 2**20:,.0f} MiB",
+        "failed": f"{task.seconds:7.1f} s  {_cause(task)}; its log ends with",
+        "skipped": "           not run: a task before it failed",
+        "running": "",
+    }
+    yield f"{_MARKS[task.status]} {task.name:{width}} {notes[task.status]}".rstrip()
+    if task.status == "failed":
+        log = Path(task.log)
+        lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+        yield from (f"    {line}" for line in lines[-_LINES_OF_A_FAILED_LOG:])
+        yield f"    (all of it: {task.log})"
+
+
+def _cause(task: TaskRecord) -> str:
+    assert task.exit_code is not None
+    if task.exit_code < 0:
+        return f"killed by signal {-task.exit_code}"
+    return f"exit code {task.exit_code}" if task.exit_code else "incomplete"
+
+
+def _last_line(log: str) -> str:
+    path = Path(log)
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        lines = file.read().decode(errors="replace").splitlines()
+    return lines[-1] if lines else ""
+
+
+def results(record: RunRecord) -> Iterator[str]:
+    """Yield the lines of the table of candidates: a row per finetuned model and the ensemble."""
+    rows = []
+    for task in record.tasks:
+        metrics = task.metrics() if task.stage in ("finetune", "ensemble") else {}
+        if "top1" in metrics:
+            rows.append((task.candidate, task.step, metrics["top1"], metrics["top5"]))
+    if rows:
+        yield f"{'candidate':<28} {'step':<22} {'top-1':>6} {'top-5':>6}"
+    for candidate, step, top1, top5 in rows:
+        yield f"{candidate or 'all':<28} {step:<22} {100 * top1:6.1f} {100 * top5:6.1f}"
