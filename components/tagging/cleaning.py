@@ -38,7 +38,7 @@ _CAMERA_NAME = re.compile(
     (?<! [^\W_] ) _?
     (?: (?:IMGP?|DSC[NFP]?|CIMG|PICT|SAM|SDC|MG|MVI|VID|GOPR|DJI|PXL|HPIM|KIF|PANO|WP) [-_\ ]? \d{3}
       | P \d{6} )
-    \d* (?: [-_] \d+ )*
+    \d* (?: [-_] (?: \d+ | HDR ) )*
     """,
     re.IGNORECASE | re.VERBOSE,
 )

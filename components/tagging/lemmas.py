@@ -11,10 +11,11 @@ from components.tagging.taggers import PLURALS
 logger = logging.getLogger(__name__)
 
 _REGULAR = (
-    (re.compile(r"(?<=\w{2})ies$"), "y"),
+    (re.compile(r"(?<=\w\w)ies$"), "y"),
     (re.compile(r"(?<=ss|sh|ch)es$|(?<=x)es$"), ""),
     (re.compile(r"(?<=\w\w[^sui])s$"), ""),
 )
+_INVARIABLE = ("series", "species")
 
 
 class Lemmatizer(Protocol):
@@ -49,7 +50,7 @@ class RegularPlurals:
 
     def __call__(self, noun: str, tag: str, /) -> str:
         """Return the singular of a lower-case noun."""
-        if tag in PLURALS:
+        if tag in PLURALS and not noun.endswith(_INVARIABLE):
             for ending, singular in _REGULAR:
                 if ending.search(noun):
                     return ending.sub(singular, noun)

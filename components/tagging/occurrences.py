@@ -42,9 +42,8 @@ class Occurrences:
         batches = texts.batches(fields, rows=_BATCH)
         total = -(-len(texts) // _BATCH)
         with self._counts.open("wb") as counts, self._ids.open("wb") as ids:
-            for batch in progress(
-                ordered(extract, batches), total=total, unit=f"×{_BATCH} image", what="Tagging"
-            ):
+            extracted = ordered(extract, batches)
+            for batch in progress(extracted, total=total, unit="block", what="Tagging"):
                 numbers = [known.setdefault(word, len(known)) for word in batch.words]
                 number = np.array(numbers, np.int32)
                 if len(known) > len(self.images):  # doubled, so that growing stays cheap

@@ -26,11 +26,12 @@ def write_report(
     lemmatizer: str,
 ) -> None:
     """Write the page; `lemmatizer` names what the nouns' lemmas come from."""
-    num_kept, num_words = len(vocabulary.words), len(occurrences.words)
+    num_words, num_kept = len(occurrences.words), len(vocabulary.words)
+    num_head = len(vocabulary.too_frequent)
     page = Page("Tagging", "The nouns and adjectives of each image's text: its keywords.")
     page.paragraph(
         f"{num_kept:,} of {num_words:,} distinct words are keywords. "
-        f"{len(vocabulary.too_frequent):,} words are more frequent than that, the others too rare. "
+        f"Dropped as too frequent: {num_head:,}; as too rare: {num_words - num_head - num_kept:,}. "
         f"An image has {len(keywords.classes) / len(keywords):.1f} keywords on average. "
         f"Lemmas: {lemmatizer}."
     )

@@ -70,6 +70,11 @@ def select(
     Raises:
         UserError: No word is left.
     """
+    if len(words) == 0:
+        raise UserError(
+            f"no keyword: the tagger found no noun and no adjective in the texts of {num_images:,} "
+            "images: read more of them by fields=all, or choose a tagger for their language"
+        )
     limit = max_share * num_images
     candidates = _by_frequency(words, images, (images >= min_images) & (images <= limit))
     too_frequent = _by_frequency(words, images, images > limit)

@@ -19,8 +19,8 @@ _TOKEN = re.compile(
 _ENDS = frozenset(".!?")
 
 MIN_LETTERS, MAX_LETTERS, MAX_DIGITS = 2, 30, 3
-# Words of grammar: in titles, which capitalise them, the tagger takes them for names. A calendar's
-# words, at the end, are on many texts and in no picture.
+# Words of grammar, which the tagger takes for names where a title capitalises them; then words of
+# the calendar, and about pictures and pages as such: they are in many texts and in no picture.
 _STOP_WORDS = """
     a an the this that these those some any each every all both no not such same other another
     i me my mine we us our ours you your yours he him his she her hers it its they them their theirs
@@ -32,10 +32,12 @@ _STOP_WORDS = """
     since than through to toward towards under until up upon via with within without
     and but or nor if so because while though although also too very just only more most much many
     here there then now again once ever never yet
-    mr mrs ms dr jr sr vs etc ft
+    mr mrs ms dr jr sr vs etc ft eg ie
     january february march april june july august september october november december
     jan feb mar apr jun jul aug sep sept oct nov dec
     monday tuesday wednesday thursday friday saturday sunday am pm
+    click download flickr image jpeg jpg photo photograph photography pic picture pinterest please
+    taken untitled wallpaper
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 

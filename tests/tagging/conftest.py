@@ -1,0 +1,70 @@
+"""Texts and a tagger that are made here, so that most tests need no data from elsewhere."""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.shared.numbering import Numbering
+from components.shared.texts import SCHEMA
+
+WriteTexts = Callable[[Sequence[tuple[str, str, str]]], Path]
+
+# The tags of each word, fixed by its form, so that any tagger learns them.
+LEXICON = {
+    "DT": "a the this",
+    "JJ": "small brown wild grey happy",
+    "NN": "dog cat horse meadow house kitten frog",
+    "NNS": "dogs cats horses kittens frogs houses",
+    "VBZ": "sees likes finds",
+    "IN": "near in by",
+    ".": ". !",
+}
+
+
+@pytest.fixture
+def write_texts(tmp_path: Path) -> WriteTexts:
+    """Write Texts of (title, description, tags)."""
+
+    def write(rows: Sequence[tuple[str, str, str]]) -> Path:
+        ids = [f"image{i}" for i in range(len(rows))]
+        columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
+        more = [["google"] * len(rows), ["dog"] * len(rows), [0] * len(rows)]
+        schema = Numbering.of(ids).in_schema(SCHEMA)
+        path = tmp_path / "texts.parquet"
+        pq.write_table(pa.table([ids, *columns, *more], schema=schema), path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a perceptron that NLTK trained on sentences of `LEXICON`'s words."""
+    from nltk.tag.perceptron import PerceptronTagger
+
+    rng = random.Random(0)
+    patterns = [
+        "DT JJ NN VBZ DT NN IN DT NNS .",
+        "NNS IN DT JJ NN .",
+        "DT NN .",
+        "JJ NNS .",
+        "NN .",
+    ]
+    sentences = [
+        [(rng.choice(LEXICON[tag].split()), tag) for tag in rng.choice(patterns).split()]
+        for _ in range(400)
+    ]
+    random.seed(0)  # NLTK shuffles the sentences
+    tagger = PerceptronTagger(load=False)
+    tagger.train(sentences)
+    folder = tmp_path_factory.mktemp("tagger")
+    for part, value in zip(
+        ("weights", "tagdict", "classes"), tagger.encode_json_obj(), strict=True
+    ):
+        (folder / f"tiny_en.{part}.json").write_text(json.dumps(value))
+    return folder

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from components.shared.interface import UserError
+from components.tagging.vocabulary import Vocabulary, select
+
+WORDS = ["photo", "dog", "cat", "burg", "beagle", "ant"]
+IMAGES = np.array([90, 30, 30, 1, 5, 8])
+
+
+def chosen(vocabulary_size: int = 100, min_images: int = 5, max_share: float = 0.5) -> Vocabulary:
+    return select(
+        WORDS,
+        IMAGES,
+        100,
+        vocabulary_size=vocabulary_size,
+        min_images=min_images,
+        max_share=max_share,
+    )
+
+
+def test_drops_head_and_tail_and_orders_by_frequency_then_alphabet() -> None:
+    vocabulary = chosen()
+    assert vocabulary.words == ["cat", "dog", "ant", "beagle"]
+    assert vocabulary.images.tolist() == [30, 30, 8, 5]
+    assert vocabulary.classes.tolist() == [-1, 1, 0, -1, 3, 2]
+    assert [WORDS[word] for word in vocabulary.too_frequent] == ["photo"]
+
+
+def test_both_bounds_are_inclusive() -> None:
+    assert chosen(min_images=8, max_share=0.3).words == ["cat", "dog", "ant"]
+
+
+def test_keeps_the_most_frequent_of_what_is_left() -> None:
+    assert chosen(vocabulary_size=2).words == ["cat", "dog"]
+
+
+def test_an_empty_vocabulary_is_refused_with_the_values_and_the_remedy() -> None:
+    message = r"max_share=0.5 drops 1, and min_images=100 .* 30 images have: lower min_images"
+    with pytest.raises(UserError, match=message):
+        chosen(min_images=100)
+
+
+def test_texts_without_nouns_are_refused() -> None:
+    with pytest.raises(UserError, match="no noun and no adjective in the texts of 7 images"):
+        select([], np.zeros(0, int), 7, vocabulary_size=1, min_images=1, max_share=1.0)
+
+
+def test_images_keep_their_rarest_keywords_first() -> None:
+    # Images: {photo, dog, beagle, ant}, {}, {burg}, {dog, cat}.
+    counts = np.array([4, 0, 1, 2], np.int32)
+    numbers = np.array([0, 1, 4, 5, 3, 1, 2], np.int32)
+    kept, classes = chosen().rarest(counts, numbers, at_most=2)
+    assert kept.tolist() == [2, 0, 0, 2]
+    words = chosen().words
+    assert [words[i] for i in classes] == ["beagle", "ant", "cat", "dog"]
