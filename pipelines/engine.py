@@ -162,12 +162,12 @@ class Engine:
             show: Called when something has changed, and twice a second.
         """
         self._start_ready(jobs)
+        show(self._record)
         while any(task.status == "running" for task in self._record.tasks):
             for reply in self._host.ended(_SECONDS_BETWEEN_SHOWS):
                 self._finish(reply)
             self._start_ready(jobs)
             show(self._record)
-        show(self._record)
 
     def _start_ready(self, jobs: int) -> None:
         """Go through the waiting tasks in order: skip, take from the cache, or start them."""

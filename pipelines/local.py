@@ -54,14 +54,14 @@ def main() -> None:
     given = parser.parse_intermixed_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    from pipelines import report  # draws with matplotlib: no use to who asks for --help
-
     folder = (given.run or Path("runs") / Path(given.recipe).stem).absolute()
     try:
         with locked(folder):
             compiled = folder / "pipeline.yaml"
             compile_recipe(load(given.recipe), compiled)
             record = execute(compiled, folder, given.words, given.jobs, given.recipe)
+            from pipelines import report  # draws with matplotlib: late, for --help is quick
+
             page = report.write(folder)
     except UserError as error:
         logger.error("%s", error)
@@ -113,7 +113,7 @@ def execute(
         tasks=tasks,
     )
     with host(_environment(folder, jobs), _TRAINING) as machine:
-        Engine(pipeline, record, folder, machine).run(jobs, table.LiveTable())
+        Engine(pipeline, record, folder, machine).run(jobs, table.LiveTable(sys.stderr))
     record.ended = time.time()
     record.write(folder)
     return record

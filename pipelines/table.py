@@ -1,7 +1,6 @@
 """What a run shows while it goes on, and at its end."""
 
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ class LiveTable:
     their log; elsewhere there is one line when a task starts and one when it is done.
     """
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, stream: TextIO) -> None:
         """Write to a stream."""
         self._stream = stream
         self._terminal = stream.isatty()
@@ -57,14 +56,7 @@ class LiveTable:
 
 
 def _lines(task: TaskRecord, width: int) -> Iterator[str]:
-    notes = {
-        "cached": f"{task.seconds:7.1f} s  from an earlier run",
-        "ran": f"{task.seconds:7.1f} s  {task.peak_bytes / 2**20:,.0f} MiB",
-        "failed": f"{task.seconds:7.1f} s  {_cause(task)}; its log ends with",
-        "skipped": "           not run: a task before it failed",
-        "running": "",
-    }
-    yield f"{_MARKS[task.status]} {task.name:{width}} {notes[task.status]}".rstrip()
+    yield f"{_MARKS[task.status]} {task.name:{width}} {_note(task)}".rstrip()
     if task.status == "failed":
         log = Path(task.log)
         lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
@@ -72,11 +64,20 @@ def _lines(task: TaskRecord, width: int) -> Iterator[str]:
         yield f"    (all of it: {task.log})"
 
 
-def _cause(task: TaskRecord) -> str:
-    assert task.exit_code is not None
-    if task.exit_code < 0:
-        return f"killed by signal {-task.exit_code}"
-    return f"exit code {task.exit_code}" if task.exit_code else "incomplete"
+def _note(task: TaskRecord) -> str:
+    seconds = f"{task.seconds:7.1f} s"
+    match task.status:
+        case "cached":
+            return f"{seconds}  from an earlier run"
+        case "ran":
+            return f"{seconds}  {task.peak_bytes / 2**20:,.0f} MiB"
+        case "failed" if task.exit_code:
+            return f"{seconds}  exit code {task.exit_code}; its log ends with"
+        case "failed":
+            return f"{seconds}  incomplete; its log ends with"
+        case "skipped":
+            return "           not run: a task before it failed"
+    return ""
 
 
 def _last_line(log: str) -> str:

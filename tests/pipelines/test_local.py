@@ -1,0 +1,178 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from toy.pipelines import WAIT, compiled, counting
+
+from components.shared.interface import UserError
+from pipelines import record
+from pipelines.local import locked
+
+# What `main` does, for a compiled pipeline in place of a recipe.
+RUN = """
+import sys
+from pathlib import Path
+from pipelines.local import execute, locked
+folder = Path(sys.argv[1])
+with locked(folder):
+    execute(folder / "pipeline.yaml", folder, sys.argv[2:], jobs=2)
+"""
+
+
+def counting_and_waiting(gate: str, pids: str) -> None:
+    numbers = counting("count").outputs["numbers"]
+    WAIT.task("wait", image="toy:1", rerun="", numbers=numbers, gate=gate, pids=pids)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Start a runner, in a session of its own, whose second task waits for `gate`."""
+    compiled(counting_and_waiting, tmp_path / "pipeline.yaml")
+    words = [f"gate={tmp_path / 'gate'}", f"pids={tmp_path / 'pids'}"]
+    runners = []
+
+    def run() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", RUN, str(tmp_path), *words]
+        runners.append(subprocess.Popen(command, start_new_session=True, cwd=Path.cwd()))
+        return runners[-1]
+
+    yield run
+    for runner in runners:
+        runner.kill()
+        runner.wait()
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 30
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def alive(process: int) -> bool:
+    """Return whether a process runs; one that only waits to be reaped does not."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def stage_and_worker(folder: Path) -> list[int]:
+    assert eventually((folder / "pids").exists)
+    return [int(word) for word in (folder / "pids").read_text().split()]
+
+
+def kill_runner(runner: subprocess.Popen[bytes]) -> None:
+    os.kill(runner.pid, signal.SIGKILL)
+
+
+def kill_group(runner: subprocess.Popen[bytes]) -> None:
+    os.killpg(runner.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("kill", [kill_runner, kill_group])
+def test_no_stage_survives_its_runner_and_the_next_run_goes_on(
+    tmp_path: Path,
+    start: Callable[[], subprocess.Popen[bytes]],
+    kill: Callable[[subprocess.Popen[bytes]], None],
+) -> None:
+    runner = start()
+    processes = stage_and_worker(tmp_path)
+    assert all(alive(process) for process in processes)
+
+    kill(runner)
+
+    assert eventually(lambda: not any(alive(process) for process in processes))
+    runner.wait()
+    (tmp_path / "gate").touch()
+    assert start().wait() == 0
+    statuses = {task.name: task.status for task in record.read(tmp_path).tasks}
+    assert statuses == {"count": "cached", "wait": "ran"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_kernel_ends_a_stage_whose_launcher_is_killed(
+    tmp_path: Path, start: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    start()
+    stage, _ = stage_and_worker(tmp_path)
+    launcher = int(Path(f"/proc/{stage}/stat").read_text().rpartition(")")[2].split()[1])
+
+    os.kill(launcher, signal.SIGKILL)
+
+    assert eventually(lambda: not alive(stage))
+
+
+def test_ctrl_c_lets_a_stage_unwind_and_ends_it(
+    tmp_path: Path, start: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    runner = start()
+    processes = stage_and_worker(tmp_path)
+
+    runner.send_signal(signal.SIGINT)
+
+    assert runner.wait(20) != 0
+    assert eventually(lambda: not any(alive(process) for process in processes))
+
+
+def test_a_second_runner_says_so_and_stops(
+    tmp_path: Path, start: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    runner = start()
+    stage_and_worker(tmp_path)
+
+    with pytest.raises(UserError, match=f"process {runner.pid} is running there"), locked(tmp_path):
+        pass
+
+
+def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
+    recipe = tmp_path / "broken.yaml"
+    recipe.write_text("name: webly-broken\ncandidates: [{backbone: resnet18}]\n")
+    command = [sys.executable, "-m", "pipelines.local", "--recipe", str(recipe)]
+    options = ["--run", str(tmp_path / "run"), "dataset=nowhere"]
+
+    ended = subprocess.run([*command, *options], capture_output=True, text=True)
+
+    assert ended.returncode == 1, ended.stderr
+    tasks = {task.name: task.status for task in record.read(tmp_path / "run").tasks}
+    assert tasks["ingest"] == "failed"
+    assert tasks["ensemble"] == "skipped"
+    assert "nowhere" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--recipe", "nosuch"], "demo, paper, sample, smoke"),
+        (["--recipe", "demo", "finetune_lr=1"], "finetune_learning_rate"),
+    ],
+)
+def test_what_the_user_can_put_right_ends_with_one_line_and_exit_code_2(
+    tmp_path: Path, words: list[str], named: str
+) -> None:
+    command = [sys.executable, "-m", "pipelines.local", "--run", str(tmp_path / "run"), *words]
+
+    ended = subprocess.run(command, capture_output=True, text=True)
+
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert named in ended.stderr
+
+
+def test_the_record_of_a_run_is_json(
+    tmp_path: Path, start: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    (tmp_path / "gate").touch()
+
+    assert start().wait() == 0
+
+    content = json.loads((tmp_path / "record.json").read_text())
+    assert [task["name"] for task in content["tasks"]] == ["count", "wait"]

@@ -1,0 +1,1 @@
+"""Stages of a few lines, to test the engine with."""
