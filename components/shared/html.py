@@ -69,7 +69,10 @@ class Page:
         self._parts.append(f"<p>{html.escape(text)}</p>")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Add a table; numbers are aligned to the right, ints get thousands separators."""
+        """Add a table; numbers are aligned to the right, ints get thousands separators.
+
+        A cell that is a text and a share in 0 … 1 gets a bar behind it, as a card's line does.
+        """
         cells = [[_cell(value, "td") for value in row] for row in rows]
         numeric = [isinstance(value, int | float) for value in rows[0]] if rows else []
         heads = [
@@ -114,6 +117,10 @@ class Page:
 
 
 def _cell(value: object, tag: str, *, number: bool = False) -> str:
+    if isinstance(value, tuple):
+        text, share = value
+        bar = f' class=bar style="--share: {100 * share:.0f}%"'
+        return f"<{tag}{bar}>{html.escape(text)}</{tag}>"
     number = number or (isinstance(value, int | float) and not isinstance(value, bool))
     match value:
         case bool():

@@ -1,6 +1,12 @@
 """The stage `weighting`."""
 
-from components.shared.interface import InputDataset, OutputDataset, OutputHTML, OutputMetrics
+from components.shared.interface import (
+    InputDataset,
+    OutputDataset,
+    OutputHTML,
+    OutputMetrics,
+    UserError,
+)
 
 
 def weighting(
@@ -21,11 +27,58 @@ def weighting(
         texts: What the web says around each image (Texts).
         labels: The label that each image was given (Targets).
         concepts: The classes and their ancestors (Parquet).
-        weights: Up to `top_k` concepts of each image with the similarity as weight (Targets).
+        weights: Up to `top_k` concepts of each image, the text's similarity as weight (Targets).
         report: Neighbours, weights and examples.
         metrics: Counts.
         neighbors: How many of the nearest concepts are candidates, besides the label.
         top_k: Keep so many concepts of an image.
         fallback_weight: Weight of the given label where the text says nothing.
     """
-    raise NotImplementedError
+    import pyarrow.parquet as pq
+
+    from components.shared.metrics import write as write_metrics
+    from components.shared.parallel import ordered
+    from components.shared.progress import progress
+    from components.shared.targets import Targets, TargetsWriter
+    from components.shared.texts import Texts
+    from components.weighting.candidates import Candidates
+    from components.weighting.documents import Documents
+    from components.weighting.neighbors import nearest
+    from components.weighting.report import draw, measure
+    from components.weighting.weights import RowGroupWeigher, Weigher
+
+    _check(neighbors, top_k, fallback_weight)
+    image_texts, given, meanings = Texts(texts), Targets.load(labels), pq.read_table(concepts)
+    given.numbering.check(image_texts.numbering, str(texts))
+    if meanings["wnid"].to_pylist()[: len(given.names)] != given.names:
+        raise UserError(f"{concepts}: not the concepts of {labels}; use one ingest's outputs")
+    assert len(given.classes) == len(given), "ingest gives each image one label"
+
+    documents = Documents.of(meanings)
+    near = nearest(meanings, documents.vectors, neighbors)
+    weigher = Weigher(
+        documents=documents,
+        candidates=Candidates.of(meanings, near, documents.vectors),
+        top_k=top_k,
+        fallback_weight=fallback_weight,
+    )
+    row_groups, fallbacks = range(len(image_texts.row_groups())), 0
+    parts = ordered(RowGroupWeigher(texts, labels, weigher), row_groups)
+    with TargetsWriter(weights, given.names, given.titles, given.numbering) as writer:
+        for part in progress(parts, total=len(row_groups), unit="row group", what="Weighting"):
+            writer.append(part.counts, part.classes, part.weights)
+            fallbacks += part.fallbacks
+
+    weighted = Targets.load(weights)
+    measured = measure(weighted, given, fallbacks)
+    draw(report, image_texts, given, weighted, near, measured)
+    write_metrics(metrics, measured)
+
+
+def _check(neighbors: int, top_k: int, fallback_weight: float) -> None:
+    if neighbors < 0:
+        raise UserError(f"neighbors={neighbors}: use 0 or more")
+    if top_k < 1:
+        raise UserError(f"top_k={top_k}: use 1 or more")
+    if not 0 < fallback_weight <= 1:
+        raise UserError(f"fallback_weight={fallback_weight}: use a weight above 0, up to 1")

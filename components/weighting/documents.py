@@ -1,0 +1,87 @@
+"""TF-IDF vectors of concepts and of texts, in one space of words.
+
+A concept's document is its lemmas, its gloss and the lemmas of its direct hypernyms. The words
+that count are those of the classes' documents; how rare a word is, is counted over the documents
+of the classes and of all their ancestors, smoothed (scikit-learn's formula):
+
+    value(word, text) = (1 + ln tf) · (1 + ln((1 + documents) / (1 + documents with the word)))
+
+and a vector has norm 1. A text's other words (dates, cameras, other languages, licences) say
+nothing about the concepts, and do not weaken what the rest of the text says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.weighting.words import spelled, spellings, words
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The C classes' documents over V words.
+
+    Attributes:
+        spellings: The words' numbers, by every spelling.
+        rarity: (V,) float64, a word's inverse document frequency.
+        vectors: (C, V) float64, rows of norm 1 (0 where a document has no words).
+    """
+
+    spellings: dict[str, int]
+    rarity: NDArray[np.float64]
+    vectors: "csr_matrix"
+
+    @classmethod
+    def of(cls, concepts: pa.Table) -> Self:
+        """Make the documents of the concepts' classes."""
+        documents = [words(document) for document in _documents(concepts)]
+        num_classes = len(concepts) - concepts["label"].null_count
+        vocabulary = sorted({word for document in documents[:num_classes] for word in document})
+        numbers = {word: number for number, word in enumerate(vocabulary)}
+        having = np.zeros(len(vocabulary))
+        for document in documents:
+            having[[numbers[word] for word in set(document) if word in numbers]] += 1
+        rarity = 1 + np.log((1 + len(documents)) / (1 + having))
+        known = [[numbers[word] for word in document] for document in documents[:num_classes]]
+        return cls(spellings(vocabulary), rarity, tf_idf(known, rarity))
+
+    def vectors_of(self, texts: Sequence[str]) -> "csr_matrix":
+        """Return the vectors (B, V) of texts."""
+        number = self.spellings.get
+        known = [
+            [found for word in spelled(text) if (found := number(word)) is not None]
+            for text in texts
+        ]
+        return tf_idf(known, self.rarity)
+
+
+def tf_idf(texts: Sequence[Sequence[int]], rarity: NDArray[np.float64]) -> "csr_matrix":
+    """Return the TF-IDF vectors (B, V), of norm 1, of texts given as word numbers."""
+    from scipy.sparse import csr_matrix
+
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    flat = np.fromiter(chain.from_iterable(texts), np.int64, lengths.sum())
+    keys = np.repeat(np.arange(len(texts)), lengths) * len(rarity) + flat
+    keys, counts = np.unique(keys, return_counts=True)
+    rows, columns = np.divmod(keys, max(1, len(rarity)))
+    values = (1 + np.log(counts)) * rarity[columns]
+    values /= np.sqrt(np.bincount(rows, values**2, len(texts)))[rows]
+    offsets = np.searchsorted(rows, np.arange(len(texts) + 1))
+    return csr_matrix((values, columns, offsets), shape=(len(texts), len(rarity)))
+
+
+def _documents(concepts: pa.Table) -> list[str]:
+    rows = concepts.select(["wnid", "lemmas", "gloss", "hypernyms"]).to_pylist()
+    names = {row["wnid"]: " ".join(row["lemmas"]) for row in rows}
+    return [
+        " ".join([names[row["wnid"]], row["gloss"], *(names[above] for above in row["hypernyms"])])
+        for row in rows
+    ]

@@ -1,0 +1,97 @@
+"""The weighted concepts of images: the candidates that their texts fit best."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.shared.targets import Targets
+from components.shared.texts import Texts
+from components.weighting.candidates import Candidates
+from components.weighting.documents import Documents
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weighted concepts of B consecutive images.
+
+    Attributes:
+        counts: (B,) concepts of each image.
+        classes: (P,) one image after another, strongest first.
+        weights: (P,) float32.
+        fallbacks: Images whose text says nothing, so that their given label was taken.
+    """
+
+    counts: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    fallbacks: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weigher:
+    """Weights images by their texts.
+
+    Attributes:
+        documents: What the concepts are, in words.
+        candidates: Which concepts a label makes possible.
+        top_k: Concepts kept of an image.
+        fallback_weight: Weight of the given label where the text says nothing.
+    """
+
+    documents: Documents
+    candidates: Candidates
+    top_k: int
+    fallback_weight: float
+
+    def __call__(self, texts: list[str], labels: NDArray[np.int64]) -> Weights:
+        """Return the weights of images with these texts and given labels (B,).
+
+        Equal similarities go to the given label first, then to the smaller class number.
+        """
+        vectors = self.documents.vectors_of(texts)
+        images, classes, similarities = self.candidates.similarities(vectors, labels)
+        silent = np.flatnonzero(np.bincount(images, minlength=len(labels)) == 0)
+        images = np.concatenate([images, silent])
+        classes = np.concatenate([classes, labels[silent]])
+        weights = np.concatenate([similarities, np.full(len(silent), self.fallback_weight)])
+        weights = weights.astype(np.float32)
+
+        order = np.lexsort((classes, classes != labels[images], -weights, images))
+        firsts = np.searchsorted(images[order], np.arange(len(labels)))
+        places = np.arange(len(order)) - firsts[images[order]]
+        kept = order[places < self.top_k]
+        counts = np.bincount(images[kept], minlength=len(labels))
+        return Weights(counts, classes[kept], weights[kept], len(silent))
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroupWeigher:
+    """Weights the images of one row group of the texts: the work of a process.
+
+    Attributes:
+        texts: The Texts' path.
+        labels: The given labels' folder.
+        weigher: Weights a batch.
+    """
+
+    texts: Path
+    labels: Path
+    weigher: Weigher
+
+    def __call__(self, row_group: int) -> Weights:
+        """Return the weights of the images of a row group, by its number."""
+        texts, labels = Texts(self.texts), Targets.load(self.labels)
+        start, parts = texts.row_groups()[row_group].start, []
+        for batch in texts.batches(["title", "description", "tags"], row_group=row_group):
+            joined = [" ".join(fields) for fields in zip(*batch.values(), strict=True)]
+            given = labels.classes[start : start + len(joined)].astype(np.int64)
+            parts.append(self.weigher(joined, given))
+            start += len(joined)
+        return Weights(
+            np.concatenate([part.counts for part in parts]),
+            np.concatenate([part.classes for part in parts]),
+            np.concatenate([part.weights for part in parts]),
+            sum(part.fallbacks for part in parts),
+        )

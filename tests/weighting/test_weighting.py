@@ -1,0 +1,206 @@
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.shared import parallel
+from components.shared.interface import UserError
+from components.shared.numbering import Numbering
+from components.shared.targets import Targets
+from components.shared.texts import SCHEMA
+from components.weighting.documents import Documents
+from components.weighting.neighbors import nearest
+from components.weighting.stage import weighting
+from tests.synthetic import targets
+from tests.weighting.taxonomies import table
+
+BIRDS = table(
+    4,
+    [
+        ("n1", "sparrow, house sparrow", "small brown seed eater", ["n5"]),
+        ("n2", "hawk", "hunts mice by day", ["n5"]),
+        ("n3", "owl", "hunts mice by night", ["n5"]),
+        ("n4", "dog", "barks at night", ["n6"]),
+        ("n5", "bird", "has feathers", ["n6"]),
+        ("n6", "animal", "", []),
+    ],
+)
+OWN = table(3, [(name, name.replace("_", " "), "", []) for name in ("red_rose", "tulip", "oak")])
+
+
+class Run:
+    """Inputs of the stage in a folder, and what it makes of them."""
+
+    def __init__(self, folder: Path, concepts: pa.Table, images: Sequence[tuple[int, str]]) -> None:
+        self.folder = folder
+        ids = [f"{number:03d}.jpg" for number in range(len(images))]
+        numbering = Numbering.of(ids)
+        self.titles = [text for _, text in images]
+        empty = [""] * len(images)
+        columns = [ids, self.titles, empty, empty, empty, empty, [0] * len(images)]
+        columns_by_name = dict(zip(SCHEMA.names, columns, strict=True))
+        texts = pa.table(columns_by_name, schema=numbering.in_schema(SCHEMA))
+        pq.write_table(texts, folder / "texts.parquet", row_group_size=7)
+        names = concepts["wnid"].to_pylist()[: len(concepts) - concepts["label"].null_count]
+        targets(folder / "labels", numbering, [[(label, 1.0)] for label, _ in images], names)
+        pq.write_table(concepts, folder / "concepts.parquet")
+
+    def weights(self, name: str = "weights", **parameters: float) -> Targets:
+        weighting(
+            self.folder / "texts.parquet",
+            self.folder / "labels",
+            self.folder / "concepts.parquet",
+            self.folder / name,
+            self.folder / "report.html",
+            self.folder / "metrics.json",
+            **parameters,  # type: ignore[arg-type]
+        )
+        return Targets.load(self.folder / name)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        found: dict[str, float] = json.loads((self.folder / "metrics.json").read_text())
+        return found
+
+
+def _random_images(count: int) -> list[tuple[int, str]]:
+    draw = random.Random(0)
+    words = ["sparrow", "hawk", "owl", "dog", "mice", "night", "brown", "bird", "canon", "2007"]
+    return [
+        (draw.randrange(4), " ".join(draw.choices(words, k=draw.randrange(6))))
+        for _ in range(count)
+    ]
+
+
+def test_weights_are_the_cosines_with_the_label_and_its_neighbours(tmp_path: Path) -> None:
+    images = _random_images(50)
+    run = Run(tmp_path, BIRDS, images)
+
+    weights = run.weights(neighbors=2, top_k=2)
+
+    documents = Documents.of(BIRDS)
+    near = nearest(BIRDS, documents.vectors, 2)
+    cosines = documents.vectors_of(run.titles).toarray() @ documents.vectors.toarray().T
+    for image, (label, _) in enumerate(images):
+        fits = [(-cosines[image, c], c != label, c) for c in [label, *near[label]]]
+        expected = [(c, -cosine) for cosine, _, c in sorted(fits)[:2] if cosine < 0]
+        classes, found = weights[image]
+        assert classes.tolist() == [c for c, _ in expected or [(label, 0.5)]]
+        assert found.tolist() == pytest.approx([w for _, w in expected or [(label, 0.5)]])
+
+
+def test_the_label_goes_when_the_text_speaks_only_for_its_neighbours(tmp_path: Path) -> None:
+    weights = Run(tmp_path, BIRDS, [(0, "an owl hunts"), (2, "an owl hunts")]).weights()
+
+    assert weights[0][0].tolist() == [2, 1]  # the owl, then the hawk, which hunts as well
+    assert weights[1][0].tolist() == [2, 1]
+
+
+def test_a_text_that_says_nothing_leaves_the_label_with_the_fallback_weight(
+    tmp_path: Path,
+) -> None:
+    images = [(3, ""), (1, "of the"), (0, "IMG_1234 Paris"), (0, "sparrow")]
+    run = Run(tmp_path, BIRDS, images)
+
+    weights = run.weights(fallback_weight=0.25)
+
+    for image in range(3):
+        classes, found = weights[image]
+        assert (classes.tolist(), found.tolist()) == ([images[image][0]], [0.25])
+    assert run.metrics["fallback_share"] == 3 / 4
+
+
+def test_concepts_outside_wordnet_are_weighted_by_text_alone(tmp_path: Path) -> None:
+    images = [(0, "red tulips"), (0, "roses"), (2, "rose and tulip"), (1, "")]
+
+    weights = Run(tmp_path, OWN, images).weights()
+
+    assert weights[0][0].tolist() == [1, 0]
+    assert weights[0][1].tolist() == pytest.approx([0.5**0.5, 0.5])  # red and tulip weigh alike
+    assert weights[1][0].tolist() == [0]
+    assert weights[2][0].tolist() == [1, 0]
+    assert weights[3][0].tolist() == [1]
+
+
+def test_metrics_count_what_was_written(tmp_path: Path) -> None:
+    run = Run(tmp_path, BIRDS, [(2, "owl"), (0, "owl"), (3, "dog")])
+
+    weights = run.weights(top_k=1)
+
+    assert run.metrics == {
+        "images": 3,
+        "pairs_per_image": 1.0,
+        "mean_weight": pytest.approx(float(weights.weights.mean())),
+        "label_is_strongest": pytest.approx(2 / 3),
+        "fallback_share": 0.0,
+    }
+
+
+def test_any_number_of_workers_writes_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path, BIRDS, _random_images(100))  # 15 row groups
+    for workers in (1, 2):
+        monkeypatch.setattr(parallel, "cores", lambda workers=workers: workers)
+        run.weights(f"weights_{workers}")
+
+    for file in ("offsets.npy", "classes.npy", "weights.npy", "classes.parquet"):
+        one, two = (tmp_path / f"weights_{workers}" / file for workers in (1, 2))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_weights_carry_the_labels_names_and_numbering(tmp_path: Path) -> None:
+    weights = Run(tmp_path, BIRDS, [(0, "owl")]).weights()
+
+    labels = Targets.load(tmp_path / "labels")
+    assert (weights.names, weights.titles) == (labels.names, labels.titles)
+    assert weights.numbering == labels.numbering
+
+
+def test_the_report_escapes_what_the_web_says(tmp_path: Path) -> None:
+    Run(tmp_path, BIRDS, [(2, "<script>alert(1)</script> an owl hunts mice")]).weights()
+
+    report = (tmp_path / "report.html").read_text()
+    assert "<script" not in report
+    assert "&lt;script&gt;alert(1)" in report
+
+
+def test_the_report_shows_an_image_beside_its_weights(tmp_path: Path) -> None:
+    weights = Run(tmp_path, BIRDS, [(1, "an owl hunts")]).weights()
+
+    report = (tmp_path / "report.html").read_text()
+    assert "an owl hunts" in report
+    assert f"n3 {weights[0][1][0]:.2f}</td>" in report
+
+
+def test_labels_of_other_images_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    run = Run(tmp_path / "a", BIRDS, [(0, "owl")])
+    Run(tmp_path / "b", BIRDS, [(0, "owl"), (1, "hawk")])
+    (tmp_path / "b" / "texts.parquet").replace(tmp_path / "a" / "texts.parquet")
+
+    with pytest.raises(UserError, match="made for 2 images"):
+        run.weights()
+
+
+def test_concepts_of_other_classes_are_refused(tmp_path: Path) -> None:
+    run = Run(tmp_path, BIRDS, [(0, "owl")])
+    pq.write_table(OWN, tmp_path / "concepts.parquet")
+
+    with pytest.raises(UserError, match="not the concepts of"):
+        run.weights()
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"neighbors": -1}, {"top_k": 0}, {"fallback_weight": 0.0}], ids=str
+)
+def test_a_parameter_out_of_range_is_refused(tmp_path: Path, parameters: dict[str, float]) -> None:
+    run = Run(tmp_path, BIRDS, [(0, "owl")])
+
+    with pytest.raises(UserError, match=f"{next(iter(parameters))}="):
+        run.weights(**parameters)
