@@ -48,7 +48,7 @@ def save(
         score=score,
         metrics={"top1": score},
         last_learning_rate=0.01,
-        curve=[],
+        curve=[{"epoch": 1, "images": 1234, "loss": 1.0}],
         settings={},
         lineage=list(lineage),
     )

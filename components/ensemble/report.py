@@ -50,11 +50,11 @@ def draw(
     ensemble = validation.ensemble
     page = Page(
         "Ensemble",
-        f"{len(records)} models together: balanced top-1 {ensemble.top1:.1%}, "
-        f"top-5 {ensemble.top5:.1%} on {ensemble.images:,} validation images.",
+        f"{len(records)} models together reach balanced top-1 {ensemble.top1:.1%}, "
+        f"top-5 {ensemble.top5:.1%}, on {ensemble.images:,} validation images.",
     )
     page.heading("Results")
-    _results(page, validation, unique_titles(records))
+    _results(page, validation, records)
     if ensemble.missing_classes:
         page.paragraph(
             f"{len(ensemble.missing_classes):,} of {len(labels.names):,} classes have no "
@@ -78,16 +78,20 @@ def _listed(titles: Sequence[str]) -> str:
     return ", ".join([*titles[:20], "…"] if len(titles) > 20 else titles) + "."
 
 
-def _results(page: Page, validation: Validation, titles: Sequence[str]) -> None:
-    together = (f"ensemble of {len(titles)}", validation.ensemble)
-    page.table(
-        ["model", "validation images", "top-1", "top-5"],
-        [
-            (title, accuracy.images, accuracy.top1, accuracy.top5)
-            for title, accuracy in [*zip(titles, validation.models, strict=True), together]
-        ],
+def _results(page: Page, validation: Validation, records: Sequence[Record]) -> None:
+    rows: list[tuple[object, ...]] = [
+        (title, int(record.curve[-1]["images"]), accuracy.top1, accuracy.top5)
+        for title, record, accuracy in zip(
+            unique_titles(records), records, validation.models, strict=True
+        )
+    ]
+    together = validation.ensemble
+    rows.append((f"ensemble of {len(records)}", "", together.top1, together.top5))
+    page.table(["model", "training images, last stage", "top-1", "top-5"], rows)
+    page.paragraph(
+        "Accuracy of each class, averaged over the classes. Training images count as often as they "
+        "were drawn."
     )
-    page.paragraph("Accuracy of each class, averaged over the classes.")
 
 
 def _classes(page: Page, validation: Validation, titles: Sequence[str]) -> None:

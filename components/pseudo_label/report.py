@@ -38,9 +38,9 @@ def draw(
     figures = comparison.metrics
     page = Page(
         "Pseudo labels",
-        f"{len(chosen)} models labelled {comparison.labelled:,} of {comparison.images:,} images "
-        f"({figures['labelled_share']:.1%}); {figures['agreement']:.1%} of these labels are the "
-        "given ones.",
+        f"{comparison.labelled:,} of {comparison.images:,} images "
+        f"({figures['labelled_share']:.1%}) are labelled by the mean of the teachers; "
+        f"{figures['agreement']:.1%} of these labels are the given ones.",
     )
     page.heading("Teachers")
     ranked = [*chosen, *(i for i in range(len(records)) if i not in chosen)]

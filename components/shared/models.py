@@ -46,7 +46,8 @@ class Record:
             held-out training images.
         metrics: All that the stage measured at the end.
         last_learning_rate: Of the last optimizer step.
-        curve: One entry per epoch: epoch, images, learning_rate, loss, and the evaluation's.
+        curve: One entry per epoch: epoch, images (drawn so far), learning_rate, loss, and the
+            evaluation's.
         settings: The stage's training settings.
         lineage: What it was trained on, a text for each stage that it went through, such as
             `["wt_pretrain 224 px", "finetune 224 px", "finetune 320 px"]`.

@@ -1,6 +1,6 @@
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +26,14 @@ class Given:
     labels: Targets
     test: ImageSet
     models: list[Path]
+    together: np.ndarray  # the models' mean probabilities of the validation images
 
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
+    """Three random models, and labels of which they get one in three right, another in five."""
     folder = tmp_path_factory.mktemp("given")
-    pictures, colours = coloured_squares(17, 48, seed=0)
-    validation = image_set(folder / "validation", pictures)
-    labels = targets(folder / "labels", validation.numbering, [[(c, 1.0)] for c in colours], NAMES)
+    validation = image_set(folder / "validation", coloured_squares(17, 48, seed=0)[0])
     test = image_set(
         folder / "test",
         coloured_squares(3, 48, seed=1)[0],
@@ -43,7 +43,11 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
         tiny_models.save(folder / str(seed), NAMES, seed=seed, image_size=size)
         for seed, size in [(0, 32), (1, 48), (2, 32)]
     ]
-    return Given(folder, validation, labels, test, found)
+    together = tiny_models.naive_probabilities(validation, found)
+    ranks = np.argsort(-together, axis=1)
+    pairs = [[(int(ranks[i, [0, 2, 5][i % 3]]), 1.0)] for i in range(17)]
+    labels = targets(folder / "labels", validation.numbering, pairs, NAMES)
+    return Given(folder, validation, labels, test, found, together)
 
 
 def run(given: Given, out: Path, *, test: ImageSet | None = None) -> None:
@@ -77,12 +81,12 @@ def test_metrics_are_the_balanced_accuracies_of_the_mean_and_of_each_model(
     given: Given, made: Path
 ) -> None:
     metrics = json.loads((made / "metrics.json").read_text())
-    labels = np.arange(17) % 3
-    together = tiny_models.naive_probabilities(given.validation, given.models)
+    labels = np.array(given.labels.classes)
     assert metrics["images"] == 17
-    assert metrics["missing_classes"] == 3
-    assert metrics["top1"] == pytest.approx(balanced(together, labels, 1))
-    assert metrics["top5"] == pytest.approx(balanced(together, labels, 5))
+    assert metrics["missing_classes"] == len(NAMES) - len(np.unique(labels))
+    assert 0 < metrics["top1"] < metrics["top5"] < 1
+    assert metrics["top1"] == pytest.approx(balanced(given.together, labels, 1))
+    assert metrics["top5"] == pytest.approx(balanced(given.together, labels, 5))
     for folder, suffix in zip(given.models, ["", " (2)", " (3)"], strict=True):
         alone = tiny_models.naive_probabilities(given.validation, [folder])
         title = f"resnet10t: finetune 32 px{suffix}"
@@ -92,14 +96,13 @@ def test_metrics_are_the_balanced_accuracies_of_the_mean_and_of_each_model(
 
 def test_predictions_hold_the_five_most_probable_concepts(given: Given, made: Path) -> None:
     table = pq.read_table(made / "predictions.parquet")
-    together = tiny_models.naive_probabilities(given.validation, given.models)
-    strongest = np.argsort(-together, axis=1)[:, :5]
+    strongest = np.argsort(-given.together, axis=1)[:, :5]
     assert table["id"].to_pylist() == given.validation.ids()
-    assert table["label"].to_pylist() == [i % 3 for i in range(17)]
+    assert table["label"].to_pylist() == given.labels.classes.tolist()
     assert table["concepts"].to_pylist() == strongest.tolist()
     np.testing.assert_allclose(
         table["probabilities"].to_pylist(),
-        np.take_along_axis(together, strongest, axis=1),
+        np.take_along_axis(given.together, strongest, axis=1),
         atol=1e-5,
     )
 
@@ -175,17 +178,20 @@ def test_the_report_compares_each_model_with_the_ensemble(given: Given, made: Pa
     page = (made / "report.html").read_text()
     assert "resnet10t: finetune 32 px (3)" in page
     assert "ensemble of 3" in page
-    assert "3 of 6 classes have no validation image" in page
-    assert "grey, pink, mauve." in page
+    wrong = (given.together.argmax(axis=1) != given.labels.classes).sum()
+    assert page.count("label: ") == wrong
+    missing = sorted(set(range(len(NAMES))) - set(given.labels.classes.tolist()))
+    assert f"{len(missing)} of 6 classes have no validation image" in page
+    assert ", ".join(NAMES[i] for i in missing) + "." in page
 
 
 def test_models_of_other_classes_are_refused(given: Given, tmp_path: Path) -> None:
     other = tiny_models.save(tmp_path / "other", ["round", "shiny"])
     with pytest.raises(UserError, match="knows 2 classes"):
-        run(Given(given.folder, given.validation, given.labels, given.test, [other]), tmp_path)
+        run(replace(given, models=[other]), tmp_path)
 
 
 def test_labels_of_other_images_are_refused(given: Given, tmp_path: Path) -> None:
     other = image_set(tmp_path / "other", coloured_squares(4, 48, seed=2)[0])
     with pytest.raises(UserError, match="one and the same ingest"):
-        run(Given(given.folder, other, given.labels, given.test, given.models), tmp_path)
+        run(replace(given, validation=other), tmp_path)
