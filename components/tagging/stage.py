@@ -57,8 +57,12 @@ def tagging(
     from components.tagging.taggers import load
     from components.tagging.vocabulary import select
 
-    limits = {"vocabulary_size": vocabulary_size, "min_images": min_images}
-    for name, value in {**limits, "max_keywords": max_keywords}.items():
+    counts_at_least_one = {
+        "vocabulary_size": vocabulary_size,
+        "min_images": min_images,
+        "max_keywords": max_keywords,
+    }
+    for name, value in counts_at_least_one.items():
         if value < 1:
             raise UserError(f"{name}={value}: at least 1 is needed")
     if not 0 < max_share <= 1:
