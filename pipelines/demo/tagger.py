@@ -1,0 +1,34 @@
+"""A part-of-speech tagger for the demo's language, so that the demo needs no download."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+
+from pipelines.demo.captions import TaggedSentence, off_topic, sentence
+from pipelines.demo.concepts import CONCEPTS
+from pipelines.demo.search import depict
+
+_SENTENCES = 1_000
+
+
+def train(folder: Path, *, seed: int) -> None:
+    """Train an averaged perceptron and write NLTK's three JSON files to `folder`."""
+    from nltk.tag.perceptron import PerceptronTagger  # half a second that `--help` need not spend
+
+    random.seed(seed)  # NLTK shuffles the sentences with the global generator
+    tagger = PerceptronTagger(load=False)
+    tagger.train(sentences(_SENTENCES, np.random.default_rng(seed)))
+    weights, words, classes = tagger.encode_json_obj()
+    folder.mkdir(parents=True)
+    for content, name in zip((weights, words, sorted(classes)), tagger.param_files(), strict=True):
+        (folder / name).write_text(json.dumps(content))
+
+
+def sentences(count: int, rng: Generator) -> list[TaggedSentence]:
+    """Return sentences such as the captions are made of."""
+    makers = (sentence, sentence, sentence, off_topic)
+    concepts = rng.integers(len(CONCEPTS), size=count).tolist()
+    return [makers[i % 4](depict(concept, rng), rng) for i, concept in enumerate(concepts)]

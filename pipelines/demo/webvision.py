@@ -1,0 +1,161 @@
+"""Writes the data set in the layout of WebVision 2.0, as its downloads come, faults included."""
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from components.shared import storage
+from components.shared.interface import UserError
+from components.shared.progress import progress
+from pipelines.demo import captions, drawing, tagger
+from pipelines.demo.concepts import CONCEPTS, taxonomy
+from pipelines.demo.search import SOURCES, Found, depict, queries, search
+
+logger = logging.getLogger(__name__)
+
+SEED = 5_000
+_TRUNCATED, _NOT_AN_IMAGE, _MISSING = 4, 1, 1  # training images
+
+
+def write(
+    folder: Path,
+    *,
+    train_images: int = 7_000,
+    validation_images: int = 1_000,
+    test_images: int = 300,
+) -> None:
+    """Draw the data set to `folder`, complete or not at all; the same one each time.
+
+    Nothing happens if it is there already, drawn by the same code.
+
+    Raises:
+        UserError: The folder holds something else.
+    """
+    version = _version(train_images, validation_images, test_images)
+    marker = folder / "demo.json"
+    if marker.is_file():
+        if json.loads(marker.read_text())["version"] == version:
+            return
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: holds something else: name a new folder")
+    logger.info("drawing %d images to %s", train_images + validation_images + test_images, folder)
+    asked = queries()
+    found = search(asked, train_images, np.random.default_rng([SEED, 1]))
+    with storage.complete(folder) as temporary:
+        temporary.mkdir()
+        _write_info(temporary / "info", asked, found)
+        _write_metadata(temporary, asked, found)
+        _write_train(temporary, found)
+        _write_split(temporary, "val", validation_images, with_labels=True)
+        _write_split(temporary, "test", test_images, with_labels=False)
+        tagger.train(temporary / "tagger", seed=SEED)
+        (temporary / "demo.json").write_text(json.dumps({"version": version}))
+
+
+def _version(*sizes: int) -> str:
+    """Return a digest of the code that draws, and of the sizes asked for."""
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return hashlib.sha256(code + repr(sizes).encode()).hexdigest()
+
+
+def _write_info(folder: Path, asked: Sequence[tuple[str, int]], found: Sequence[Found]) -> None:
+    folder.mkdir()
+    numbered = list(enumerate(asked, start=1))
+    _write_lines(folder / "synsets.txt", (f"{c.wnid} {', '.join(c.lemmas)}" for c in CONCEPTS))
+    _write_lines(
+        folder / "queries.txt", (f"{i} {query.replace(' ', '+')}" for i, (query, _) in numbered)
+    )
+    _write_lines(folder / "queries_synsets_map.txt", (f"{i} {of}" for i, (_, of) in numbered))
+    _write_lines(folder / "taxonomy.jsonl", map(json.dumps, taxonomy()))
+    for source in SOURCES:
+        mine = [image for image in found if image.source == source]
+        _write_lines(folder / f"train_filelist_{source}.txt", (f"{i.path} {i.label}" for i in mine))
+        places = _places(mine)
+        _write_lines(
+            folder / f"train_meta_list_{source}.txt",
+            (f"{i.records} {place}" for i, place in zip(mine, places, strict=True)),
+        )
+
+
+def _places(images: Iterable[Found]) -> list[int]:
+    """Return each image's place, from 1, among those of its query."""
+    seen: dict[int, int] = defaultdict(int)
+    places = []
+    for image in images:
+        seen[image.query] += 1
+        places.append(seen[image.query])
+    return places
+
+
+def _write_metadata(folder: Path, asked: Sequence[tuple[str, int]], found: Sequence[Found]) -> None:
+    rng = np.random.default_rng([SEED, 2])
+    records: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for image in found:
+        record = captions.record(image.depiction, asked[image.query - 1][0], rng)
+        name = image.records
+        if image.source == "google":
+            del record["tags"]
+            url = f"http://example.com/{image.name}.jpg"
+            record |= {"rank": str(len(records[name]) + 1), "url": url, "site": "example.com"}
+        records[name].append({"id": image.name} | record)
+    for source in SOURCES:
+        names = sorted(name for name in records if name.startswith(source))
+        records[names[0]].pop()  # one image has no record
+        texts = {name: json.dumps(records[name], indent=2) for name in names}
+        broken = next((name for name in names if "Click here" in texts[name]), names[0])
+        texts[broken] = texts[broken].replace("Click here", "Click \\here", 1)
+        with tarfile.open(folder / f"{source}.tar", "w") as tar:
+            for name, text in texts.items():
+                _add(tar, name, text.encode())
+
+
+def _write_train(folder: Path, found: Sequence[Found]) -> None:
+    """Write the images to two tars in random order; some files are damaged, one is not there."""
+    order = np.random.default_rng([SEED, 3]).permutation(len(found)).tolist()
+    faulty = iter(order)
+    truncated = [next(faulty) for _ in range(_TRUNCATED)]
+    not_images = [next(faulty) for _ in range(_NOT_AN_IMAGE)]
+    missing = [next(faulty) for _ in range(_MISSING)]
+    with contextlib.ExitStack() as stack:
+        paths = [folder / f"webvision_train_{i:02}.tar" for i in range(2)]
+        tars = [stack.enter_context(tarfile.open(path, "w")) for path in paths]
+        steps = progress(order, total=len(order), unit="image", what="drawing")
+        for place, number in enumerate(steps):
+            rng = np.random.default_rng([SEED, 10, number])
+            content = drawing.draw(found[number].depiction, rng)
+            if number in truncated:
+                content = content[: len(content) // 2]
+            elif number in not_images:
+                content = b"<html><body>404 Not Found</body></html>"
+            if number not in missing:
+                _add(tars[2 * place // len(order)], found[number].path, content)
+
+
+def _write_split(folder: Path, name: str, count: int, *, with_labels: bool) -> None:
+    """Write a split with clean labels, its concepts in turn."""
+    files = [f"{name}{i + 1:06}.jpg" for i in range(count)]
+    labels = [i % len(CONCEPTS) for i in range(count)]
+    with tarfile.open(folder / f"{name}_images_resized.tar", "w") as tar:
+        for i, (file, label) in enumerate(zip(files, labels, strict=True)):
+            rng = np.random.default_rng([SEED, 11, ord(name[0]), i])
+            _add(tar, f"{name}_images_resized/{file}", drawing.draw(depict(label, rng), rng))
+    lines = [f"{file} {label}" for file, label in zip(files, labels, strict=True)]
+    _write_lines(folder / f"{name}_filelist.txt", lines if with_labels else files)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
