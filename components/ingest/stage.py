@@ -1,8 +1,9 @@
 """The stage `ingest`."""
 
+from pathlib import Path
 from typing import Literal
 
-from components.shared.interface import OutputDataset, OutputHTML, OutputMetrics
+from components.shared.interface import OutputDataset, OutputHTML, OutputMetrics, UserError
 
 
 def ingest(
@@ -34,9 +35,9 @@ def ingest(
         labels: The label that each training image was given (Targets).
         validation_images: The validation images (ImageSet).
         validation_labels: Their labels (Targets).
-        test_images: The test images, whose labels nobody has; none if there is no such split.
+        test_images: The test images, which have no labels (ImageSet; empty without a split).
         concepts: The classes and their ancestors: wnid, lemmas, gloss, hypernyms (Parquet).
-        rejects: What was left out, and why (Parquet).
+        rejects: What was left out or is lacking, and why (Parquet).
         report: Counts and samples of what was read.
         metrics: Counts by kind.
         dataset: The data set's folder, local or s3://.
@@ -45,7 +46,67 @@ def ingest(
         image_side: Longer short sides are reduced to this many pixels.
         limit: Take so many training images of each class; 0 takes all.
         validation_share: Share held out where a data set has no validation split.
-        shard_megabytes: Size of a shard.
+        shard_megabytes: Largest size of a shard; a small set has at least 64 smaller ones.
         seed: Seed of the order of images.
     """
-    raise NotImplementedError
+    import pyarrow.parquet as pq
+
+    from components.ingest import assembly, folders, lists, plan, webvision, workplace
+    from components.ingest import concepts as meanings
+    from components.ingest.report import write_report
+    from components.ingest.shards import Shards, plan_shards
+    from components.ingest.text_parts import NUM_ROWS, TextParts
+    from components.shared import storage
+
+    _check(image_side, limit, validation_share, shard_megabytes)
+    fingerprint = workplace.fingerprint(
+        dataset=dataset if storage.is_s3(dataset) else str(Path(dataset).resolve()),
+        dataset_version=dataset_version,
+        layout=layout,
+        image_side=image_side,
+        limit=limit,
+        validation_share=validation_share,
+        shard_megabytes=shard_megabytes,
+        seed=seed,
+    )
+    with storage.local_folder(dataset) as root, workplace.locked(fingerprint) as folder:
+        is_webvision = layout == "webvision" or (layout == "auto" and webvision.is_there(root))
+        data = (webvision if is_webvision else folders).read(root, folder)
+        table = meanings.of_classes(data.names, data.taxonomy)
+        titles = [lemmas[0] for lemmas in table["lemmas"].to_pylist()[: len(data.names)]]
+
+        blocks = lists.blocks(data.lists, NUM_ROWS)
+        planned = plan.make(data, blocks, limit=limit, validation_share=validation_share, seed=seed)
+        # Parts are only reused for the very same images in the same places.
+        name = f"{fingerprint}-{planned.digest()[:16]}"
+        text_parts = TextParts(folder / name, blocks, len(titles), data.text, planned)
+        text_parts.make_all()
+        ranges = plan_shards(text_parts, data.files, 1_000_000 * shard_megabytes, image_side)
+        prefix = f"{storage.store()}/images/{name}"
+        shards = Shards(text_parts, data.files, folder / name, prefix, ranges, image_side)
+        shards.make_all()
+
+        train = assembly.write_images(images, shards, "train")
+        validation = assembly.write_images(validation_images, shards, "validation")
+        test = assembly.write_images(test_images, shards, "test")
+        assembly.write_texts(texts, shards, "train", train)
+        assembly.write_labels(labels, shards, "train", train, data.names, titles)
+        assembly.write_labels(
+            validation_labels, shards, "validation", validation, data.names, titles
+        )
+        kinds = assembly.write_rejects(rejects, data, shards)
+        with storage.complete(concepts) as temporary:
+            pq.write_table(table, temporary)
+        splits = {"train": train.images, "validation": validation.images, "test": test.images}
+        write_report(report, images, texts, labels, splits, kinds)
+        assembly.write_metrics(metrics, splits, kinds)
+        text_parts.remove()
+
+
+def _check(image_side: int, limit: int, validation_share: float, shard_megabytes: int) -> None:
+    if image_side < 1 or shard_megabytes < 1:
+        raise UserError(f"{image_side=}, {shard_megabytes=}: both must be at least 1")
+    if limit < 0:
+        raise UserError(f"{limit=}: give a number of images of each class, or 0 for all")
+    if not 0 <= validation_share < 1:
+        raise UserError(f"{validation_share=}: give a share from 0 to below 1")

@@ -63,6 +63,19 @@ def put(path: Path, uri: str) -> None:
         shutil.copyfile(path, temporary)
 
 
+@contextmanager
+def uploading(uri: str) -> Iterator[Path]:
+    """Yield a local path to write a file to; it appears at `uri` when the block ends well."""
+    if not is_s3(uri):
+        with complete(Path(uri)) as temporary:
+            yield temporary
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / uri.rpartition("/")[2]
+        yield temporary
+        put(temporary, uri)
+
+
 def exists(uri: str) -> bool:
     """Return whether there is a file at `uri`."""
     if not is_s3(uri):

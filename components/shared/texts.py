@@ -5,12 +5,14 @@ Columns: `id title description tags source query rank`. Absent texts are empty, 
 """
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.shared import storage
 from components.shared.numbering import Numbering
 
 SCHEMA = pa.schema(
@@ -24,7 +26,8 @@ SCHEMA = pa.schema(
         pa.field("rank", pa.int32(), nullable=False),
     ]
 )
-ROW_GROUP = 65_536
+# Rows of a row group, the unit of work of a process: a small set's are smaller, to be shared out.
+ROW_GROUP, _MIN_ROW_GROUP, _MIN_GROUPS = 65_536, 1_024, 64
 
 
 class Texts:
@@ -62,3 +65,31 @@ class Texts:
         groups = None if row_group is None else [row_group]
         for batch in self._file.iter_batches(batch_size=rows, row_groups=groups, columns=columns):
             yield batch.to_pydict()
+
+
+def write(path: Path, numbering: Numbering, tables: Iterable[pa.Table]) -> None:
+    """Write Texts to `path` in constant memory, complete or not at all.
+
+    Args:
+        path: The file.
+        numbering: Which images.
+        tables: Their rows in image order, with the columns of `SCHEMA`, any number at a time.
+    """
+    even = math.ceil(numbering.images / _MIN_GROUPS)
+    size = min(ROW_GROUP, max(_MIN_ROW_GROUP, even))
+    schema = numbering.in_schema(SCHEMA)
+    waiting, rows = [SCHEMA.empty_table()], 0
+    with (
+        storage.complete(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for table in tables:
+            waiting.append(table)
+            rows += len(table)
+            while sum(map(len, waiting)) >= size:
+                joined = pa.concat_tables(waiting)
+                writer.write_table(joined.slice(0, size).cast(schema), row_group_size=size)
+                waiting = [joined.slice(size)]
+        if last := pa.concat_tables(waiting):
+            writer.write_table(last.cast(schema), row_group_size=size)
+    assert rows == numbering.images

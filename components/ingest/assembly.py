@@ -1,0 +1,108 @@
+"""The outputs, joined from finished parts in the order of places, one part at a time."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress, pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components.ingest.dataset import REJECTS, DataSet, Reject, table
+from components.ingest.plan import Plan
+from components.ingest.shards import Shards
+from components.shared import metrics, storage, texts
+from components.shared.images import INDEX, ImageSet
+from components.shared.numbering import Numbering
+from components.shared.targets import TargetsWriter
+
+
+def write_images(folder: Path, shards: Shards, split: str) -> Numbering:
+    """Write the image set of a split, and return its numbering."""
+    made = [(number, shards.shard(number)) for number in shards.of_split(split)]
+    made = [(number, shard) for number, shard in made if shard.images]
+    index, ids, start = np.zeros(sum(shard.images for _, shard in made), INDEX), [], 0
+    for place, (number, shard) in enumerate(made):
+        part = shards.kept(number, ["id", "offset", "length"])
+        rows = index[start : start + shard.images]
+        rows["shard"] = place
+        rows["offset"], rows["length"] = part["offset"].to_numpy(), part["length"].to_numpy()
+        ids += part["id"].chunks
+        start += shard.images
+    return ImageSet.save(
+        folder,
+        [shard for _, shard in made],
+        index,
+        pa.chunked_array(ids, pa.string()),
+        image_side=shards.image_side,
+        counts={"images": len(index)},
+    )
+
+
+def write_texts(path: Path, shards: Shards, split: str, numbering: Numbering) -> None:
+    """Write the texts of a split."""
+    columns = texts.SCHEMA.names
+    texts.write(
+        path, numbering, (shards.kept(number, columns) for number in shards.of_split(split))
+    )
+
+
+def write_labels(
+    folder: Path,
+    shards: Shards,
+    split: str,
+    numbering: Numbering,
+    names: Sequence[str],
+    titles: Sequence[str],
+) -> None:
+    """Write the given labels of a split, each of weight 1."""
+    with TargetsWriter(folder, names, titles, numbering) as writer:
+        for number in shards.of_split(split):
+            labels = shards.kept(number, ["label"])["label"].to_numpy()
+            ones = np.ones(len(labels))
+            writer.append(ones, labels, ones)
+
+
+def write_rejects(path: Path, data: DataSet, shards: Shards) -> Counter[str]:
+    """Write what was left out, or is lacking, and why; return how many there are of each kind."""
+    counts: Counter[str] = Counter()
+    with (
+        storage.complete(path) as temporary,
+        pq.ParquetWriter(temporary, REJECTS, compression="zstd") as writer,
+    ):
+        for rejects in _rejects(data, shards):
+            counts.update(rejects["kind"].to_pylist())
+            writer.write_table(rejects)
+    return counts
+
+
+def write_metrics(path: Path, splits: Mapping[str, int], kinds: Mapping[str, int]) -> None:
+    """Write how many images each split has, and how many rejects there are of each kind."""
+    counts = {f"{split}_images": count for split, count in splits.items()}
+    counts |= {kind.replace(" ", "_"): count for kind, count in sorted(kinds.items())}
+    metrics.write(path, counts)
+
+
+def _rejects(data: DataSet, shards: Shards) -> Iterator[pa.Table]:
+    yield table(data.rejects)
+    yield from _unlisted(data, shards.text_parts.plan)
+    for number in range(len(shards.text_parts.blocks)):
+        yield shards.text_parts.rejects(number)
+    for number, shard in enumerate(shards.ranges):
+        part = shards.part(number, REJECTS.names[1:])
+        part = part.filter(pc.not_equal(part["kind"], ""))
+        split = pa.array([shard.split] * len(part), pa.string())
+        yield part.add_column(0, REJECTS.field("split"), split).cast(REJECTS)
+
+
+def _unlisted(data: DataSet, plan: Plan) -> Iterator[pa.Table]:
+    """Yield the images that no list has; their names are read once more from the archives."""
+    bounds = pairwise([0, *data.files.ends])
+    for container, (start, end) in zip(data.files.containers, bounds, strict=True):
+        unlisted = plan.unlisted[start:end]
+        if unlisted.any():
+            name, detail = Path(container).name, "in no list, or there twice"
+            ids = compress(data.ids(container), unlisted.tolist())
+            yield table([Reject("", "unlisted image", name, id, detail) for id in ids])

@@ -1,0 +1,164 @@
+"""A data set as it was found: which images are listed, where each lies, what the web says of it.
+
+`webvision.py` and `folders.py` each read one layout into a `DataSet`; all else works on that. At
+16 M images a Python object per image would not fit, so images are known by a 64-bit hash of their
+id, and everything about them is in arrays.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+SPLITS = ("train", "validation", "test")
+REJECTS = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("split", "kind", "source", "id")]
+    + [pa.field("detail", pa.string(), nullable=False)]
+)
+
+
+class Reject(NamedTuple):
+    """Something that was left out, or that an image lacks.
+
+    Attributes:
+        split: One of `SPLITS`, or empty where no split can be told.
+        kind: Such as `missing image`.
+        source: Where it was found: google, flickr, the name of an archive, …
+        id: The image's id, or what else names it.
+        detail: What is wrong with it.
+    """
+
+    split: str
+    kind: str
+    source: str
+    id: str
+    detail: str
+
+
+class Text(NamedTuple):
+    """What the web says around an image, and what was wrong with the record of it."""
+
+    title: str = ""
+    description: str = ""
+    tags: str = ""
+    query: str = ""
+    rank: int = 0
+    kind: str = ""  # of a reject; empty where nothing was wrong
+    detail: str = ""
+
+
+class TextSource(Protocol):
+    """Finds the text of an image; it goes to other processes."""
+
+    def __call__(self, id: str, record: str) -> Text:
+        """Return the text of an image, given its line in the list of records (or empty)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileList:
+    """A text file with a line per image: its id and, but for the test split, a blank and its label.
+
+    Attributes:
+        path: The file.
+        split: One of `SPLITS`.
+        source: Where its images come from: google, flickr, or empty.
+        records: WebVision's list of metadata records; its line i belongs to line i of the file.
+    """
+
+    path: Path
+    split: str
+    source: str = ""
+    records: Path | None = None
+
+
+class Files:
+    """Where the encoded images lie, 20 bytes each, container by container.
+
+    Attributes:
+        containers: Tar files and folders.
+        ends: For each, the number of files in it and in those before it.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.containers: list[str] = []
+        self.ends: list[int] = []
+        self._hashes, self._containers = array("Q"), array("i")
+        self._blocks, self._lengths = array("I"), array("I")
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def add(
+        self, container: str, hashes: "array[int]", blocks: "array[int]", lengths: "array[int]"
+    ) -> None:
+        """Add the images of a container.
+
+        Args:
+            container: A tar file, or a folder that has each image as a file of its own.
+            hashes: Of the images' ids; the last part of an id is its file's name in a folder.
+            blocks: In a tar, where each begins, in blocks of 512 bytes; in a folder 0.
+            lengths: In a tar, how many bytes each has; in a folder 0.
+        """
+        self._hashes.extend(hashes)
+        self._containers.extend(array("i", [len(self.containers)]) * len(hashes))
+        self._blocks.extend(blocks)
+        self._lengths.extend(lengths)
+        self.containers.append(container)
+        self.ends.append(len(self))
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the columns hash uint64, container int32, block uint32, length uint32."""
+        return {
+            "hash": np.frombuffer(self._hashes, np.uint64),
+            "container": np.frombuffer(self._containers, np.int32),
+            "block": np.frombuffer(self._blocks, np.uint32),
+            "length": np.frombuffer(self._lengths, np.uint32),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A data set whose lists and archives have been read, but none of its images.
+
+    Attributes:
+        names: The classes' names in label order.
+        taxonomy: Its own `taxonomy.jsonl`, if it has one.
+        lists: The images that belong to it.
+        files: The images that are there.
+        ids: Lists the ids of a container again, in the order of its files.
+        text: Finds an image's text.
+        rejects: What could not be read so far.
+    """
+
+    names: list[str]
+    taxonomy: Path | None
+    lists: list[FileList]
+    files: Files
+    ids: Callable[[str], Iterable[str]]
+    text: TextSource
+    rejects: list[Reject]
+
+
+def id_hash(id: str) -> int:
+    """Return a 64-bit hash of an id, the same everywhere and always."""
+    encoded = id.encode(errors="surrogateescape")
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
+
+
+def table(rejects: Sequence[Reject]) -> pa.Table:
+    """Return rejects as a table, their texts made safe to encode and cut to a length to read."""
+    columns = zip(*rejects, strict=True) if rejects else [()] * len(REJECTS)
+    arrays = [pa.array([clean(text)[:500] for text in column], pa.string()) for column in columns]
+    return pa.table(arrays, schema=REJECTS)
+
+
+def clean(text: str) -> str:
+    """Return a text without the halves of surrogate pairs, which UTF-8 cannot hold."""
+    return text if text.isascii() else text.encode(errors="replace").decode()

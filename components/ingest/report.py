@@ -1,0 +1,75 @@
+"""The report of ingest: what there is, what was left out, and some of the images."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from components.shared.html import Card, Page
+from components.shared.images import ImageSet
+from components.shared.targets import Targets
+from components.shared.texts import Texts
+
+_EXAMPLES, _SHOWN_CHARACTERS = 24, 140
+_ACCENT = "#0b7285"
+
+
+def write_report(
+    path: Path,
+    images: Path,
+    texts: Path,
+    labels: Path,
+    splits: Mapping[str, int],
+    rejects: Mapping[str, int],
+) -> None:
+    """Write the page from the outputs; `splits` are images by split, `rejects` counts by kind."""
+    image_set, targets = ImageSet.load(images), Targets.load(labels)
+    page = Page("Ingest", "The images, texts and given labels, as the later stages see them.")
+    size = sum(shard.bytes for shard in image_set.shards)
+    page.paragraph(
+        f"{len(image_set):,} training images of {len(targets.names):,} classes in "
+        f"{len(image_set.shards):,} shards, {size / len(image_set) / 1000:.1f} kB an image. "
+        f"No short side is longer than {image_set.image_side} pixels."
+    )
+    page.table(["split", "images"], list(splits.items()))
+    page.heading("What was left out, or is lacking")
+    if rejects:
+        page.table(["kind", "count"], Counter(rejects).most_common())
+        page.paragraph(
+            "Images whose text is missing or was repaired are kept. The table of rejects names "
+            "every one of these, with the reason."
+        )
+    else:
+        page.paragraph("Nothing.")
+    page.heading("Training images per class")
+    page.figure(_images_per_class(targets), "Classes in the order of their size.")
+    page.heading("Some of the images, with the label and text they came with")
+    page.cards(_examples(image_set, Texts(texts), targets))
+    page.write(path)
+
+
+def _images_per_class(labels: Targets) -> Figure:
+    counts = np.sort(np.bincount(labels.classes, minlength=len(labels.names)))[::-1]
+    figure = Figure(figsize=(8, 3))
+    axes = figure.subplots()
+    axes.fill_between(np.arange(len(counts) + 1), np.append(counts, counts[-1]), step="post",
+                      color=_ACCENT, linewidth=0)  # fmt: skip
+    axes.set(xlabel="class", ylabel="images", ylim=(0, None), xlim=(0, len(counts)))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _examples(images: ImageSet, texts: Texts, labels: Targets) -> list[Card]:
+    """Return the first images: their order is random."""
+    cards = []
+    rows = next(texts.batches(["title", "description", "tags", "query"], rows=_EXAMPLES), {})
+    for number, (title, description, tags, query) in enumerate(zip(*rows.values(), strict=True)):
+        (label,), _ = labels[number]
+        words = " · ".join(filter(None, (title, description, tags)))
+        lines = [words[:_SHOWN_CHARACTERS] or "no text"]
+        if query:
+            lines.append(f"found by “{query}”")
+        cards.append(Card(bytes(images.read(number)), labels.titles[label], lines))
+    return cards

@@ -1,0 +1,114 @@
+"""Texts by place: each block of rows becomes a part, sorted by place, which every shard cuts from.
+
+Texts come in the order of the lists and images go to random places, and neither fits in memory. So
+each block of rows is written as one Arrow file in the order of places; a shard's texts are a slice
+of every such file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from components.ingest.dataset import Reject, TextSource, table
+from components.ingest.lists import Block
+from components.ingest.plan import BEYOND_LIMIT, MISSING, REPEATED, UNREADABLE, Plan
+from components.shared import storage, texts
+from components.shared.parallel import ordered
+from components.shared.progress import progress
+
+NUM_ROWS = 32_768
+_SCHEMA = pa.schema([pa.field("place", pa.int32(), nullable=False), *texts.SCHEMA])
+_NO_PLACE = {
+    UNREADABLE: ("unreadable row", "a line is an image's id, a blank, and a label that there is"),
+    MISSING: ("missing image", "listed, but in no archive and no folder"),
+    REPEATED: ("repeated row", "listed before"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TextParts:
+    """Makes the parts, and reads a shard's texts from them.
+
+    Attributes:
+        folder: Where they are.
+        blocks: The lists' rows.
+        num_classes: How many labels there are.
+        text: Finds an image's text.
+        plan: Which row goes where.
+    """
+
+    folder: Path
+    blocks: Sequence[Block]
+    num_classes: int
+    text: TextSource
+    plan: Plan
+
+    def make_all(self) -> None:
+        """Make the parts that are not there yet, on all cores."""
+        made = ordered(self._make, range(len(self.blocks)))
+        for _ in progress(made, total=len(self.blocks), unit="block", what="texts"):
+            pass
+
+    def remove(self) -> None:
+        """Remove the parts: the shards' own hold the texts by now."""
+        for path in self.folder.glob("*.arrow"):
+            path.unlink()
+
+    def rejects(self, number: int) -> pa.Table:
+        """Return what is wrong with a block's rows and texts."""
+        return _read(self.folder / f"rejects-{number:05d}.arrow")
+
+    def between(self, start: int, end: int) -> pa.Table:
+        """Return the texts of the places from `start` to before `end`, in their order."""
+        slices = []
+        for number in range(len(self.blocks)):
+            part = _read(self.folder / f"texts-{number:05d}.arrow")
+            bounds = np.searchsorted(part["place"].to_numpy(), (start, end))
+            slices.append(part.slice(bounds[0], bounds[1] - bounds[0]))
+        found = pa.concat_tables(slices)
+        found = found.take(np.argsort(found["place"]))
+        assert len(found) == end - start
+        return found.drop_columns("place").combine_chunks()
+
+    def _make(self, number: int) -> None:
+        path = self.folder / f"texts-{number:05d}.arrow"
+        if not path.is_file():
+            rows, rejects = self._rows(self.blocks[number])
+            _write(table(rejects), self.folder / f"rejects-{number:05d}.arrow")
+            _write(rows.take(np.argsort(rows["place"])), path)
+
+    def _rows(self, block: Block) -> tuple[pa.Table, list[Reject]]:
+        split, source = block.file_list.split, block.file_list.source
+        places = self.plan.places[block.first_row : block.first_row + block.num_rows].tolist()
+        rows, rejects = [], []
+        for place, (line, record) in zip(places, block.lines(), strict=True):
+            id, _ = block.parse(line, self.num_classes)
+            if place >= 0:
+                text = self.text(id, record)
+                words = (text.title, text.description, text.tags)
+                rows.append((place, id, *words, source, text.query, text.rank))
+                if text.kind:
+                    rejects.append(Reject(split, text.kind, source, id, text.detail))
+            elif place != BEYOND_LIMIT:
+                kind, detail = _NO_PLACE[place]
+                name = line if place == UNREADABLE else id
+                rejects.append(Reject(split, kind, source, name, detail))
+        columns = zip(*rows, strict=True) if rows else [()] * len(_SCHEMA)
+        return pa.table([list(column) for column in columns], schema=_SCHEMA), rejects
+
+
+def _write(rows: pa.Table, path: Path) -> None:
+    with (
+        storage.complete(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as file,
+        pa.ipc.new_file(file, rows.schema) as writer,
+    ):
+        writer.write_table(rows)
+
+
+def _read(path: Path) -> pa.Table:
+    """Open an Arrow file; what is not used of it never enters memory."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
