@@ -190,7 +190,7 @@ def _environment() -> None:
         (_environment, "env"),
     ],
 )
-def test_what_is_not_static_is_refused_by_name(tmp_path: Path, pipeline, named: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_not_static_is_refused_by_name(tmp_path: Path, pipeline, named: str) -> None:
     with pytest.raises(UserError, match=named):
         execute(compiled(pipeline, tmp_path / "p.yaml"), tmp_path, [], jobs=1)
 

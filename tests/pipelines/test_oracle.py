@@ -13,7 +13,7 @@ from toy.pipelines import TOTAL, compiled, counting
 from pipelines.local import execute
 
 
-class HostHandler(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
+class HostHandler(subprocess_task_handler.SubprocessTaskHandler):
     """Runs container components on the host, which kfp.local refuses."""
 
     def validate_image(self, image: str) -> None:
