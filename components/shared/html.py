@@ -20,21 +20,65 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLE = """
-:root { color-scheme: light; --ink: #1c2733; --soft: #5b6b7b; --line: #dde4ea; --accent: #0b7285 }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); margin: 0; background: #fff }
-main { max-width: 1080px; margin: 0 auto; padding: 24px 20px 48px }
-h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 19px; margin: 36px 0 8px }
-p { margin: 8px 0; max-width: 46em } .soft, figcaption { color: var(--soft) }
-table { border-collapse: collapse; margin: 12px 0; font-variant-numeric: tabular-nums }
-th, td { padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); text-align: left }
-td.number, th.number { text-align: right }
-figure { margin: 12px 0; overflow-x: auto } figure svg, figure img { max-width: 100%; height: auto }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 14px }
-.card { border: 1px solid var(--line); border-radius: 8px; overflow: hidden; font-size: 13px }
-.card img { width: 100%; aspect-ratio: 1; object-fit: cover; display: block; background: #eef2f5 }
-.card div { padding: 6px 10px } .card div.title { font-weight: 600; padding-bottom: 0 }
-.bar { background: linear-gradient(90deg, #c3e6ec var(--share), transparent 0) }
+:root { color-scheme: light; --ink: #1b2733; --soft: #5d6c7b; --line: #dfe5eb; --wash: #f5f8fa;
+  --accent: #0b7285; --bar: #c9e9ee }
+* { box-sizing: border-box }
+body { font: 15px/1.55 system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif;
+  color: var(--ink); background: #fff; margin: 0; text-rendering: optimizeLegibility }
+main { max-width: 1140px; margin: 0 auto; padding: 32px 24px 64px }
+h1 { font-size: 28px; line-height: 1.2; letter-spacing: -.01em; margin: 0 0 6px }
+h2 { font-size: 19px; line-height: 1.3; margin: 44px 0 10px }
+p { margin: 8px 0; max-width: 48em }
+.soft, figcaption, .card { color: var(--soft) }
+a { color: var(--accent) }
+table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }
+th, td { padding: 6px 20px 6px 0; border-bottom: 1px solid var(--line); text-align: left;
+  vertical-align: top; max-width: 34em; overflow-wrap: anywhere }
+th { font-weight: 600; font-size: 13px; color: var(--soft); vertical-align: bottom;
+  border-bottom: 2px solid var(--line); overflow-wrap: normal }
+tbody tr:hover { background: var(--wash) }
+.number { text-align: right; white-space: nowrap }
+figure { margin: 14px 0; overflow-x: auto }
+figure > svg, figure > img { display: block; max-width: 100%; height: auto }
+figure svg text { font-family: system-ui, "Segoe UI", Arial, sans-serif !important }
+figcaption { font-size: 13px; margin-top: 6px; max-width: 54em }
+.stats { display: flex; flex-wrap: wrap; gap: 12px; margin: 18px 0 }
+.stats div { border: 1px solid var(--line); border-radius: 10px; padding: 12px 18px;
+  min-width: 132px; color: var(--soft); font-size: 13px }
+.stats b { display: block; font-size: 25px; line-height: 1.25; color: var(--ink);
+  font-variant-numeric: tabular-nums; letter-spacing: -.01em }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(158px, 1fr)); gap: 14px;
+  margin: 14px 0 }
+.card { border: 1px solid var(--line); border-radius: 10px; overflow: hidden; font-size: 12.5px;
+  line-height: 1.4; padding-bottom: 8px; background: #fff; overflow-wrap: anywhere }
+.card img { width: 100%; aspect-ratio: 1; object-fit: cover; display: block; background: #edf1f4;
+  margin-bottom: 8px }
+.card div { padding: 2px 10px }
+.card .title { font-weight: 600; font-size: 13.5px; color: var(--ink) }
+.card .bar { margin: 1px 10px; padding: 1px 6px; border-radius: 3px; color: var(--ink);
+  background: linear-gradient(90deg, var(--bar) var(--share), var(--wash) 0) }
+details { border: 1px solid var(--line); border-radius: 10px; margin: 8px 0; background: #fff }
+summary { padding: 10px 16px; cursor: pointer; font-weight: 600 }
+summary small { font-size: 13px; font-weight: 400; color: var(--soft); margin-left: 10px }
+details[open] > summary { border-bottom: 1px solid var(--line); background: var(--wash);
+  border-radius: 10px 10px 0 0 }
+details > div { padding: 14px 20px 20px }
+details h1 { font-size: 21px } details h2 { font-size: 16px; margin-top: 28px }
+pre { font-size: 12.5px; background: var(--wash); border-radius: 8px; padding: 12px 16px;
+  overflow-x: auto }
+@media (max-width: 640px) {
+  main { padding: 20px 14px 40px } h1 { font-size: 23px } th, td { padding-right: 14px }
+  .cards { grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 10px }
+  .stats div { flex: 1 1 120px; padding: 10px 14px } details > div { padding: 10px 12px 14px }
+}
+@media print {
+  body { font-size: 11pt } main { max-width: none; padding: 0 } h2 { break-after: avoid }
+  .card, figure, tr, .stats div { break-inside: avoid }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact }
+}
 """
+_RESOLUTION = 144  # dots per inch of plots that are embedded as PNG
+_MOST_POINTS = 20_000  # beyond that, an SVG is larger than a PNG and slow to draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,60 +112,98 @@ class Page:
         """Add a paragraph of plain text."""
         self._parts.append(f"<p>{html.escape(text)}</p>")
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Add a table; numbers are aligned to the right, ints get thousands separators.
+    def preformatted(self, text: str) -> None:
+        """Add lines as they are, such as those of a log."""
+        self._parts.append(f"<pre>{html.escape(text)}</pre>")
 
-        A cell that is a text and a share in 0 … 1 gets a bar behind it, as a card's line does.
-        """
-        cells = [[_cell(value, "td") for value in row] for row in rows]
-        numeric = [isinstance(value, int | float) for value in rows[0]] if rows else []
-        heads = [
-            _cell(column, "th", number=i < len(numeric) and numeric[i])
-            for i, column in enumerate(columns)
-        ]
-        lines = ["".join(row) for row in [heads, *cells]]
-        body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-        self._parts.append(f"<figure><table>\n{body}\n</table></figure>")
+    def stats(self, stats: Sequence[tuple[str, str]]) -> None:
+        """Add the few figures that matter most: each a value, and what it is."""
+        tiles = (
+            f"<div><b>{html.escape(value)}</b>{html.escape(name)}</div>" for value, name in stats
+        )
+        self._parts.append(f"<div class=stats>{''.join(tiles)}</div>")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Add a table; numbers are aligned to the right, ints get thousands separators."""
+        numeric = [any(_is_number(row[i]) for row in rows) for i in range(len(columns))]
+        head = "".join(map(_head, columns, numeric))
+        body = "\n".join(f"<tr>{''.join(map(_cell, row, numeric))}</tr>" for row in rows)
+        self._parts.append(
+            f"<figure><table><thead><tr>{head}</tr></thead>\n"
+            f"<tbody>\n{body}\n</tbody></table></figure>"
+        )
 
     def figure(self, figure: "Figure", caption: str) -> None:
         """Add a matplotlib figure as SVG (PNG where it holds thousands of points)."""
+        import matplotlib  # half a second that pages without plots need not spend
+
         buffer = io.BytesIO()
         points = sum(np.size(line.get_xdata()) for axes in figure.axes for line in axes.get_lines())
-        if points > 20_000 or any(len(axes.images) > 0 for axes in figure.axes):
-            figure.savefig(buffer, format="png", dpi=144, bbox_inches="tight")
+        if points > _MOST_POINTS or any(len(axes.images) > 0 for axes in figure.axes):
+            figure.savefig(buffer, format="png", dpi=_RESOLUTION, bbox_inches="tight")
             drawing = f'<img alt="" src="{_data_uri(buffer.getvalue())}">'
         else:
             metadata = {"Date": None, "Creator": None}
-            figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=metadata)
+            # Texts as texts, in the page's font; the same ids for the same figure.
+            with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "webly"}):
+                figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=metadata)
             drawing = buffer.getvalue().decode()
             drawing = drawing[drawing.index("<svg") :]
-        self._parts.append(
-            f"<figure>{drawing}<figcaption>{html.escape(caption)}</figcaption></figure>"
-        )
+        self.drawing(drawing, caption)
+
+    def drawing(self, svg: str, caption: str) -> None:
+        """Add an SVG element as it is: whoever made it has escaped its texts."""
+        self._parts.append(f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>")
 
     def cards(self, cards: Sequence[Card]) -> None:
         """Add a grid of pictures."""
         self._parts.append(f"<div class=cards>\n{''.join(map(_card, cards))}</div>")
 
+    def folded(self, page: str, *, title: str, note: str, anchor: str) -> None:
+        """Add what the body of another page holds, unfolded by a click on its title.
+
+        Args:
+            page: As `body` returns it.
+            title: What to click on.
+            note: Shown beside the title.
+            anchor: What links on this page call it.
+        """
+        self._parts.append(
+            f'<details id="{html.escape(anchor)}"><summary>{html.escape(title)}'
+            f"<small>{html.escape(note)}</small></summary><div>\n{page}\n</div></details>"
+        )
+
+    def body(self) -> str:
+        """Return the page without its frame, to be folded into another one."""
+        return "\n".join(self._parts)
+
     def write(self, path: Path) -> None:
         """Write the page to `path`, complete or not at all."""
-        body = "\n".join(self._parts)
         page = (
             f"<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
             f'<meta name=viewport content="width=device-width, initial-scale=1">'
             f"<title>{html.escape(self._title)}</title><style>{STYLE}</style></head>\n"
-            f"<body><main>\n{body}\n</main></body></html>\n"
+            f"<body><main>\n{self.body()}\n</main></body></html>\n"
         )
         with storage.complete(path) as temporary:
             temporary.write_text(page)
 
 
-def _cell(value: object, tag: str, *, number: bool = False) -> str:
-    if isinstance(value, tuple):
-        text, share = value
-        bar = f' class=bar style="--share: {100 * share:.0f}%"'
-        return f"<{tag}{bar}>{html.escape(text)}</{tag}>"
-    number = number or (isinstance(value, int | float) and not isinstance(value, bool))
+def body(path: Path) -> str:
+    """Return the body of a page that a `Page` has written."""
+    page = path.read_text()
+    return page[page.index("<main>") + len("<main>") : page.rindex("</main>")]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _head(text: str, numeric: bool) -> str:
+    return f"<th{' class=number' * numeric}>{html.escape(text)}</th>"
+
+
+def _cell(value: object, numeric: bool) -> str:
     match value:
         case bool():
             text = str(value).lower()
@@ -131,7 +213,7 @@ def _cell(value: object, tag: str, *, number: bool = False) -> str:
             text = f"{value:.4g}"
         case _:
             text = str(value)
-    return f"<{tag}{' class=number' if number else ''}>{html.escape(text)}</{tag}>"
+    return f"<td{' class=number' * numeric}>{html.escape(text)}</td>"
 
 
 def _card(card: Card) -> str:

@@ -1,0 +1,152 @@
+import base64
+import io
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from components.shared import html
+from components.shared.html import Card, Page
+
+HOSTILE = '<script>alert("x")</script> & </main> <img src=x onerror=alert(1)>'
+
+
+class Reader(HTMLParser):
+    """Collects the tags that open, and the texts, as a browser would see them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+@pytest.fixture
+def jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (200, 60, 40)).save(buffer, format="JPEG")
+    return buffer.getvalue()
+
+
+def written(page: Page, tmp_path: Path) -> str:
+    page.write(tmp_path / "page.html")
+    return (tmp_path / "page.html").read_text()
+
+
+def test_texts_of_the_web_never_become_elements(tmp_path: Path, jpeg: bytes) -> None:
+    page = Page(HOSTILE, HOSTILE)
+    page.heading(HOSTILE)
+    page.paragraph(HOSTILE)
+    page.preformatted(HOSTILE)
+    page.stats([(HOSTILE, HOSTILE)])
+    page.table([HOSTILE], [[HOSTILE]])
+    page.cards([Card(jpeg, HOSTILE, [HOSTILE, (HOSTILE, 0.5)])])
+    page.drawing("<svg></svg>", HOSTILE)
+    page.folded("", title=HOSTILE, note=HOSTILE, anchor='a"><script>')
+
+    read = Reader(written(page, tmp_path))
+
+    assert read.count("script") == 0
+    assert [attributes["src"][:5] for tag, attributes in read.tags if tag == "img"] == ["data:"]
+    assert sum(HOSTILE in text for text in read.texts) == 16
+
+
+def test_columns_with_a_number_are_aligned_to_the_right(tmp_path: Path) -> None:
+    page = Page("", "")
+    page.table(["name", "top-1"], [["ensemble", ""], ["scratch", 0.52345]])
+
+    read = Reader(written(page, tmp_path))
+
+    cells = [attributes.get("class") for tag, attributes in read.tags if tag in ("th", "td")]
+    assert cells == [None, "number"] * 3
+
+
+def test_numbers_are_written_for_people(tmp_path: Path) -> None:
+    page = Page("", "")
+    page.table(["a", "b", "c", "d"], [[16_000_000, 0.123456, True, "x"]])
+
+    texts = Reader(written(page, tmp_path)).texts
+
+    assert {"16,000,000", "0.1235", "true", "x"} <= set(texts)
+
+
+def test_a_table_without_rows_still_names_its_columns(tmp_path: Path) -> None:
+    page = Page("", "")
+    page.table(["kind", "count"], [])
+
+    assert {"kind", "count"} <= set(Reader(written(page, tmp_path)).texts)
+
+
+def test_a_share_is_drawn_as_a_bar(tmp_path: Path, jpeg: bytes) -> None:
+    page = Page("", "")
+    page.cards([Card(jpeg, "title", ["plain", ("warbler", 0.768)])])
+
+    bars = [a["style"] for tag, a in Reader(written(page, tmp_path)).tags if "style" in a]
+    assert bars == ["--share: 77%"]
+
+
+def test_pictures_are_embedded_unchanged(tmp_path: Path, jpeg: bytes) -> None:
+    page = Page("", "")
+    page.cards([Card(jpeg, "title", [])])
+
+    ((source,),) = [[a["src"]] for tag, a in Reader(written(page, tmp_path)).tags if tag == "img"]
+    kind, _, content = str(source).partition(",")
+    assert kind == "data:image/jpeg;base64"
+    assert base64.b64decode(content) == jpeg
+
+
+def test_plots_are_the_same_each_time(tmp_path: Path) -> None:
+    def draw() -> str:
+        figure = Figure()
+        figure.subplots().plot([1, 2, 3], [3, 1, 2], marker="o")
+        page = Page("", "")
+        page.figure(figure, "A plot.")
+        return page.body()
+
+    assert draw() == draw()
+
+
+def test_plots_keep_their_texts_as_texts(tmp_path: Path) -> None:
+    figure = Figure()
+    figure.subplots().set(xlabel="rank of the word")
+    page = Page("", "")
+    page.figure(figure, "")
+
+    assert "rank of the word" in [text.strip() for text in Reader(page.body()).texts]
+
+
+def test_plots_of_many_points_become_pictures(tmp_path: Path) -> None:
+    figure = Figure()
+    figure.subplots().plot(np.arange(30_000))
+    page = Page("", "")
+    page.figure(figure, "Many.")
+
+    read = Reader(page.body())
+    assert read.count("svg") == 0
+    assert read.count("img") == 1
+
+
+def test_the_body_of_a_written_page_folds_into_another(tmp_path: Path) -> None:
+    inner = Page("Inner", "About.")
+    inner.paragraph("</main> is escaped")
+    inner.write(tmp_path / "inner.html")
+    outer = Page("Outer", "")
+    outer.folded(html.body(tmp_path / "inner.html"), title="inner", note="3 s", anchor="task-a")
+
+    read = Reader(outer.body())
+
+    assert html.body(tmp_path / "inner.html").strip() == inner.body()
+    assert ("details", {"id": "task-a"}) in read.tags
+    assert "</main> is escaped" in read.texts
