@@ -1,0 +1,223 @@
+import io
+import json
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.shared.interface import UserError
+from pipelines.demo import captions, drawing, tagger, webvision
+from pipelines.demo.concepts import COLORS, CONCEPTS, Depiction, taxonomy
+from pipelines.demo.search import LONG_TAIL, WRONG_LABELS, Found, queries, search
+
+SIZES = {"train_images": 240, "validation_images": 40, "test_images": 20}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "data"
+    webvision.write(folder, **SIZES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Found]:
+    return search(queries(), 7_000, np.random.default_rng(0))
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+
+
+def lines(path: Path) -> list[list[str]]:
+    return [line.split() for line in path.read_text().splitlines()]
+
+
+def training_images(folder: Path) -> dict[str, bytes]:
+    return members(folder / "webvision_train_00.tar") | members(folder / "webvision_train_01.tar")
+
+
+def is_sound(content: bytes) -> bool:
+    try:
+        Image.open(io.BytesIO(content)).load()
+    except OSError:
+        return False
+    return True
+
+
+def test_all_listed_images_but_one_are_in_the_tars(folder: Path) -> None:
+    listed = [
+        path
+        for source in ("google", "flickr")
+        for path, _ in lines(folder / "info" / f"train_filelist_{source}.txt")
+    ]
+
+    there = set(training_images(folder))
+
+    assert len(listed) == len(set(listed))
+    assert there < set(listed)
+    assert len(set(listed) - there) == 1
+
+
+def test_five_training_images_are_damaged_and_the_others_are_64_pixels_wide(folder: Path) -> None:
+    sound = [content for content in training_images(folder).values() if is_sound(content)]
+
+    assert len(training_images(folder)) - len(sound) == 5
+    assert {Image.open(io.BytesIO(content)).size for content in sound} == {(64, 64)}
+
+
+@pytest.mark.parametrize("source", ["google", "flickr"])
+def test_each_image_but_one_has_its_record(folder: Path, source: str) -> None:
+    records = {
+        name: json.loads(content.replace(b"\\here", b"here"))
+        for name, content in members(folder / f"{source}.tar").items()
+    }
+    images = lines(folder / "info" / f"train_filelist_{source}.txt")
+    places = lines(folder / "info" / f"train_meta_list_{source}.txt")
+
+    found = [
+        records[file][int(place) - 1]["id"] if int(place) <= len(records[file]) else None
+        for file, place in places
+    ]
+
+    wanted = [Path(path).stem for path, _ in images]
+    assert len(found) == len(wanted)
+    assert [have for have, want in zip(found, wanted, strict=True) if have != want] == [None]
+
+
+def test_one_metadata_file_of_a_source_holds_an_escape_that_json_forbids(folder: Path) -> None:
+    broken = []
+    for name, content in members(folder / "google.tar").items():
+        try:
+            json.loads(content)
+        except json.JSONDecodeError as error:
+            broken.append((name, error.msg))
+
+    assert [message for _, message in broken] == ["Invalid \\escape"]
+
+
+def test_queries_lead_to_the_labels_of_the_file_lists(folder: Path) -> None:
+    label_of = dict(lines(folder / "info" / "queries_synsets_map.txt"))
+
+    for source in ("google", "flickr"):
+        for path, label in lines(folder / "info" / f"train_filelist_{source}.txt"):
+            query = int(path.split("/")[1].removeprefix("q"))
+            assert label_of[str(query)] == label
+
+
+def test_the_validation_set_is_balanced(folder: Path) -> None:
+    listed = lines(folder / "val_filelist.txt")
+
+    assert Counter(int(label) for _, label in listed) == dict.fromkeys(range(20), 2)
+    assert {f"val_images_resized/{name}" for name, _ in listed} == set(
+        members(folder / "val_images_resized.tar")
+    )
+
+
+def test_the_same_data_are_drawn_each_time(folder: Path, tmp_path: Path) -> None:
+    webvision.write(tmp_path / "again", **SIZES)
+
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    assert len(files) == 20
+    for file in files:
+        assert (tmp_path / "again" / file).read_bytes() == (folder / file).read_bytes(), file
+
+
+def test_a_complete_data_set_is_left_alone(folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+    webvision.write(folder, **SIZES)
+
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+
+    with pytest.raises(UserError, match="holds something else"):
+        webvision.write(tmp_path, **SIZES)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_the_tagger_that_nltk_loads_tags_sentences_it_has_not_seen(folder: Path) -> None:
+    from nltk.tag.perceptron import PerceptronTagger
+
+    trained = PerceptronTagger(load=False)
+    trained.decode_json_params(
+        json.loads((folder / "tagger" / name).read_text()) for name in trained.param_files()
+    )
+    unseen = tagger.sentences(500, np.random.default_rng(77))
+
+    right = [
+        guess == tag
+        for sentence in unseen
+        for (_, guess), (_, tag) in zip(
+            trained.tag([word for word, _ in sentence]), sentence, strict=True
+        )
+    ]
+
+    assert np.mean(right) >= 0.98
+
+
+def test_the_taxonomy_is_closed_and_its_classes_are_the_concepts() -> None:
+    records = {str(record["wnid"]): record for record in taxonomy()}
+
+    above = {wnid for record in records.values() for wnid in record["hypernyms"]}  # type: ignore[attr-defined]
+    assert above <= set(records)
+    assert {concept.wnid for concept in CONCEPTS} == set(records) - above
+    assert {len(wnid) for wnid in records} == {9}
+
+
+def test_classes_have_a_long_tail(found: list[Found]) -> None:
+    counts = Counter(image.label for image in found)
+
+    assert len(counts) == 20
+    assert max(counts.values()) / min(counts.values()) == pytest.approx(LONG_TAIL, rel=0.05)
+
+
+def test_a_third_of_the_labels_is_wrong_and_siblings_are_the_most_likely_mistake(
+    found: list[Found],
+) -> None:
+    wrong = [image for image in found if image.depiction.concept != image.label]
+    clutter = [image for image in wrong if image.depiction.concept is None]
+    siblings = [
+        image
+        for image in wrong
+        if image.depiction.concept is not None
+        and CONCEPTS[image.depiction.concept].family == CONCEPTS[image.label].family
+    ]
+
+    assert len(wrong) / len(found) == pytest.approx(WRONG_LABELS, abs=0.02)
+    assert len(siblings) > len(clutter) > len(wrong) - len(siblings) - len(clutter) > 0
+
+
+def test_texts_name_what_is_shown_rather_than_the_label(found: list[Found]) -> None:
+    rng = np.random.default_rng(0)
+    shown = labelled = 0
+    for image in found:
+        concept = image.depiction.concept
+        if concept is None or CONCEPTS[concept].family == CONCEPTS[image.label].family:
+            continue
+        text = " ".join(captions.record(image.depiction, "query", rng).values()).lower()
+        shown += CONCEPTS[concept].family in text
+        labelled += CONCEPTS[image.label].family in text
+
+    assert shown > 100
+    assert labelled == 0
+
+
+@pytest.mark.parametrize("color", ["red", "green", "blue", "yellow"])
+def test_the_named_color_is_the_color_drawn(color: str) -> None:
+    depiction = Depiction(4, "plain", color, "white", "studio", "clear", "large")
+    pictures = [drawing.draw(depiction, np.random.default_rng(seed)) for seed in range(20)]
+
+    centers = [np.asarray(Image.open(io.BytesIO(p)))[28:36, 28:36] for p in pictures]
+    mean = np.mean(centers, axis=(0, 1, 2))
+
+    distances = {name: np.linalg.norm(mean - rgb) for name, rgb in COLORS.items()}
+    assert min(distances, key=lambda name: distances[name]) == color
