@@ -48,10 +48,14 @@ def draw(
         labels: Their labels, for the titles of the classes.
     """
     ensemble = validation.ensemble
-    page = Page(
-        "Ensemble",
-        f"{len(records)} models together reach balanced top-1 {ensemble.top1:.1%}, "
-        f"top-5 {ensemble.top5:.1%}, on {ensemble.images:,} validation images.",
+    page = Page("Ensemble", f"{len(records)} models, their probabilities averaged.")
+    page.stats(
+        [
+            (f"{ensemble.top1:.1%}", "balanced top-1"),
+            (f"{ensemble.top5:.1%}", "balanced top-5"),
+            (f"{max(each.top1 for each in validation.models):.1%}", "top-1 of the best model"),
+            (f"{ensemble.images:,}", "validation images"),
+        ]
     )
     page.heading("Results")
     _results(page, validation, records)

@@ -36,11 +36,14 @@ def draw(
         min_confidence: Below it, images got no label.
     """
     figures = comparison.metrics
-    page = Page(
-        "Pseudo labels",
-        f"{comparison.labelled:,} of {comparison.images:,} images "
-        f"({figures['labelled_share']:.1%}) are labelled by the mean of the teachers; "
-        f"{figures['agreement']:.1%} of these labels are the given ones.",
+    page = Page("Pseudo labels", "What the best models say of the training images, together.")
+    page.stats(
+        [
+            (f"{comparison.images:,}", "images"),
+            (f"{figures['labelled_share']:.1%}", "of them labelled"),
+            (f"{figures['agreement']:.1%}", "of the labels are the given ones"),
+            (f"{comparison.mean_confidence:.2f}", "mean probability of the best class"),
+        ]
     )
     page.heading("Teachers")
     ranked = [*chosen, *(i for i in range(len(records)) if i not in chosen)]
