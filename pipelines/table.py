@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pipelines.record import RunRecord, TaskRecord
+from pipelines.steps import STEPS
 
 _MARKS = {"cached": "=", "ran": "+", "failed": "!", "skipped": "-", "running": ">"}
 _LINES_OF_A_FAILED_LOG = 15
@@ -71,13 +72,17 @@ def _note(task: TaskRecord) -> str:
             return f"{seconds}  from an earlier run"
         case "ran":
             return f"{seconds}  {task.peak_bytes / 2**20:,.0f} MiB"
-        case "failed" if task.exit_code:
-            return f"{seconds}  exit code {task.exit_code}; its log ends with"
         case "failed":
-            return f"{seconds}  incomplete; its log ends with"
+            return f"{seconds}  {_cause(task.exit_code or 0)}; its log ends with"
         case "skipped":
             return "           not run: a task before it failed"
     return ""
+
+
+def _cause(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"killed by signal {-exit_code}"
+    return f"exit code {exit_code}" if exit_code else "an output is missing"
 
 
 def _last_line(log: str) -> str:
@@ -91,13 +96,16 @@ def _last_line(log: str) -> str:
 
 
 def results(record: RunRecord) -> Iterator[str]:
-    """Yield the lines of the table of candidates: a row per finetuned model and the ensemble."""
-    rows = []
+    """Yield the lines of the results: top-1 / top-5 in percent, candidates by steps."""
+    found: dict[str, dict[str, str]] = {}
     for task in record.tasks:
         metrics = task.metrics() if task.stage in ("finetune", "ensemble") else {}
         if "top1" in metrics:
-            rows.append((task.candidate, task.step, metrics["top1"], metrics["top5"]))
-    if rows:
-        yield f"{'candidate':<28} {'step':<22} {'top-1':>6} {'top-5':>6}"
-    for candidate, step, top1, top5 in rows:
-        yield f"{candidate or 'all':<28} {step:<22} {100 * top1:6.1f} {100 * top5:6.1f}"
+            row = found.setdefault(task.candidate or "all of them", {})
+            row[task.step] = f"{100 * metrics['top1']:.1f} / {100 * metrics['top5']:.1f}"
+    steps = [step for step in STEPS if any(step in row for row in found.values())]
+    width = max(map(len, found), default=0)
+    if found:
+        yield "  ".join(["top-1 / top-5".ljust(width), *(f"{step:>20}" for step in steps)])
+    for candidate, row in found.items():
+        yield "  ".join([candidate.ljust(width), *(f"{row.get(step, ''):>20}" for step in steps)])
