@@ -7,6 +7,7 @@ a sandboxed frame, and `pipelines/report.py` joins the pages of a run.
 import base64
 import html
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,9 @@ figcaption { font-size: 13px; margin-top: 6px; max-width: 54em }
   margin-bottom: 8px }
 .card div { padding: 2px 10px }
 .card .title { font-weight: 600; font-size: 13.5px; color: var(--ink) }
-.card .bar { margin: 1px 10px; padding: 1px 6px; border-radius: 3px; color: var(--ink);
-  background: linear-gradient(90deg, var(--bar) var(--share), var(--wash) 0) }
+.bar { background: linear-gradient(90deg, var(--bar) var(--share), var(--wash) 0) }
+.card .bar { margin: 1px 10px; padding: 1px 6px; border-radius: 3px; color: var(--ink) }
+td.bar { padding: 6px 10px; border-left: 6px solid #fff; min-width: 8em }
 details { border: 1px solid var(--line); border-radius: 10px; margin: 8px 0; background: #fff }
 summary { padding: 10px 16px; cursor: pointer; font-weight: 600 }
 summary small { font-size: 13px; font-weight: 400; color: var(--soft); margin-left: 10px }
@@ -124,7 +126,10 @@ class Page:
         self._parts.append(f"<div class=stats>{''.join(tiles)}</div>")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Add a table; numbers are aligned to the right, ints get thousands separators."""
+        """Add a table; numbers are aligned to the right, ints get thousands separators.
+
+        A cell that is a text and a share in 0 … 1 has a bar behind it, as a card's line has.
+        """
         numeric = [any(_is_number(row[i]) for row in rows) for i in range(len(columns))]
         head = "".join(map(_head, columns, numeric))
         body = "\n".join(f"<tr>{''.join(map(_cell, row, numeric))}</tr>" for row in rows)
@@ -196,6 +201,8 @@ def body(path: Path) -> str:
 
 
 def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        return re.fullmatch(r"[+−-]?\d[\d,.]*( ?%)?", value) is not None
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -204,7 +211,10 @@ def _head(text: str, numeric: bool) -> str:
 
 
 def _cell(value: object, numeric: bool) -> str:
+    attribute = " class=number" * numeric
     match value:
+        case (str(text), float(share)):
+            attribute = _bar(share)
         case bool():
             text = str(value).lower()
         case int():
@@ -213,14 +223,17 @@ def _cell(value: object, numeric: bool) -> str:
             text = f"{value:.4g}"
         case _:
             text = str(value)
-    return f"<td{' class=number' * numeric}>{html.escape(text)}</td>"
+    return f"<td{attribute}>{html.escape(text)}</td>"
+
+
+def _bar(share: float) -> str:
+    return f' class=bar style="--share: {100 * share:.0f}%"'
 
 
 def _card(card: Card) -> str:
     lines = []
     for line in card.lines:
-        text, share = line if isinstance(line, tuple) else (line, None)
-        bar = "" if share is None else f' class=bar style="--share: {100 * share:.0f}%"'
+        text, bar = (line[0], _bar(line[1])) if isinstance(line, tuple) else (line, "")
         lines.append(f"<div{bar}>{html.escape(text)}</div>")
     return (
         f'<div class=card><img alt="" src="{_data_uri(card.image)}">'

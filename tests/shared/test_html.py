@@ -63,9 +63,10 @@ def test_texts_of_the_web_never_become_elements(tmp_path: Path, jpeg: bytes) -> 
     assert sum(HOSTILE in text for text in read.texts) == 16
 
 
-def test_columns_with_a_number_are_aligned_to_the_right(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cell", [0.52345, 16_000, "52.3", "1,000", "+4.1 %"])
+def test_columns_with_a_number_are_aligned_to_the_right(tmp_path: Path, cell: object) -> None:
     page = Page("", "")
-    page.table(["name", "top-1"], [["ensemble", ""], ["scratch", 0.52345]])
+    page.table(["name", "top-1"], [["ensemble", cell], ["q00001.json", ""]])
 
     read = Reader(written(page, tmp_path))
 

@@ -1,0 +1,281 @@
+"""The report of a run: one self-contained page that joins the record and the stages' own pages.
+
+python -m pipelines.report runs/demo
+"""
+
+import argparse
+import importlib.metadata
+import logging
+import platform
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from components.shared import html
+from components.shared.html import Page
+from components.shared.images import ImageSet
+from components.shared.interface import UserError
+from components.shared.targets import Targets
+from pipelines import plots, record, samples
+from pipelines.graph_drawing import draw_graph, step_title
+from pipelines.record import RunRecord
+
+logger = logging.getLogger(__name__)
+
+FILE = "report.html"
+MOST_BYTES = 5_000_000  # KFP's UI shows no larger page; a mail server takes it, too
+_PACKAGES = ("torch", "timm", "torchvision", "numpy", "scipy", "pyarrow", "nltk", "pillow", "kfp")
+_SHOWN_REJECTS = 15
+_LINES_OF_A_FAILED_LOG = 30
+
+
+def write(folder: Path) -> Path:
+    """Write `report.html` into a run's folder, from its record and the outputs that it names.
+
+    A run that failed, or that still goes on, is reported as far as it got.
+
+    Raises:
+        UserError: There is no run.
+    """
+    if not (folder / record.FILE).is_file():
+        raise UserError(f"{folder}: no run there ({record.FILE} is missing)")
+    run = record.read(folder)
+    page = Page(f"Run {folder.name}", _summary(run))
+    page.stats(list(_headline(run)))
+    _add_failures(page, run)
+    page.heading("What ran")
+    page.drawing(
+        draw_graph(run.tasks),
+        "The tasks and what they read. Grey tasks came from the cache; the seconds are those of "
+        "the run that made them. An edge that longer paths imply is left out.",
+    )
+    _add_results(page, run)
+    _add_keywords(page, run)
+    _add_samples(page, run)
+    _add_rejects(page, run)
+    _add_settings(page, run)
+    _add_pages(page, run)
+    page.write(folder / FILE)
+    return folder / FILE
+
+
+def _summary(run: RunRecord) -> str:
+    day = time.strftime("%d %B %Y, %H:%M", time.localtime(run.started))
+    took = f", {_duration(run.ended - run.started)}" if run.ended else ""
+    counts = Counter(task.status for task in run.tasks)
+    states = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return f"Pipeline {run.pipeline}, recipe {run.recipe or '–'}; {day}{took}. Tasks: {states}."
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _output(run: RunRecord, step: str, name: str) -> Path | None:
+    """Return where the output of a step's only task is, if it got that far."""
+    paths = [task.outputs[name] for task in run.tasks if task.step == step and name in task.outputs]
+    return Path(paths[0]) if paths else None
+
+
+def _accuracy(run: RunRecord, metric: str) -> dict[str, dict[str, float]]:
+    """Return a metric of the finetuned models, by candidate and step."""
+    accuracy: dict[str, dict[str, float]] = {}
+    for task in run.tasks:
+        value = task.metrics().get(metric) if task.stage == "finetune" else None
+        if value is not None:
+            accuracy.setdefault(task.candidate, {})[task.step] = value
+    return accuracy
+
+
+def _ensemble(run: RunRecord) -> dict[str, float]:
+    """Return the metrics of the ensemble, if there is one."""
+    return next((task.metrics() for task in run.tasks if task.stage == "ensemble"), {})
+
+
+def _headline(run: RunRecord) -> Iterator[tuple[str, str]]:
+    top1, ensemble = _accuracy(run, "top1"), _ensemble(run)
+    if "top1" in ensemble:
+        yield f"{ensemble['top1']:.1%}", "top-1, ensemble"
+        yield f"{ensemble['top5']:.1%}", "top-5, ensemble"
+    if top1:
+        accuracy, name = max((max(steps.values()), name) for name, steps in top1.items())
+        yield f"{accuracy:.1%}", f"top-1, best model: {name}"
+    for name, steps in top1.items():
+        backbone, _, pretraining = name.rpartition("-")
+        scratch = top1.get(f"{backbone}-none", {})
+        if pretraining == "wt" and "finetune" in steps and "finetune" in scratch:
+            gain = 100 * (steps["finetune"] - scratch["finetune"])
+            yield f"{gain:+.1f}", f"points of WT over scratch, {backbone}, first finetuning"
+    labels = _output(run, "ingest", "labels")
+    if labels:
+        targets = Targets.load(labels)
+        yield f"{len(targets):,}", f"training images of {len(targets.names):,} classes"
+        yield f"{1 / len(targets.names):.2%}", "top-1 by chance"
+
+
+def _add_failures(page: Page, run: RunRecord) -> None:
+    for task in run.tasks:
+        if task.status == "failed":
+            page.heading(f"{task.name} failed")
+            log = Path(task.log)
+            text = log.read_text(errors="replace") if log.is_file() else ""
+            page.preformatted("\n".join(text.splitlines()[-_LINES_OF_A_FAILED_LOG:]))
+
+
+def _add_results(page: Page, run: RunRecord) -> None:
+    top1, top5, ensemble = _accuracy(run, "top1"), _accuracy(run, "top5"), _ensemble(run)
+    if not top1:
+        return
+    finetunings = [task for task in run.tasks if task.stage == "finetune" and task.outputs]
+    steps = list(dict.fromkeys(task.step for task in finetunings))
+    columns = ["candidate"]
+    for step in steps:
+        columns += [f"{step_title(step)}: top-1", "top-5"]
+    rows = [[name, *_percents(steps, top1[name], top5[name])] for name in top1]
+    if "top1" in ensemble:
+        blank = [""] * (2 * len(steps) - 2)
+        rows.append(
+            [
+                "ensemble",
+                *blank,
+                *_percents(["all"], {"all": ensemble["top1"]}, {"all": ensemble["top5"]}),
+            ]
+        )
+    page.heading("Results")
+    page.table(columns, rows)
+    page.paragraph(
+        "Accuracy in percent on the validation set: of each class, averaged over the classes. "
+        "“again” is the second round, on pseudo labels; “large” goes on at a higher resolution. "
+        "The ensemble averages the probabilities of the last round's models."
+    )
+    page.figure(plots.plot_rounds(top1, steps, ensemble.get("top1")), "Top-1 after each step.")
+    page.heading("Training curves")
+    page.figure(
+        plots.plot_curves(finetunings),
+        "Top-1 on the validation set against the images seen; thin lines with large marks: at a "
+        "higher resolution.",
+    )
+
+
+def _percents(
+    steps: Sequence[str], top1: Mapping[str, float], top5: Mapping[str, float]
+) -> Iterator[str]:
+    for step in steps:
+        for values in (top1, top5):
+            yield f"{100 * values[step]:.1f}" if step in values else ""
+
+
+def _add_keywords(page: Page, run: RunRecord) -> None:
+    path = _output(run, "tagging", "keywords")
+    if path is None:
+        return
+    classes = pq.read_table(path / "classes.parquet")
+    images = classes["images"].to_numpy()
+    if len(images):
+        page.heading("Keywords")
+        page.figure(
+            plots.plot_keywords(classes["name"].to_pylist(), images),
+            f"{len(images):,} keywords from the texts around the images, and how many images have "
+            "each.",
+        )
+
+
+def _add_samples(page: Page, run: RunRecord) -> None:
+    images, labels = _output(run, "ingest", "images"), _output(run, "ingest", "labels")
+    if images is None or labels is None:
+        return
+    opinions = {
+        "keywords": _output(run, "tagging", "keywords"),
+        "weights": _output(run, "weighting", "weights"),
+        "pseudo labels": _output(run, "pseudo_label", "pseudo_labels"),
+    }
+    page.heading("Samples")
+    page.paragraph(
+        "In bold the label that an image was given; below it, what each stage makes of the image "
+        "and its text. The last ones are images whose label the models contradict."
+    )
+    page.cards(
+        samples.cards(
+            ImageSet.load(images),
+            Targets.load(labels),
+            {title: Targets.load(path) for title, path in opinions.items() if path},
+        )
+    )
+
+
+def _add_rejects(page: Page, run: RunRecord) -> None:
+    path = _output(run, "ingest", "rejects")
+    if path is None:
+        return
+    rejects = pq.read_table(path)
+    counts = Counter(rejects["kind"].to_pylist())
+    page.heading("Rejects")
+    page.paragraph("What ingest left out, or found lacking; the whole list is one of its outputs.")
+    page.table(["kind", "count"], counts.most_common())
+    shown = rejects.slice(0, _SHOWN_REJECTS)
+    page.table(shown.column_names, [list(row.values()) for row in shown.to_pylist()])
+
+
+def _add_settings(page: Page, run: RunRecord) -> None:
+    page.heading("Parameters and versions")
+    page.table(["parameter of the run", "value"], sorted(run.parameters.items()))
+    versions = [("python", platform.python_version())]
+    for package in _PACKAGES:
+        try:
+            versions.append((package, importlib.metadata.version(package)))
+        except importlib.metadata.PackageNotFoundError:
+            versions.append((package, "not installed"))
+    page.table(["package", "version"], versions)
+    page.table(
+        ["task", "status", "seconds", "peak MiB", "cache key"],
+        [
+            (task.name, task.status, round(task.seconds, 1), task.peak_bytes >> 20, task.key[:12])
+            for task in run.tasks
+        ],
+    )
+
+
+def _add_pages(page: Page, run: RunRecord) -> None:
+    """Fold in the stages' own pages, as many as there is room for."""
+    page.heading("The stages' own pages")
+    room = MOST_BYTES - len(page.body().encode()) - 100_000  # for the parameters of each task
+    for task in run.tasks:
+        inner = Page(task.name, f"The stage {task.stage}.")
+        path = Path(task.outputs.get("report", ""))
+        content = html.body(path) if path.is_file() else inner.body()
+        if len(content.encode()) > room:
+            inner.paragraph(f"This page is too large to be part of this one; it lies at {path}.")
+            content = inner.body()
+        room -= len(content.encode())
+        parameters = Page("Parameters", "")
+        parameters.table(["parameter", "value"], sorted(task.parameters.items()))
+        page.folded(
+            content + parameters.body(),
+            title=task.name,
+            note=f"{task.status}, {_duration(task.seconds)}",
+            anchor=f"task-{task.name}",
+        )
+
+
+def main() -> None:
+    """Write the report of a run again."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.report", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="the run's folder, such as runs/demo")
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    try:
+        logger.info("%s", write(parser.parse_args().folder.absolute()))
+    except UserError as error:
+        logger.error("%s", error)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

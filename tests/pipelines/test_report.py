@@ -1,0 +1,307 @@
+import base64
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.shared.html import Page
+from components.shared.interface import UserError
+from pipelines import report
+from pipelines.record import RunRecord, TaskRecord
+from tests.synthetic import coloured_squares, image_set, targets
+
+STEPS = ("finetune", "finetune_large", "finetune_again", "finetune_again_large")
+CANDIDATES = {"wt": 0.6, "lw": 0.5, "none": 0.4}
+HOSTILE = "<script>alert('web')</script>"
+IMAGES = 30
+
+
+class Reader(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data.strip())
+
+
+def table_rows(page: str) -> list[list[str]]:
+    rows = re.findall(r"<tr>(.*?)</tr>", page)
+    return [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in rows]
+
+
+def task(
+    folder: Path, name: str, step: str, candidate: str, dependencies: list[str], **outputs: Path
+) -> TaskRecord:
+    page = Page(f"Page of {name}", "Made by the stage.")
+    page.write(folder / "artifacts" / name / "report")
+    return TaskRecord(
+        name=name,
+        stage="finetune" if step.startswith("finetune") else step,
+        step=step,
+        candidate=candidate,
+        dependencies=dependencies,
+        parameters={"seed": 0},
+        status="ran",
+        key="0123456789abcdef",
+        outputs={key: str(path) for key, path in outputs.items()}
+        | {"report": str(folder / "artifacts" / name / "report")},
+        seconds=12.3,
+    )
+
+
+def text_tasks(folder: Path) -> list[TaskRecord]:
+    """Write what ingest, tagging, weighting and pseudo labelling would, for 30 images."""
+    pictures, labels = coloured_squares(IMAGES, 32, seed=0)
+    images = image_set(folder, pictures)
+    concepts = ["red square", "green square", HOSTILE]
+    given = folder / "labels"
+    targets(given, images.numbering, [[(label, 1.0)] for label in labels], concepts)
+    keywords, weights, pseudo = folder / "keywords", folder / "weights", folder / "pseudo"
+    words = ["bright", "square", HOSTILE]
+    targets(keywords, images.numbering, [[(i % 3, 1.0)] for i in range(IMAGES)], words)
+    targets(weights, images.numbering, [[(i % 3, 0.77)] for i in range(IMAGES)], concepts)
+    # The models contradict the given label of image 20, and of no other.
+    opinions = [[((label + (i == 20)) % 3, 0.9)] for i, label in enumerate(labels)]
+    targets(pseudo, images.numbering, opinions, concepts)
+    columns = ["split", "kind", "source", "id", "detail"]
+    rejects = [dict(zip(columns, ["train", "truncated image", "google", HOSTILE, ""], strict=True))]
+    pq.write_table(pa.Table.from_pylist(rejects), folder / "rejects.parquet")
+    outputs = {"images": folder / "images", "labels": given, "rejects": folder / "rejects.parquet"}
+    return [
+        task(folder, "ingest", "ingest", "", [], **outputs),
+        task(folder, "tagging", "tagging", "", ["ingest"], keywords=keywords),
+        task(folder, "weighting", "weighting", "", ["ingest"], weights=weights),
+        task(folder, "wt-pretrain-net", "wt_pretrain", "net", ["ingest", "tagging"]),
+        task(folder, "lw-pretrain-net", "lw_pretrain", "net", ["ingest", "weighting"]),
+    ]
+
+
+def model(folder: Path, top1: float) -> dict[str, Path]:
+    (folder / "model").mkdir(parents=True)
+    curve = [{"images": 100 * i, "top1": top1 * i / 3, "top5": top1} for i in (1, 2, 3)]
+    (folder / "model" / "training.json").write_text(json.dumps({"curve": curve}))
+    (folder / "metrics").write_text(json.dumps({"top1": top1, "top5": top1 + 0.2}))
+    return {"model": folder / "model", "metrics": folder / "metrics"}
+
+
+def make_run(folder: Path) -> RunRecord:
+    """Write a whole run of three candidates with two rounds, WT the best."""
+    tasks = text_tasks(folder)
+    pretrained = {"wt": ["wt-pretrain-net"], "lw": ["lw-pretrain-net"], "none": []}
+    pseudo = task(folder, "pseudo-label", "pseudo_label", "", [], pseudo_labels=folder / "pseudo")
+    for number, step in enumerate(STEPS):
+        if step == "finetune_again":
+            pseudo.dependencies += [each.name for each in tasks if each.step == STEPS[1]]
+            tasks.append(replace(pseudo, dependencies=["ingest", *pseudo.dependencies]))
+        for pretraining, top1 in CANDIDATES.items():
+            name = f"{step.replace('_', '-')}-net-{pretraining}"
+            before = ["ingest", *pretrained[pretraining]]
+            if step.startswith("finetune_again"):
+                before.append("pseudo-label")
+            if step.endswith("large"):
+                before.append(name.replace("-large", ""))
+            made = model(folder / name, top1 + 0.02 * number)
+            tasks.append(task(folder, name, step, f"net-{pretraining}", before, **made))
+    last = [each.name for each in tasks if each.step == STEPS[-1]]
+    together = model(folder / "ensemble", 0.7)
+    tasks.append(task(folder, "ensemble", "ensemble", "", ["ingest", *last], **together))
+    run = RunRecord(
+        pipeline="webly-test",
+        recipe="test",
+        parameters={"dataset": HOSTILE},
+        started=1.6e9,
+        ended=1.6e9 + 272,
+        tasks=tasks,
+    )
+    run.write(folder)
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    make_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return report.write(folder).read_text()
+
+
+def drawing(page: str) -> str:
+    found = re.search(r'<svg viewBox=.*?aria-label="graph of the tasks">.*?</svg>', page)
+    assert found is not None
+    return found[0]
+
+
+def test_the_page_refers_to_nothing_outside_itself(page: str) -> None:
+    addresses = [
+        str(value)
+        for _, attributes in Reader(page).tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "xlink:href", "srcset", "action")
+    ]
+
+    assert {address.split(":")[0] for address in addresses if address[0] != "#"} == {"data"}
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+
+
+def test_texts_of_the_web_stay_texts(page: str) -> None:
+    read = Reader(page)
+
+    assert "script" not in {tag for tag, _ in read.tags}
+    assert not [name for _, attributes in read.tags for name in attributes if name.startswith("on")]
+    assert HOSTILE in read.texts
+
+
+def test_the_table_holds_each_candidate_after_each_step_and_the_ensemble(page: str) -> None:
+    rows = [" ".join(row) for row in table_rows(page)]
+
+    assert "net-wt 60.0 80.0 62.0 82.0 64.0 84.0 66.0 86.0" in rows
+    assert "net-none 40.0 60.0 42.0 62.0 44.0 64.0 46.0 66.0" in rows
+    assert "ensemble" + 7 * " " + "70.0 90.0" in rows
+
+
+def test_the_headline_names_the_ensemble_the_best_model_and_the_gain_of_wt(page: str) -> None:
+    tiles = re.findall(r"<div><b>([^<]*)</b>([^<]*)</div>", page)
+
+    assert ("70.0%", "top-1, ensemble") in tiles
+    assert ("66.0%", "top-1, best model: net-wt") in tiles
+    assert ("+20.0", "points of WT over scratch, net, first finetuning") in tiles
+
+
+def test_the_graph_shows_every_task_once(page: str, folder: Path) -> None:
+    record = json.loads((folder / "record.json").read_text())
+
+    links = re.findall(r'href="#(task-[^"]*)"', drawing(page))
+    anchors = re.findall(r'<details id="([^"]*)"', page)
+
+    assert links == anchors == [f"task-{task['name']}" for task in record["tasks"]]
+
+
+def test_the_graph_leaves_out_what_longer_paths_say(page: str) -> None:
+    edges = re.search(r"<g fill=.*?</g>", drawing(page))
+
+    # ingest → tagging, weighting, scratch; → pretrainings; → first round (2 of it from them);
+    # large; pseudo labels ← 3; again ← 3; large; ensemble ← 3.
+    assert edges is not None
+    assert edges[0].count("<path") == 3 + 2 + 2 + 3 + 3 + 3 + 3 + 3
+
+
+def test_samples_join_label_keywords_weights_and_pseudo_labels(page: str) -> None:
+    cards = re.findall(r"<div class=card>.*?</div></div>\n|<div class=card>.*?</div>\n", page)
+
+    first = Reader(cards[0]).texts
+    assert first[0] == "red square"
+    assert "keywords: bright" in first
+    assert first[first.index("weights:") + 1] == "red square 0.77"
+    assert first[first.index("pseudo labels:") + 1] == "red square 0.90"
+
+
+def test_the_last_samples_are_those_whose_label_the_models_contradict(page: str) -> None:
+    samples = page[page.index("<h2>Samples</h2>") : page.index("<h2>Rejects</h2>")]
+    titles = re.findall(r"<div class=title>([^<]*)</div>", samples)
+
+    assert len(titles) == 12 + 1
+    assert "red square 0.90" in samples[samples.rindex("<div class=card>") :]
+
+
+def test_pictures_are_the_images_of_the_set(page: str, folder: Path) -> None:
+    from components.shared.images import ImageSet
+
+    pictures = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', page)
+
+    assert base64.b64decode(pictures[3]) == bytes(ImageSet.load(folder / "images").read(3))
+
+
+def test_the_stages_own_pages_are_folded_in(page: str) -> None:
+    texts = Reader(page).texts
+
+    assert "Page of weighting" in texts
+    assert "Page of finetune-again-large-net-lw" in texts
+
+
+def test_a_page_that_is_too_large_is_named_instead(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    large = Page("Large", "")
+    large.paragraph("x" * 6_000_000)
+    large.write(Path(run.tasks[1].outputs["report"]))
+
+    path = report.write(tmp_path)
+
+    assert path.stat().st_size < report.MOST_BYTES
+    assert run.tasks[1].outputs["report"] in path.read_text()
+    assert "Page of weighting" in path.read_text()
+
+
+def test_a_run_that_failed_at_once_is_reported_with_its_log(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"candidate": "", "parameters": {}}
+    (tmp_path / "ingest.log").write_text("ERROR ingest: <data>: no such folder\n")
+    failed = TaskRecord(
+        name="ingest",
+        stage="ingest",
+        step="ingest",
+        dependencies=[],
+        status="failed",
+        log=str(tmp_path / "ingest.log"),
+        **fields,
+    )
+    skipped = TaskRecord(
+        name="tagging",
+        stage="tagging",
+        step="tagging",
+        dependencies=["ingest"],
+        status="skipped",
+        **fields,
+    )
+    RunRecord(
+        pipeline="p", recipe="r", parameters={}, started=1.6e9, tasks=[failed, skipped]
+    ).write(tmp_path)
+
+    texts = Reader(report.write(tmp_path).read_text()).texts
+
+    assert "ERROR ingest: <data>: no such folder" in texts
+    assert "ingest failed" in texts
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"record\.json is missing"):
+        report.write(tmp_path)
+
+
+def test_writing_a_report_imports_no_torch(folder: Path) -> None:
+    code = (
+        "import sys, pathlib; from pipelines import report;"
+        f"report.write(pathlib.Path({str(folder)!r})); print('torch' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
+
+
+def test_keywords_are_labelled_along_the_curve() -> None:
+    from pipelines.plots import plot_keywords
+
+    images = np.array([5, 80, 20])
+    figure = plot_keywords(["rare", "usual", "$middle"], images)
+
+    labels = [text.get_text() for text in figure.axes[0].texts]
+    assert labels == ["usual", "$middle", "rare"]
