@@ -6,9 +6,9 @@ Nearness is Wu and Palmer's (1994): for two concepts a and b under a common hype
 
 depth counting the nodes of the longest path from s to a root; the hypernym that gives most is
 taken. NLTK's `wup_similarity` gives the same where concepts have a single path to the root. Where
-they have several, it looks for the deepest s by the *shortest* path and so takes hypernyms that
-are not nearest: a dog is also a domestic animal, five edges from the root, and all breeds, of
-whatever group, meet in "canine" instead of "hound", "terrier" or "dog".
+they have several, it takes the s that is deepest by the *shortest* path to a root, which need not
+be the nearest: as dogs are also domestic animals, "hound" has depth 10 by that way and "canine"
+12, so that NLTK puts a beagle nearer to a wolf (0.84) than to a bloodhound (0.76; here 0.94).
 
 Siblings are all equally near: among them, similar documents win, then the smaller wnid.
 """

@@ -8,22 +8,11 @@ from numpy.typing import NDArray
 from components.shared.html import Page
 from components.shared.targets import Targets
 from components.shared.texts import Texts
+from components.weighting.tally import Tally
 
 _EXAMPLES = 6
 _CONCEPTS = 15
 _TEXT_LENGTH = 240
-
-
-def measure(weights: Targets, labels: Targets, fallbacks: int) -> dict[str, float]:
-    """Return the stage's metrics."""
-    images, pairs = len(weights), len(weights.classes)
-    return {
-        "images": images,
-        "pairs_per_image": pairs / images,
-        "mean_weight": float(np.mean(weights.weights, dtype=np.float64)),
-        "label_is_strongest": float(np.mean(_strongest(weights) == labels.classes)),
-        "fallback_share": fallbacks / images,
-    }
 
 
 def draw(
@@ -32,24 +21,28 @@ def draw(
     labels: Targets,
     weights: Targets,
     neighbors: list[NDArray[np.int64]],
-    metrics: dict[str, float],
+    tally: Tally,
 ) -> None:
     """Write the report to `path`."""
+    metrics = tally.metrics()
     page = Page(
         "Weighting",
         "The concepts near each image's label, weighted by how well the image's text fits them.",
     )
-    page.paragraph(
-        f"{len(weights):,} images have {metrics['pairs_per_image']:.2f} concepts each, of weight "
-        f"{metrics['mean_weight']:.2f} on average. The given label is the strongest on "
-        f"{metrics['label_is_strongest']:.1%} of the images; on {metrics['fallback_share']:.1%} "
-        "the text fits no candidate, and the label alone was kept."
+    page.stats(
+        [
+            (f"{metrics['images']:,}", "images"),
+            (f"{metrics['pairs_per_image']:.2f}", "concepts an image"),
+            (f"{metrics['mean_weight']:.2f}", "mean weight"),
+            (f"{metrics['label_is_strongest']:.1%}", "have their label as the strongest"),
+            (f"{metrics['fallback_share']:.1%}", "have a text that fits no candidate"),
+        ]
     )
     page.heading("Examples")
     page.paragraph("First the images whose text speaks for another concept than their label.")
     _examples(page, texts, labels, weights)
     page.heading("Weights")
-    _histograms(page, weights)
+    _histograms(page, tally)
     page.heading("Nearest concepts")
     _neighbors(page, labels.titles, neighbors)
     page.write(path)
@@ -58,9 +51,9 @@ def draw(
 def _examples(page: Page, texts: Texts, labels: Targets, weights: Targets) -> None:
     """Add some of the first images: half of them with the label not in the first place."""
     batch = next(texts.batches(["title", "description", "tags"]))
-    strongest = _strongest(weights)
-    agrees = strongest[: len(batch["title"])] == labels.classes[: len(batch["title"])]
-    several = np.diff(weights.offsets[: len(agrees) + 1]) > 1
+    firsts = weights.offsets[: len(batch["title"]) + 1]
+    agrees = weights.classes[firsts[:-1]] == labels.classes[: len(batch["title"])]
+    several = np.diff(firsts) > 1
     shown = [*_spread(~agrees & several), *_spread(agrees & several)]
     columns = 1 + max((len(weights[image][0]) for image in shown), default=0)
     rows = []
@@ -74,16 +67,16 @@ def _examples(page: Page, texts: Texts, labels: Targets, weights: Targets) -> No
     page.table(heads, rows)
 
 
-def _histograms(page: Page, weights: Targets) -> None:
+def _histograms(page: Page, tally: Tally) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3), layout="constrained")
     top, number = figure.subplots(1, 2)
-    share = np.full(len(weights), 1 / len(weights))
-    top.hist(weights.weights[weights.offsets[:-1]], bins=40, range=(0, 1), weights=share)
-    top.set(xlabel="weight of the strongest concept", ylabel="share of images")
-    counts = np.bincount(np.diff(weights.offsets))
-    number.bar(np.arange(len(counts)), counts / len(weights))
+    top.stairs(
+        tally.strongest / tally.images, np.linspace(0, 1, len(tally.strongest) + 1), fill=True
+    )
+    top.set(xlabel="weight of the strongest concept", ylabel="share of images", xlim=(0, 1))
+    number.bar(np.arange(len(tally.concepts)), tally.concepts / tally.images)
     number.set(xlabel="concepts of an image", ylabel="share of images")
     page.figure(figure, "How sure the texts are, and of how many concepts they speak.")
 
@@ -99,10 +92,6 @@ def _neighbors(page: Page, titles: list[str], neighbors: list[NDArray[np.int64]]
         page.paragraph("No concept has a neighbour: every one that a text names is a candidate.")
         return
     page.table(["Concept", *map(str, range(1, columns + 1))], rows)
-
-
-def _strongest(weights: Targets) -> NDArray[np.int32]:
-    return weights.classes[weights.offsets[:-1]]
 
 
 def _spread(chosen: NDArray[np.bool_], count: int = _EXAMPLES) -> list[int]:

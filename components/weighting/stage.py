@@ -44,7 +44,8 @@ def weighting(
     from components.weighting.candidates import Candidates
     from components.weighting.documents import Documents
     from components.weighting.neighbors import nearest
-    from components.weighting.report import draw, measure
+    from components.weighting.report import draw
+    from components.weighting.tally import Tally
     from components.weighting.weights import RowGroupWeigher, Weigher
 
     _check(neighbors, top_k, fallback_weight)
@@ -62,17 +63,16 @@ def weighting(
         top_k=top_k,
         fallback_weight=fallback_weight,
     )
-    row_groups, fallbacks = range(len(image_texts.row_groups())), 0
-    parts = ordered(RowGroupWeigher(texts, labels, weigher), row_groups)
+    row_groups, tally = image_texts.row_groups(), Tally(top_k)
+    work = ordered(RowGroupWeigher(texts, labels, weigher), range(len(row_groups)))
+    parts = progress(work, total=len(row_groups), unit="row group", what="Weighting")
     with TargetsWriter(weights, given.names, given.titles, given.numbering) as writer:
-        for part in progress(parts, total=len(row_groups), unit="row group", what="Weighting"):
+        for images, part in zip(row_groups, parts, strict=True):
             writer.append(part.counts, part.classes, part.weights)
-            fallbacks += part.fallbacks
+            tally.add(part, given.classes[images.start : images.stop])
 
-    weighted = Targets.load(weights)
-    measured = measure(weighted, given, fallbacks)
-    draw(report, image_texts, given, weighted, near, measured)
-    write_metrics(metrics, measured)
+    draw(report, image_texts, given, Targets.load(weights), near, tally)
+    write_metrics(metrics, tally.metrics())
 
 
 def _check(neighbors: int, top_k: int, fallback_weight: float) -> None:

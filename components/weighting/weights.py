@@ -48,7 +48,9 @@ class Weigher:
     def __call__(self, texts: list[str], labels: NDArray[np.int64]) -> Weights:
         """Return the weights of images with these texts and given labels (B,).
 
-        Equal similarities go to the given label first, then to the smaller class number.
+        The given label is among the `top_k` whenever the text fits it at all: search engines gave
+        it for a reason, and a text that only says "warbler" fits siblings with shorter glosses
+        better. Equal weights go to the given label first, then to the smaller class number.
         """
         vectors = self.documents.vectors_of(texts)
         images, classes, similarities = self.candidates.similarities(vectors, labels)
@@ -58,10 +60,11 @@ class Weigher:
         weights = np.concatenate([similarities, np.full(len(silent), self.fallback_weight)])
         weights = weights.astype(np.float32)
 
-        order = np.lexsort((classes, classes != labels[images], -weights, images))
+        order = np.lexsort((classes, -weights, classes != labels[images], images))
         firsts = np.searchsorted(images[order], np.arange(len(labels)))
         places = np.arange(len(order)) - firsts[images[order]]
         kept = order[places < self.top_k]
+        kept = kept[np.lexsort((-weights[kept], images[kept]))]  # stable: the label is still first
         counts = np.bincount(images[kept], minlength=len(labels))
         return Weights(counts, classes[kept], weights[kept], len(silent))
 

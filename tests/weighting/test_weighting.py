@@ -80,14 +80,14 @@ def test_weights_are_the_cosines_with_the_label_and_its_neighbours(tmp_path: Pat
     images = _random_images(50)
     run = Run(tmp_path, BIRDS, images)
 
-    weights = run.weights(neighbors=2, top_k=2)
+    weights = run.weights(neighbors=2)
 
     documents = Documents.of(BIRDS)
     near = nearest(BIRDS, documents.vectors, 2)
     cosines = documents.vectors_of(run.titles).toarray() @ documents.vectors.toarray().T
     for image, (label, _) in enumerate(images):
         fits = [(-cosines[image, c], c != label, c) for c in [label, *near[label]]]
-        expected = [(c, -cosine) for cosine, _, c in sorted(fits)[:2] if cosine < 0]
+        expected = [(c, -cosine) for cosine, _, c in sorted(fits) if cosine < 0]
         classes, found = weights[image]
         assert classes.tolist() == [c for c, _ in expected or [(label, 0.5)]]
         assert found.tolist() == pytest.approx([w for _, w in expected or [(label, 0.5)]])
@@ -98,6 +98,16 @@ def test_the_label_goes_when_the_text_speaks_only_for_its_neighbours(tmp_path: P
 
     assert weights[0][0].tolist() == [2, 1]  # the owl, then the hawk, which hunts as well
     assert weights[1][0].tolist() == [2, 1]
+
+
+def test_the_label_stays_when_the_text_fits_others_better_but_fits_it_at_all(
+    tmp_path: Path,
+) -> None:
+    images = [(0, "owl, a bird that hunts at night")]
+
+    weights = Run(tmp_path, BIRDS, images).weights(top_k=2)
+
+    assert weights[0][0].tolist() == [2, 0]  # the hawk fits better than the sparrow
 
 
 def test_a_text_that_says_nothing_leaves_the_label_with_the_fallback_weight(
@@ -174,7 +184,8 @@ def test_the_report_shows_an_image_beside_its_weights(tmp_path: Path) -> None:
 
     report = (tmp_path / "report.html").read_text()
     assert "an owl hunts" in report
-    assert f"n3 {weights[0][1][0]:.2f}</td>" in report
+    weight = weights[0][1][0]
+    assert f'<td class=bar style="--share: {100 * weight:.0f}%">n3 {weight:.2f}</td>' in report
 
 
 def test_labels_of_other_images_are_refused(tmp_path: Path) -> None:
