@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,23 @@ from PIL import Image
 
 from components.shared.images import INDEX, ImageSet, Shard
 from components.shared.numbering import Numbering
+from components.shared.settings import TrainingSettings
 from components.shared.targets import Targets, TargetsWriter
+
+COLOURS = ["red", "green", "blue"]
+TRAINING = TrainingSettings(
+    backbone="resnet10t",
+    backbone_args=json.dumps({"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 24], "stem_width": 8}),
+    image_size=24,
+    smallest_crop=0.5,
+    epochs=2,
+    epoch_images=96,
+    decay_epochs=1,
+    learning_rate=0.02,
+    batch_size=8,
+    accumulation_steps=2,
+    warmup_epochs=0.2,
+)
 
 
 def image_set(
@@ -72,3 +90,44 @@ def coloured_squares(count: int, side: int, seed: int) -> tuple[list[Image.Image
         pictures.append(Image.fromarray(pixels))
         labels.append(colour)
     return pictures, labels
+
+
+@dataclass(frozen=True)
+class ColouredSquares:
+    """Folders of what the training stages take, made of pictures of coloured squares."""
+
+    images: Path
+    labels: Path
+    keywords: Path
+    weights: Path
+    validation_images: Path
+    validation_labels: Path
+
+    @classmethod
+    def write(cls, folder: Path) -> "ColouredSquares":
+        """Draw 60 pictures for training and 30 for validation, 32 pixels wide."""
+        for split, count, seed in (("train", 60, 0), ("validation", 30, 1)):
+            pictures, labels = coloured_squares(count, 32, seed)
+            ids = [f"{split}/{number}.jpg" for number in range(count)]
+            images = image_set(folder / split, pictures, ids, image_side=32)
+            given = [[(label, 1.0)] for label in labels]
+            targets(folder / split / "labels", images.numbering, given, COLOURS)
+            if split == "train":
+                # An image's colour and whether it is a warm one; every tenth says nothing.
+                keywords = [
+                    [] if number % 10 == 9 else [(label, 1.0), (3 + (label > 0), 1.0)]
+                    for number, label in enumerate(labels)
+                ]
+                names = [*COLOURS, "warm", "cold"]
+                targets(folder / split / "keywords", images.numbering, keywords, names)
+                weights = [[(label, 0.77), ((label + 1) % 3, 0.11)] for label in labels]
+                targets(folder / split / "weights", images.numbering, weights, COLOURS)
+        train, validation = folder / "train", folder / "validation"
+        return cls(
+            images=train / "images",
+            labels=train / "labels",
+            keywords=train / "keywords",
+            weights=train / "weights",
+            validation_images=validation / "images",
+            validation_labels=validation / "labels",
+        )

@@ -39,4 +39,47 @@ def finetune(
         keep_head: Take the initial model's last layer too, not only what is below it.
         continue_learning_rate: Start at the learning rate that the initial model ended with.
     """
-    raise NotImplementedError
+    from components.finetune.continuation import check_head, continued, lineage
+    from components.shared import models, outcome
+    from components.shared.images import ImageSet
+    from components.shared.losses import TargetsLoss
+    from components.shared.sampling import Plan
+    from components.shared.targets import Targets
+    from components.shared.training import train
+    from components.shared.validation import LabelValidation
+
+    image_set, labels = ImageSet.load(images), Targets.load(targets)
+    image_set.numbering.check(labels.numbering, "targets")
+    validation = LabelValidation(
+        ImageSet.load(validation_images),
+        Targets.load(validation_labels),
+        labels.names,
+        training.image_size,
+    )
+    if continue_learning_rate:
+        training = continued(training, initial_model)
+    if keep_head and initial_model:
+        check_head(initial_model, labels.names)
+    plan = Plan(
+        labels,
+        balance=training.balance,
+        balance_on="strongest",
+        max_repeats=training.max_repeats,
+        seed=training.seed,
+    )
+    network = models.create(
+        training, len(labels.names), initial_model=initial_model, keep_head=keep_head
+    )
+    curve = train(network, image_set, labels, plan, TargetsLoss(), validation, training)
+    outcome.write(
+        model,
+        report,
+        metrics,
+        stage="finetune",
+        model=network,
+        targets=labels,
+        curve=curve,
+        validation=validation,
+        settings=training,
+        lineage=lineage(initial_model, labels, training.image_size),
+    )

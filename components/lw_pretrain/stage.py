@@ -36,4 +36,41 @@ def lw_pretrain(
         training: How to train.
         target_norm: Whether an image's loss is the sum over its targets or their mean.
     """
-    raise NotImplementedError
+    from components.shared import models, outcome
+    from components.shared.images import ImageSet
+    from components.shared.losses import TargetsLoss
+    from components.shared.sampling import Plan
+    from components.shared.targets import Targets
+    from components.shared.training import train
+    from components.shared.validation import LabelValidation
+
+    image_set, targets = ImageSet.load(images), Targets.load(weights)
+    image_set.numbering.check(targets.numbering, "weights")
+    validation = LabelValidation(
+        ImageSet.load(validation_images),
+        Targets.load(validation_labels),
+        targets.names,
+        training.image_size,
+    )
+    plan = Plan(
+        targets,
+        balance=training.balance,
+        balance_on="strongest",
+        max_repeats=training.max_repeats,
+        seed=training.seed,
+    )
+    network = models.create(training, len(targets.names))
+    loss = TargetsLoss(target_norm)
+    curve = train(network, image_set, targets, plan, loss, validation, training)
+    outcome.write(
+        model,
+        report,
+        metrics,
+        stage="lw_pretrain",
+        model=network,
+        targets=targets,
+        curve=curve,
+        validation=validation,
+        settings=training,
+        lineage=[f"lw_pretrain {training.image_size} px"],
+    )

@@ -81,7 +81,7 @@ def create(
     """Return a model in training mode, on the CPU.
 
     All its weights but the last layer's are those of `initial_model`, else of
-    `settings.initial_weights`, else random.
+    `settings.initial_weights`, else random by `settings.seed`.
 
     Args:
         settings: Names the backbone, its arguments, the initial weights and the image size.
@@ -93,6 +93,7 @@ def create(
         UserError: timm does not know the backbone or its arguments, or the initial weights are
             another model's.
     """
+    torch.manual_seed(settings.seed)
     uri = str(initial_model or settings.initial_weights)
     if uri == "none":
         if keep_head:

@@ -8,7 +8,7 @@ which is to replace that decoder, is as fast and 23 MB more.) PIL reads what is 
 import io
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,8 +117,13 @@ def num_workers() -> int:
     return min(16, len(os.sched_getaffinity(0))) if device().type == "cuda" else 0
 
 
-def batches(dataset: Dataset[Any], order: Sequence[int]) -> Iterator[Any]:
-    """Yield the dataset's items, which are whole batches, in order; workers prepare them ahead."""
+def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
+    """Yield the dataset's items, which are whole batches, in order; workers prepare them ahead.
+
+    Args:
+        dataset: Makes a batch of what stands for it in `order`.
+        order: Which batches; it is iterated in this process.
+    """
     workers = num_workers()
     yield from DataLoader(
         dataset,

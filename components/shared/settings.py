@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from components.shared.interface import UserError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingSettings:
@@ -12,6 +14,7 @@ class TrainingSettings:
         backbone_args: More arguments for timm.create_model, as JSON.
         initial_weights: A folder that timm can load, local or s3://, to start from; or none.
         image_size: Side of the training crops, in pixels.
+        smallest_crop: A training crop covers at least this share of the image.
         epochs: How long to train.
         epoch_images: Images in an epoch; 0 means each image once. Validation follows every epoch.
         learning_rate: Learning rate after the warm-up.
@@ -30,6 +33,7 @@ class TrainingSettings:
     backbone_args: str = "{}"
     initial_weights: str = "none"
     image_size: int = 224
+    smallest_crop: float = 0.08
     epochs: int = 180
     epoch_images: int = 1_281_167
     learning_rate: float = 0.01
@@ -42,3 +46,24 @@ class TrainingSettings:
     balance: float = 0.0
     max_repeats: int = 20
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train.
+
+        Raises:
+            UserError: A value is out of its range.
+        """
+        for name in ("image_size", "epochs", "decay_epochs", "batch_size", "max_repeats"):
+            self._check(name, getattr(self, name) >= 1, "1 or more is needed")
+        for name in ("epoch_images", "warmup_epochs", "weight_decay", "balance", "seed"):
+            self._check(name, getattr(self, name) >= 0, "it cannot be negative")
+        for name in ("learning_rate", "clip_norm"):
+            self._check(name, getattr(self, name) > 0, "it must be above 0")
+        self._check("smallest_crop", 0 < self.smallest_crop <= 1, "a share above 0, up to 1")
+        steps = self.accumulation_steps
+        divides = steps >= 1 and self.batch_size % steps == 0
+        self._check("accumulation_steps", divides, f"it must divide batch_size={self.batch_size}")
+
+    def _check(self, name: str, right: bool, remedy: str) -> None:
+        if not right:
+            raise UserError(f"{name}={getattr(self, name)}: {remedy}")

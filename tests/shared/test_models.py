@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,9 @@ def test_a_wrong_backbone_is_the_users_error(backbone: str, arguments: str, comp
 def test_a_folder_without_a_model_is_the_users_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.json"):
         models.load(tmp_path)
+
+
+def test_the_seed_makes_the_random_weights() -> None:
+    first, again, other = (models.create(replace(SETTINGS, seed=seed), 3) for seed in (1, 1, 2))
+    assert torch.equal(outputs(first), outputs(again))
+    assert not torch.equal(outputs(first), outputs(other))

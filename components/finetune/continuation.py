@@ -1,0 +1,41 @@
+"""Going on from an initial model: its learning rate, its last layer, its lineage."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from components.shared.interface import UserError
+from components.shared.models import read_record
+from components.shared.settings import TrainingSettings
+from components.shared.targets import Targets
+
+
+def continued(settings: TrainingSettings, initial_model: Path | None) -> TrainingSettings:
+    """Return the settings with the learning rate that a model ended with, and no warm-up.
+
+    From there it falls to a tenth every `decay_epochs`, counted from the new beginning.
+    """
+    if initial_model is None:
+        raise UserError("continue_learning_rate=true needs an initial model")
+    rate = read_record(initial_model).last_learning_rate
+    return replace(settings, learning_rate=rate, warmup_epochs=0.0)
+
+
+def check_head(initial_model: Path, names: Sequence[str]) -> None:
+    """Refuse to keep a last layer over other classes, or in another order.
+
+    Raises:
+        UserError: The initial model's classes are not these.
+    """
+    if read_record(initial_model).names != list(names):
+        raise UserError(
+            f"{initial_model}: its classes are not those of the targets: set keep_head=false"
+        )
+
+
+def lineage(initial_model: Path | None, targets: Targets, image_size: int) -> list[str]:
+    """Return the stages that the model will have gone through, this one included."""
+    before = [] if initial_model is None else read_record(initial_model).lineage
+    # Given labels have the weight 1, pseudo labels a probability.
+    kind = "pseudo labels" if (targets.weights < 1).any() else "given labels"
+    return [*before, f"finetune on {kind} {image_size} px"]

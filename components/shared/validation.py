@@ -1,0 +1,137 @@
+"""What a model is measured by after each epoch: on labelled images, or on held-out targets."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from components.shared.evaluation import BalancedAccuracy, top_k
+from components.shared.images import ImageSet
+from components.shared.interface import UserError
+from components.shared.losses import TargetsLoss
+from components.shared.pictures import device, evaluation_batches, normalized
+from components.shared.targets import Targets
+
+_BATCH_SIZE = 128
+_HELD_OUT = 0.005
+
+
+class Validation(Protocol):
+    """Measures a model.
+
+    Attributes:
+        score: Which of the measures ranks models.
+        per_class: Top-1 accuracy (C,) of the last model measured, NaN where unknown; None where
+            the model does not choose among classes.
+    """
+
+    score: str
+    per_class: NDArray[np.float64] | None
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Return the measures of a model, in evaluation mode, by name."""
+        ...
+
+
+class LabelValidation:
+    """Top-1 and top-5 accuracy on labelled images, averaged over the classes."""
+
+    score = "top1"
+    per_class: NDArray[np.float64] | None = None
+
+    def __init__(
+        self, images: ImageSet, labels: Targets, names: Sequence[str], image_size: int
+    ) -> None:
+        """Take the labelled images of a validation set, and the names of the model's classes.
+
+        Raises:
+            UserError: Images, labels and classes do not belong together, or no image has a label.
+        """
+        images.numbering.check(labels.numbering, "validation_labels")
+        if labels.names != list(names):
+            raise UserError(
+                f"the validation labels' {len(labels.names):,} classes are not the targets' "
+                f"{len(names):,}: use the outputs of one and the same ingest"
+            )
+        self._images, self._labels, self._image_size = images, labels, image_size
+        self._numbers = np.flatnonzero(np.diff(labels.offsets) > 0)
+        if not len(self._numbers):
+            raise UserError(f"{images.folder}: no validation image has a label")
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Return balanced top-1 and top-5 accuracy, 0 … 1."""
+        accuracy = BalancedAccuracy(len(self._labels.names))
+        for numbers, logits in _logits(model, self._images, self._numbers, self._image_size):
+            labels = self._labels.classes[self._labels.offsets[numbers]]
+            accuracy.update(logits, torch.from_numpy(labels).long().to(logits.device))
+        self.per_class = accuracy.per_class
+        return {"top1": accuracy.top1, "top5": accuracy.top5}
+
+
+class HeldOutValidation:
+    """Loss and recall@5 on training images that were held out."""
+
+    score = "recall5"
+    per_class: NDArray[np.float64] | None = None
+
+    def __init__(
+        self,
+        images: ImageSet,
+        targets: Targets,
+        numbers: NDArray[np.int64],
+        loss: TargetsLoss,
+        image_size: int,
+    ) -> None:
+        """Take the images with these numbers, each of which has targets."""
+        self._images, self._targets, self._numbers = images, targets, numbers
+        self._loss, self._image_size = loss, image_size
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Return the mean loss, and the share of an image's targets among its top five outputs."""
+        loss = recall = 0.0
+        for numbers, logits in _logits(model, self._images, self._numbers, self._image_size):
+            classes, weights = (
+                torch.from_numpy(part).to(logits.device) for part in self._targets.padded(numbers)
+            )
+            loss += self._loss(logits, classes, weights).sum().item()
+            found = (classes[:, :, None] == top_k(logits, 5)[1][:, None, :]).any(dim=2)
+            there = weights > 0
+            recall += ((found & there).sum(dim=1) / there.sum(dim=1)).sum().item()
+        images = len(self._numbers)
+        return {"validation_loss": loss / images, "recall5": recall / images}
+
+
+def held_out(images: ImageSet, targets: Targets) -> NDArray[np.int64]:
+    """Return the numbers of 0.5 % of the images with targets, at least one, by a hash of their ids.
+
+    An image is held out whatever its number is, so that sets that overlap hold out the same ones.
+    """
+    ids = pq.ParquetFile(images.folder / "ids.parquet").iter_batches(columns=["id"])
+    hashes = np.fromiter(
+        (zlib.crc32(id.encode()) for batch in ids for id in batch["id"].to_pylist()),
+        np.uint32,
+        count=len(images),
+    )
+    numbers = np.flatnonzero(np.diff(targets.offsets) > 0)
+    if not len(numbers):
+        return numbers
+    number_held_out = max(1, round(_HELD_OUT * len(numbers)))
+    smallest = np.argpartition(hashes[numbers], number_held_out - 1)[:number_held_out]
+    return np.sort(numbers[smallest])
+
+
+@torch.inference_mode()
+def _logits(
+    model: nn.Module, images: ImageSet, numbers: NDArray[np.int64], image_size: int
+) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    """Yield image numbers (B,) and their logits (B, C) in fp32."""
+    where = device()
+    for batch, (crops,) in evaluation_batches(images, numbers, [image_size], _BATCH_SIZE):
+        with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
+            logits = model(normalized(crops, where))
+        yield batch, logits.float()

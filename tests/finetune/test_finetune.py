@@ -1,0 +1,134 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+from components.finetune.stage import finetune
+from components.shared import models
+from components.shared.interface import UserError
+from components.shared.settings import TrainingSettings
+from components.shared.targets import Targets
+from components.wt_pretrain.stage import wt_pretrain
+from tests.synthetic import COLOURS, TRAINING, ColouredSquares, targets
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> ColouredSquares:
+    return ColouredSquares.write(tmp_path_factory.mktemp("squares"))
+
+
+@pytest.fixture(scope="module")
+def pretrained(data: ColouredSquares, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wt")
+    outputs = folder / "model", folder / "report.html", folder / "metrics.json"
+    wt_pretrain(data.images, data.keywords, *outputs, training=TRAINING)
+    return folder / "model"
+
+
+def finetuned(
+    data: ColouredSquares, folder: Path, training: TrainingSettings = TRAINING, **changes: Any
+) -> Path:
+    finetune(
+        data.images,
+        changes.pop("targets", data.labels),
+        data.validation_images,
+        data.validation_labels,
+        folder / "model",
+        folder / "report.html",
+        folder / "metrics.json",
+        training=training,
+        **changes,
+    )
+    return folder / "model"
+
+
+# Nothing moves at such a rate, so the weights are those that training began with.
+STILL = replace(TRAINING, epochs=1, epoch_images=8, learning_rate=1e-12, weight_decay=0.0)
+
+
+def test_finetune_from_scratch_learns_the_labels(data: ColouredSquares, tmp_path: Path) -> None:
+    folder = finetuned(data, tmp_path, replace(TRAINING, epochs=3, epoch_images=160))
+    record, metrics = (
+        models.read_record(folder),
+        json.loads((tmp_path / "metrics.json").read_text()),
+    )
+    assert record.score == metrics["top1"] >= 0.9
+    assert record.metrics == metrics
+    assert record.lineage == ["finetune on given labels 24 px"]
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    assert model(torch.zeros(1, 3, 24, 24)).shape == (1, 3)
+
+
+def test_finetune_starts_from_the_pretrained_model_with_a_new_head(
+    data: ColouredSquares, pretrained: Path, tmp_path: Path
+) -> None:
+    folder = finetuned(data, tmp_path, STILL, initial_model=pretrained)
+    before = load_file(pretrained / "model.safetensors")
+    after = load_file(folder / "model.safetensors")
+    assert after["fc.weight"].shape == (3, 24)
+    torch.testing.assert_close(after["layer4.0.conv1.weight"], before["layer4.0.conv1.weight"])
+    assert models.read_record(folder).lineage == [
+        "wt_pretrain 24 px",
+        "finetune on given labels 24 px",
+    ]
+
+
+def test_the_large_round_goes_on_with_head_and_learning_rate(
+    data: ColouredSquares, tmp_path: Path
+) -> None:
+    first = finetuned(data, tmp_path / "first")
+    settings = replace(TRAINING, image_size=32, learning_rate=0.5, epochs=2)
+    large = finetuned(
+        data,
+        tmp_path / "large",
+        settings,
+        initial_model=first,
+        keep_head=True,
+        continue_learning_rate=True,
+    )
+    # The first round ended, after one step of its schedule, at 0.002.
+    assert models.read_record(first).last_learning_rate == pytest.approx(0.002)
+    rates = [entry["learning_rate"] for entry in models.read_record(large).curve]
+    assert rates == pytest.approx([0.002, 0.0002])
+
+
+def test_a_kept_head_gives_the_same_scores(data: ColouredSquares, tmp_path: Path) -> None:
+    first = finetuned(data, tmp_path / "first")
+    again = finetuned(data, tmp_path / "again", STILL, initial_model=first, keep_head=True)
+    before, after = (load_file(folder / "model.safetensors") for folder in (first, again))
+    torch.testing.assert_close(after["fc.weight"], before["fc.weight"])
+
+
+def test_a_head_over_other_classes_cannot_be_kept(data: ColouredSquares, tmp_path: Path) -> None:
+    first = finetuned(data, tmp_path / "first", STILL)
+    record = json.loads((first / "training.json").read_text())
+    (first / "training.json").write_text(json.dumps(record | {"names": COLOURS[::-1]}))
+    with pytest.raises(UserError, match="keep_head=false"):
+        finetuned(data, tmp_path / "again", initial_model=first, keep_head=True)
+
+
+def test_continuing_without_a_model_is_the_users_error(
+    data: ColouredSquares, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="continue_learning_rate"):
+        finetuned(data, tmp_path, continue_learning_rate=True)
+
+
+def test_finetune_takes_pseudo_labels_and_leaves_out_images_without(
+    data: ColouredSquares, tmp_path: Path
+) -> None:
+    numbering = Targets.load(data.labels).numbering
+    pairs = [
+        [(number % 3, 0.8), ((number + 1) % 3, 0.2)] if number < 30 else [] for number in range(60)
+    ]
+    targets(tmp_path / "pseudo", numbering, pairs, COLOURS)
+    settings = replace(TRAINING, epochs=1, epoch_images=0)
+    folder = finetuned(data, tmp_path, settings, targets=tmp_path / "pseudo")
+    record = models.read_record(folder)
+    assert record.lineage == ["finetune on pseudo labels 24 px"]
+    assert record.metrics["images_seen"] == 32  # four steps of eight: thirty images, rounded

@@ -1,0 +1,25 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from components.lw_pretrain.stage import lw_pretrain
+from components.shared import models
+from tests.synthetic import COLOURS, TRAINING, ColouredSquares
+
+
+def test_lw_pretrain_learns_from_weighted_concepts(tmp_path: Path) -> None:
+    data = ColouredSquares.write(tmp_path)
+    outputs = tmp_path / "model", tmp_path / "report.html", tmp_path / "metrics.json"
+    lw_pretrain(
+        data.images,
+        data.weights,
+        data.validation_images,
+        data.validation_labels,
+        *outputs,
+        training=replace(TRAINING, epochs=3, epoch_images=160, decay_epochs=2),
+    )
+    record, metrics = models.read_record(outputs[0]), json.loads(outputs[2].read_text())
+    assert record.names == COLOURS
+    assert record.lineage == ["lw_pretrain 24 px"]
+    assert record.score == metrics["top1"] >= 0.9
+    assert "best" in outputs[1].read_text()
