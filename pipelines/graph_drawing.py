@@ -9,7 +9,7 @@ from pipelines.record import TaskRecord
 
 _WIDTH, _HEIGHT = 124, 52  # of a task, in pixels
 _GAP_X, _GAP_Y = 28, 14
-_LONGEST_TEXT = 19  # characters that fit into a task
+_LONGEST_TEXT = 20  # characters that fit into a task
 _COLORS = {"ran": "#0b7285", "cached": "#8fa1b0", "failed": "#c92a2a"}
 _OTHER_COLOR = "#ced6dd"
 _WORDS = {"wt": "WT", "lw": "LW"}
@@ -155,5 +155,8 @@ def _shortened(text: str) -> str:
 
 
 def step_title(step: str) -> str:
-    """Return what to call a step of the method."""
-    return " ".join(_WORDS.get(word, word) for word in step.split("_"))
+    """Return what to call a step of the method; the later finetunings by what is new in them."""
+    words = [_WORDS.get(word, word) for word in step.split("_")]
+    if words[0] == "finetune" and len(words) > 1:
+        return ", ".join(words[1:])
+    return " ".join(words)

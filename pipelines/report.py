@@ -118,7 +118,7 @@ def _headline(run: RunRecord) -> Iterator[tuple[str, str]]:
     if labels:
         targets = Targets.load(labels)
         yield f"{len(targets):,}", f"training images of {len(targets.names):,} classes"
-        yield f"{1 / len(targets.names):.2%}", "top-1 by chance"
+        yield f"{100 / len(targets.names):.2g}%", "top-1 by chance"
 
 
 def _add_failures(page: Page, run: RunRecord) -> None:

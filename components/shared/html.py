@@ -64,13 +64,14 @@ summary { padding: 10px 16px; cursor: pointer; font-weight: 600 }
 summary small { font-size: 13px; font-weight: 400; color: var(--soft); margin-left: 10px }
 details[open] > summary { border-bottom: 1px solid var(--line); background: var(--wash);
   border-radius: 10px 10px 0 0 }
-details > div { padding: 14px 20px 20px }
+details > div { padding: 14px 20px 20px; scroll-margin-top: 60px }
 details h1 { font-size: 21px } details h2 { font-size: 16px; margin-top: 28px }
 pre { font-size: 12.5px; background: var(--wash); border-radius: 8px; padding: 12px 16px;
   overflow-x: auto }
 @media (max-width: 640px) {
   main { padding: 20px 14px 40px } h1 { font-size: 23px } th, td { padding-right: 14px }
   .cards { grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 10px }
+  figure > svg, figure > img { min-width: 560px }
   .stats div { flex: 1 1 120px; padding: 10px 14px } details > div { padding: 10px 12px 14px }
 }
 @media print {
@@ -174,8 +175,9 @@ class Page:
             anchor: What links on this page call it.
         """
         self._parts.append(
-            f'<details id="{html.escape(anchor)}"><summary>{html.escape(title)}'
-            f"<small>{html.escape(note)}</small></summary><div>\n{page}\n</div></details>"
+            f"<details><summary>{html.escape(title)}<small>{html.escape(note)}</small></summary>"
+            # A link to what lies inside unfolds it; one to the fold itself would not.
+            f'<div id="{html.escape(anchor)}">\n{page}\n</div></details>'
         )
 
     def body(self) -> str:

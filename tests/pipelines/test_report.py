@@ -191,7 +191,7 @@ def test_the_graph_shows_every_task_once(page: str, folder: Path) -> None:
     record = json.loads((folder / "record.json").read_text())
 
     links = re.findall(r'href="#(task-[^"]*)"', drawing(page))
-    anchors = re.findall(r'<details id="([^"]*)"', page)
+    anchors = re.findall(r'<div id="(task-[^"]*)"', page)
 
     assert links == anchors == [f"task-{task['name']}" for task in record["tasks"]]
 

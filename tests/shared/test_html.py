@@ -149,5 +149,5 @@ def test_the_body_of_a_written_page_folds_into_another(tmp_path: Path) -> None:
     read = Reader(outer.body())
 
     assert html.body(tmp_path / "inner.html").strip() == inner.body()
-    assert ("details", {"id": "task-a"}) in read.tags
+    assert ("div", {"id": "task-a"}) in read.tags
     assert "</main> is escaped" in read.texts
