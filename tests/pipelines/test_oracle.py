@@ -1,6 +1,7 @@
 """The local engine against kfp's own, on the same compiled file."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,11 @@ from kfp import components, local
 from kfp.local import status, subprocess_task_handler
 from toy.pipelines import TOTAL, compiled, counting
 
+from pipelines.compile import compile_recipe
+from pipelines.demo import webvision
 from pipelines.local import execute
+from pipelines.recipe import load
+from pipelines.record import RunRecord
 
 
 class HostHandler(subprocess_task_handler.SubprocessTaskHandler):
@@ -44,21 +49,29 @@ def every_kind(first: int = 2, label: str = 'a "quoted" {label}', factor: float 
     )
 
 
-def kfp_local(pipeline: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+def kfp_local(
+    pipeline: Path, root: Path, monkeypatch: pytest.MonkeyPatch, **arguments: str
+) -> dict[str, bytes]:
     """Run a compiled file by kfp.local; return the contents of its outputs by path."""
     monkeypatch.setattr(subprocess_task_handler, "SubprocessTaskHandler", HostHandler)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
-    components.load_component_from_file(str(pipeline))()
+    components.load_component_from_file(str(pipeline))(**arguments)
     (run,) = root.iterdir()
-    return contents(run)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return the contents of all outputs, by task and path."""
     return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file() and file.name not in ("executor_output.json", "entry.json")
+        file.relative_to(run).as_posix(): file.read_bytes()
+        for file in run.rglob("*")
+        if file.is_file() and file.name != "executor_output.json"
+    }
+
+
+def made(run: RunRecord) -> dict[str, bytes]:
+    """Return the contents of the outputs of our run by the same paths."""
+    return {
+        (Path(task.name, output) / file.relative_to(place)).as_posix(): file.read_bytes()
+        for task in run.tasks
+        for output, place in task.outputs.items()
+        for file in (Path(place), *Path(place).rglob("*"))
+        if file.is_file()
     }
 
 
@@ -70,15 +83,46 @@ def test_both_engines_make_the_same_outputs_of_one_compiled_file(
     theirs = kfp_local(pipeline, tmp_path / "kfp", monkeypatch)
     run = execute(pipeline, tmp_path / "ours", [], jobs=2)
 
-    ours = {
-        f"{task.name}/{output}{path and '/' + path}": content
-        for task in run.tasks
-        for output, place in task.outputs.items()
-        for path, content in (
-            contents(Path(place)).items()
-            if Path(place).is_dir()
-            else [("", Path(place).read_bytes())]
-        )
-    }
+    ours = made(run)
     assert ours == theirs
     assert json.loads(ours["total-bonus/total"])[1] == 2.0 * (9 + 18 + 6)
+
+
+RECIPE = """
+name: webly-tiny
+form: [tagging_tagger]
+candidates:
+  - backbone: resnet10t
+    backbone_args: {layers: [1, 1, 1, 1], channels: [16, 16, 16, 16], stem_width: 8}
+    pretraining: [wt]
+ingest: {image_side: 32}
+tagging: {vocabulary_size: 50, min_images: 2, max_share: 0.9}
+training: {image_size: 32, epochs: 1, epoch_images: 64, batch_size: 32, accumulation_steps: 1}
+"""
+
+
+@pytest.mark.slow
+def test_both_engines_train_the_same_models_by_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # The image sets name their shards: the same ones.
+    monkeypatch.setenv("WEBLY_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("WEBLY_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    data = tmp_path / "data"
+    webvision.write(data, train_images=240, validation_images=40, test_images=20)
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    pipeline = tmp_path / "pipeline.yaml"
+    compile_recipe(load(str(tmp_path / "tiny.yaml")), pipeline)
+    form = {"dataset": str(data), "tagging_tagger": str(data / "tagger")}
+
+    theirs = kfp_local(pipeline, tmp_path / "kfp", monkeypatch, **form)
+    words = [f"{name}={value}" for name, value in form.items()]
+    ours = made(execute(pipeline, tmp_path / "ours", words, jobs=2))
+
+    assert set(ours) == set(theirs)
+    # Reports, metrics and the models' records tell how long it took.
+    timed = re.compile("/(report|metrics)$|training.json$")
+    differing = {name for name in ours if ours[name] != theirs[name] and not timed.search(name)}
+    assert not differing
+    assert "finetune-resnet10t-wt/model/model.safetensors" in ours
