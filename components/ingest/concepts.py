@@ -78,7 +78,8 @@ def from_wordnet(wnids: Sequence[str]) -> pa.Table:
             wnid,
             [lemma.replace("_", " ") for lemma in synset.lemma_names()],
             synset.definition(),
-            [f"{parent.pos()}{parent.offset():08d}" for parent in parents],
+            # NLTK has them in a set, whose order changes from process to process.
+            sorted(f"{parent.pos()}{parent.offset():08d}" for parent in parents),
         )
 
     return _closed(wnids, concept)

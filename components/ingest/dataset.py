@@ -93,7 +93,7 @@ class Files:
         self._blocks, self._lengths = array("I"), array("I")
 
     def __len__(self) -> int:
-        return len(self._hashes)
+        return len(self._containers)
 
     def add(
         self, container: str, hashes: "array[int]", blocks: "array[int]", lengths: "array[int]"
@@ -113,10 +113,18 @@ class Files:
         self.containers.append(container)
         self.ends.append(len(self))
 
+    def take_hashes(self) -> NDArray[np.uint64]:
+        """Return the hashes of the ids; they are gone from here afterwards, to save memory."""
+        hashes, self._hashes = self._hashes, array("Q")
+        return np.frombuffer(hashes, np.uint64)
+
+    def contain(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return which of the given hashes are those of images that are here."""
+        return np.isin(hashes, np.frombuffer(self._hashes, np.uint64))
+
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Return the columns hash uint64, container int32, block uint32, length uint32."""
+        """Return the columns container int32, block uint32, length uint32."""
         return {
-            "hash": np.frombuffer(self._hashes, np.uint64),
             "container": np.frombuffer(self._containers, np.int32),
             "block": np.frombuffer(self._blocks, np.uint32),
             "length": np.frombuffer(self._lengths, np.uint32),

@@ -111,7 +111,7 @@ class _Captions:
             raise UserError(f"{source}: no column named path, file_name or id")
         paths = [metadata.text(path) for path in self._columns.pop("path").to_pylist()]
         found = np.fromiter(map(id_hash, paths), np.uint64, len(paths))
-        for row in np.flatnonzero(~np.isin(found, files.columns()["hash"])).tolist():
+        for row in np.flatnonzero(~files.contain(found)).tolist():
             detail = f"row {row + 1}: no such image"
             rejects.append(Reject("", "caption of no image", source.name, paths[row], detail))
         self._rows = np.argsort(found, kind="stable")

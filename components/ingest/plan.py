@@ -6,18 +6,18 @@ and the seed, never from the number of cores.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.dataset import SPLITS, DataSet, id_hash
+from components.ingest.dataset import SPLITS, DataSet, Files, id_hash
 from components.ingest.lists import Block
 
 # What becomes of a row that gets no place.
 UNREADABLE, MISSING, REPEATED, BEYOND_LIMIT = -1, -2, -3, -4
-_CHUNK = 1 << 18  # rows worked on at a time, to keep what is temporary small
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +58,40 @@ def make(
         validation_share: Held out of training if there is no validation split.
         seed: Of the order of training images.
     """
+    hashes, order = _sorted(data.files)
     keys, labels, splits = _rows(blocks, len(data.names))
-    files, unlisted = _match(keys, labels, data)
-    places = np.where(labels < 0, UNREADABLE, np.where(files < 0, files, 0)).astype(np.int32)
-    if not (splits == SPLITS.index("validation")).any():
-        held = _mix(keys, 1) < np.uint64(validation_share * 2**64)
-        splits[held & (splits == SPLITS.index("train"))] = SPLITS.index("validation")
+    files, unlisted = _match(keys, labels, hashes, order)
+    del hashes, order
+    training, validation = SPLITS.index("train"), SPLITS.index("validation")
+    if not (splits == validation).any():
+        threshold = np.uint64(validation_share * 2**64)
+        for chunk in _chunks(keys):
+            held = (_mixed(keys[chunk], 0) < threshold) & (splits[chunk] == training)
+            splits[chunk][held] = validation
     if limit:
-        _limit(places, labels, keys, splits, limit)
-    ends, order = [0], []
-    for number, split in enumerate(SPLITS):
-        rows = np.flatnonzero((places >= 0) & (splits == number)).astype(np.int32)
-        if split == "train":
-            rows = rows[np.argsort(_mix(keys[rows], seed + 2))]
-        order.append(rows)
-        ends.append(ends[-1] + len(rows))
-    rows = np.concatenate(order)
-    places[rows] = np.arange(len(rows), dtype=np.int32)
-    return Plan(places, files[rows], labels[rows], tuple(ends[1:]), unlisted)
+        _limit(files, labels, keys, splits == training, limit)
+    for chunk in _chunks(keys):
+        keys[chunk] = _mixed(keys[chunk], seed + 1)
+    counts = [int(np.count_nonzero((splits == split) & (files >= 0))) for split in range(3)]
+    keys[(splits != training) | (files < 0)] = np.iinfo(np.uint64).max
+    rows = np.empty(sum(counts), np.int32)
+    rows[: counts[training]] = np.argsort(keys)[: counts[training]]
+    del keys
+    end = counts[training]
+    for split in (validation, SPLITS.index("test")):
+        rows[end : end + counts[split]] = np.flatnonzero((splits == split) & (files >= 0))
+        end += counts[split]
+    del splits
+    labels, files_in_order = labels[rows], files[rows]
+    files[rows] = np.arange(len(rows), dtype=np.int32)
+    return Plan(files, files_in_order, labels, tuple(np.cumsum(counts).tolist()), unlisted)
+
+
+def _sorted(files: Files) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """Return the files' hashes in ascending order, and which file has each."""
+    hashes = files.take_hashes()
+    order = np.argsort(hashes, kind="stable").astype(np.int32)
+    return hashes[order], order
 
 
 def _rows(
@@ -95,52 +111,54 @@ def _rows(
 
 
 def _match(
-    keys: NDArray[np.uint64], labels: NDArray[np.int32], data: DataSet
+    keys: NDArray[np.uint64],
+    labels: NDArray[np.int32],
+    hashes: NDArray[np.uint64],
+    order: NDArray[np.int32],
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Return each row's file (or MISSING, or REPEATED) and which files no row has.
+    """Return each row's file, or why it has none, and which files no row has.
 
     Of files with the same id the first is taken, of rows with the same id the first gets it.
     """
-    hashes_found = data.files.columns()["hash"]
-    files = np.full(len(keys), MISSING, np.int32)
-    owners = np.full(len(hashes_found), -1, np.int32)
-    if len(hashes_found) == 0:
-        return files, owners < 0
-    order = np.argsort(hashes_found, kind="stable").astype(np.int32)
-    hashes_sorted = hashes_found[order]
-    for start in range(0, len(keys), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        nearest = np.searchsorted(hashes_sorted, keys[chunk]).clip(max=len(order) - 1)
-        there = (hashes_sorted[nearest] == keys[chunk]) & (labels[chunk] >= 0)
-        rows, found = np.flatnonzero(there) + start, order[nearest[there]]
-        files[rows] = np.where(owners[found] < 0, found, REPEATED)
-        # The last assignment to an owner holds: in reverse, that is the first row of the chunk.
-        new = owners[found] < 0
-        owners[found[new][::-1]] = rows[new][::-1]
-        files[rows[new & (owners[found] != rows)]] = REPEATED
-    return files, owners < 0
+    files = np.where(labels < 0, np.int32(UNREADABLE), np.int32(MISSING))
+    free = np.ones(len(hashes), bool)
+    for chunk in _chunks(keys if len(hashes) else keys[:0]):
+        nearest = np.searchsorted(hashes, keys[chunk]).clip(max=len(hashes) - 1)
+        rows = np.flatnonzero((hashes[nearest] == keys[chunk]) & (labels[chunk] >= 0))
+        found = order[nearest[rows]]
+        _, first = np.unique(found, return_index=True)
+        first = first[free[found[first]]]
+        files[chunk][rows] = REPEATED
+        files[chunk][rows[first]] = found[first]
+        free[found] = False
+    return files, free
 
 
 def _limit(
-    places: NDArray[np.int32],
+    files: NDArray[np.int32],
     labels: NDArray[np.int32],
     keys: NDArray[np.uint64],
-    splits: NDArray[np.uint8],
+    training: NDArray[np.bool_],
     limit: int,
 ) -> None:
-    """Leave so many training images of each class their place, those of the smallest hashes."""
-    rows = np.flatnonzero((places >= 0) & (splits == SPLITS.index("train")))
+    """Leave so many training images of each class their file, those of the smallest keys."""
+    rows = np.flatnonzero(training & (files >= 0))
     rows = rows[np.lexsort((keys[rows], labels[rows]))]
     _, starts, counts = np.unique(labels[rows], return_index=True, return_counts=True)
     ranks = np.arange(len(rows)) - np.repeat(starts, counts)
-    places[rows[ranks >= limit]] = BEYOND_LIMIT
+    files[rows[ranks >= limit]] = BEYOND_LIMIT
 
 
-def _mix(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """Return hashes independent of the given ones (the finalizer of SplitMix64)."""
+def _mixed(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """Return other hashes, independent of the given ones (SplitMix64)."""
     mixed = keys + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed ^= mixed >> np.uint64(shift)
         mixed *= np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    return mixed
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _chunks(keys: NDArray[np.uint64]) -> Iterator[slice]:
+    """Yield slices of rows to work on at a time, so that what is temporary stays small."""
+    for start in range(0, len(keys), _CHUNK):
+        yield slice(start, start + _CHUNK)

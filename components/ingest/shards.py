@@ -75,6 +75,9 @@ class Shards:
 
     def make_all(self) -> None:
         """Make the shards that are not there yet, on all cores."""
+        for folder in (self.folder, Path(self.prefix)):
+            for path in folder.glob(".*.part"):  # of an ingest that was killed
+                path.unlink()
         made = ordered(self._make, range(len(self.ranges)))
         for _ in progress(made, total=len(self.ranges), unit="shard", what="images"):
             pass

@@ -1,5 +1,6 @@
 """The stage `ingest`."""
 
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -71,7 +72,7 @@ def ingest(
     )
     with storage.local_folder(dataset) as root, workplace.locked(fingerprint) as folder:
         is_webvision = layout == "webvision" or (layout == "auto" and webvision.is_there(root))
-        data = (webvision if is_webvision else folders).read(root, folder)
+        data = (webvision if is_webvision else folders).read(root, folder / "lists")
         table = meanings.of_classes(data.names, data.taxonomy)
         titles = [lemmas[0] for lemmas in table["lemmas"].to_pylist()[: len(data.names)]]
 
@@ -101,6 +102,7 @@ def ingest(
         write_report(report, images, texts, labels, splits, kinds)
         assembly.write_metrics(metrics, splits, kinds)
         text_parts.remove()
+        shutil.rmtree(folder / "lists")
 
 
 def _check(image_side: int, limit: int, validation_share: float, shard_megabytes: int) -> None:

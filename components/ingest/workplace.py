@@ -27,7 +27,7 @@ def fingerprint(**parameters: int | float | str) -> str:
 
 @contextmanager
 def locked(fingerprint: str) -> Iterator[Path]:
-    """Yield the local folder of an ingest's parts: in the store, or beside a store that is on S3.
+    """Yield the folder of an ingest's parts and lists: in the store, if that is no bucket.
 
     Raises:
         UserError: Another process is at work on the same parts.
@@ -36,7 +36,7 @@ def locked(fingerprint: str) -> Iterator[Path]:
     if storage.is_s3(base):
         base = os.environ.get("WEBLY_CACHE", "runs/cache")
     folder = Path(base) / "ingest" / fingerprint
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "lists").mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,69 @@
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from components.ingest import archives
+from components.ingest.dataset import Reject
+
+
+def _tar(path: Path, names: list[str], format: int = tarfile.GNU_FORMAT) -> Path:
+    with tarfile.open(path, "w", format=format) as tar:
+        for number, name in enumerate(names):
+            member = tarfile.TarInfo(name)
+            member.size = 700 + number
+            tar.addfile(member, io.BytesIO(bytes([number]) * member.size))
+    return path
+
+
+@pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_members_are_found_and_read_in_place(tmp_path: Path, format: int) -> None:
+    names = ["a.jpg", "./b/-c.jpg", "/".join(["long" * 10] * 4) + "/d.jpg"]
+    path = _tar(tmp_path / "x.tar", names, format)
+
+    found = [item for item in archives.members(path) if isinstance(item, archives.Member)]
+
+    assert [member.name for member in found] == names
+    contents = [archives.read(path, member.offset, member.length) for member in found]
+    assert contents == [bytes([number]) * (700 + number) for number in range(3)]
+
+
+def test_members_that_escape_and_links_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("/etc/a.jpg", "a/../../b.jpg", "good.jpg"):
+            tar.addfile(tarfile.TarInfo(name))
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+            member = tarfile.TarInfo("link.jpg")
+            member.type, member.linkname = kind, "/etc/passwd"
+            tar.addfile(member)
+
+    found = list(archives.members(path))
+
+    assert [item.name for item in found if isinstance(item, archives.Member)] == ["good.jpg"]
+    refused = [item for item in found if isinstance(item, Reject)]
+    assert [item.id for item in refused] == ["/etc/a.jpg", "a/../../b.jpg", "link.jpg", "link.jpg"]
+    assert {item.kind for item in refused} == {"unsafe member"}
+
+
+@pytest.mark.parametrize("cut", [600, 1_024 + 512 + 100])
+def test_an_archive_that_ends_too_early_says_so(tmp_path: Path, cut: int) -> None:
+    path = _tar(tmp_path / "x.tar", ["a.jpg", "b.jpg"])
+    path.write_bytes(path.read_bytes()[:cut])
+
+    found = list(archives.members(path))
+
+    assert "broken archive" in {item.kind for item in found if isinstance(item, Reject)}
+
+
+def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    path = _tar(tmp_path / "x.tar", ["a.jpg", "b.jpg", "c.jpg"])
+    content = bytearray(path.read_bytes())
+    content[1_536 + 3] ^= 0xFF  # in the second header
+    path.write_bytes(content)
+
+    found = list(archives.members(path))
+
+    assert [type(item) for item in found] == [archives.Member, Reject]
+    assert "byte 1,536" in found[1][4]

@@ -1,0 +1,388 @@
+import fcntl
+import io
+import json
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from components.ingest import shards, text_parts, workplace
+from components.ingest.stage import ingest
+from components.shared import parallel
+from components.shared.images import ImageSet
+from components.shared.interface import UserError
+from components.shared.targets import Targets
+from components.shared.texts import Texts
+from tests.ingest import layouts
+
+OUTPUTS = {
+    "images": "images",
+    "texts": "texts.parquet",
+    "labels": "labels",
+    "validation_images": "validation_images",
+    "validation_labels": "validation_labels",
+    "test_images": "test_images",
+    "concepts": "concepts.parquet",
+    "rejects": "rejects.parquet",
+    "report": "report.html",
+    "metrics": "metrics.json",
+}
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WEBLY_STORE", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def run(folder: Path, dataset: Path, **parameters: Any) -> Path:
+    outputs = {name: folder / file for name, file in OUTPUTS.items()}
+    ingest(**outputs, dataset=str(dataset), **parameters)
+    return folder
+
+
+def rows(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the texts by id."""
+    table = pq.read_table(folder / "texts.parquet").to_pylist()
+    return {row["id"]: row for row in table}
+
+
+def rejects(folder: Path) -> list[tuple[str, str, str]]:
+    table = pq.read_table(folder / "rejects.parquet").to_pylist()
+    return sorted((row["split"], row["kind"], row["id"]) for row in table)
+
+
+def contents(*folders: Path) -> dict[str, bytes]:
+    """Return all files but the report, whose plots have random names in them."""
+    return {
+        f"{number}/{path.relative_to(folder)}": path.read_bytes()
+        for number, folder in enumerate(folders)
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".html"
+    }
+
+
+@pytest.mark.parametrize("layout", ["tars", "folders", "renamed folders", "1.0"])
+def test_webvision_is_read_in_every_layout(tmp_path: Path, layout: layouts.Layout) -> None:
+    layouts.webvision(tmp_path / "data", layout)
+
+    out = run(tmp_path / "out", tmp_path / "data", image_side=32)
+
+    first, second, third, fourth = (
+        f"q{number:0{4 if layout == '1.0' else 5}d}" for number in (1, 2, 3, 4)
+    )
+    found = rows(out)
+    assert set(found) == {
+        f"google/{first}/-image1M.jpg",
+        f"google/{second}/-image3M.jpg",
+        *(f"flickr/{query}/-image{i}M.jpg" for query in (third, fourth) for i in (1, 2, 3)),
+    }
+    assert found[f"google/{second}/-image3M.jpg"] == {
+        "id": f"google/{second}/-image3M.jpg",
+        "title": "title 5",
+        "description": "",
+        "tags": "",
+        "source": "google",
+        "query": "striped horse 2" if layout == "1.0" else "",
+        "rank": 3,
+    }
+    repaired = found[f"flickr/{third}/-image2M.jpg"]
+    assert (repaired["title"], repaired["tags"]) == ("title \\7", "red car")
+    assert (repaired["query"], repaired["rank"]) == ("striped horse 3", 0)
+    assert rejects(out) == sorted(
+        [
+            ("train", "repeated row", f"google/{first}/-image1M.jpg"),
+            ("train", "missing image", f"google/{first}/-image3M.jpg"),
+            ("train", "truncated image", f"google/{second}/-image1M.jpg"),
+            ("train", "unreadable row", f"google/{second}/-image2M.jpg nine"),
+            ("train", "repaired record", f"flickr/{third}/-image2M.jpg"),
+            ("train", "lost record", f"flickr/{fourth}/-image1M.jpg"),
+            ("train", "missing text", f"flickr/{fourth}/-image3M.jpg"),
+            ("", "unlisted image", f"google/{first}/-image2M.jpg"),
+            ("", "unlisted image", f"google/{second}/-image2M.jpg"),
+        ]
+    )
+
+
+def test_images_texts_and_labels_belong_together(tmp_path: Path) -> None:
+    layouts.webvision(tmp_path / "data", "tars")
+
+    out = run(tmp_path / "out", tmp_path / "data", image_side=16)
+
+    images, labels = ImageSet.load(out / "images"), Targets.load(out / "labels")
+    images.numbering.check(Texts(out / "texts.parquet").numbering, "texts")
+    images.numbering.check(labels.numbering, "labels")
+    assert images.ids() == list(rows(out))
+    assert (labels.names, labels.titles) == (["zebra", "rose"], ["a zebra", "a rose"])
+    for number, id in enumerate(images.ids()):
+        colour = _colour(bytes(images.read(number)))
+        source, query, name = id.split("/")
+        drawn = 3 * (int(query[1:]) - 1) + int(name[6]) - 1
+        assert abs(colour[0] - 20 * drawn) <= 3
+        assert labels[number][0].tolist() == [(int(query[1:]) - 1) % 2]
+        assert labels[number][1].tolist() == [1.0]
+
+
+def _colour(encoded: bytes) -> tuple[int, ...]:
+    image = Image.open(io.BytesIO(encoded))
+    assert image.size == (16, 16)
+    colour = image.getpixel((8, 8))
+    assert isinstance(colour, tuple)
+    return tuple(map(int, colour))
+
+
+def test_validation_and_test_keep_the_order_of_their_lists(tmp_path: Path) -> None:
+    layouts.webvision(tmp_path / "data", "tars")
+
+    out = run(tmp_path / "out", tmp_path / "data")
+
+    validation = ImageSet.load(out / "validation_images")
+    assert validation.ids() == ["val000003.jpg", "val000001.jpg", "val000002.jpg"]
+    labels = Targets.load(out / "validation_labels")
+    assert [labels[i][0].tolist() for i in range(3)] == [[1], [0], [1]]
+    test = ImageSet.load(out / "test_images")
+    assert test.ids() == ["test000001.jpg", "test000002.jpg", "test000003.jpg"]
+
+
+def test_an_image_of_the_right_size_keeps_its_bytes_in_the_shard(
+    tmp_path: Path, store: Path
+) -> None:
+    layouts.webvision(tmp_path / "data", "folders")
+
+    out = run(tmp_path / "out", tmp_path / "data")
+
+    images = ImageSet.load(out / "images")
+    number = images.ids().index("flickr/q00004/-image3M.jpg")
+    original = (tmp_path / "data/flickr/q00004/-image3M.jpg").read_bytes()
+    assert bytes(images.read(number)) == original
+    (path,) = store.glob("images/*/train-00000.tar")
+    with tarfile.open(path) as tar:
+        sizes = [member.size for member in tar]
+    assert sizes == images.index["length"].tolist()
+
+
+def test_a_limit_takes_so_many_of_each_class_the_same_whatever_the_seed(tmp_path: Path) -> None:
+    layouts.webvision(tmp_path / "data", "tars")
+
+    first = run(tmp_path / "a", tmp_path / "data", limit=2, seed=0)
+    second = run(tmp_path / "b", tmp_path / "data", limit=2, seed=1)
+
+    labels = Targets.load(first / "labels")
+    assert np.bincount(labels.classes).tolist() == [2, 2]
+    assert sorted(rows(first)) == sorted(rows(second))
+
+
+def test_the_seed_changes_the_order_of_training_images_only(tmp_path: Path) -> None:
+    layouts.webvision(tmp_path / "data", "tars")
+
+    first = run(tmp_path / "a", tmp_path / "data", seed=0)
+    second = run(tmp_path / "b", tmp_path / "data", seed=1)
+
+    assert list(rows(first)) != list(rows(second))
+    assert sorted(rows(first)) == sorted(rows(second))
+
+
+@pytest.fixture
+def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ninety images in folders, cut into many shards and blocks."""
+    monkeypatch.setattr(shards, "_MIN_IMAGES", 10)
+    monkeypatch.setattr(text_parts, "NUM_ROWS", 7)
+    for number in range(90):
+        path = tmp_path / "many" / "train" / f"class{number % 3}" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(layouts.jpeg((number, 2 * number, 0)))
+    return tmp_path / "many"
+
+
+def test_outputs_are_the_same_with_any_number_of_cores(
+    many: Path, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for cores in (1, 3):
+        monkeypatch.setattr(parallel, "cores", lambda cores=cores: cores)
+        out = run(tmp_path / f"out{cores}", many)
+        found.append(contents(out, store / "images"))
+        store.rename(tmp_path / f"store{cores}")
+
+    assert len([name for name in found[0] if name.endswith(".tar")]) >= 9
+    assert found[0] == found[1]
+
+
+def test_shards_that_are_finished_are_not_made_again(
+    many: Path, tmp_path: Path, store: Path
+) -> None:
+    first = run(tmp_path / "a", many)
+    kept, lost = sorted(store.glob("images/*/train-*.tar"))[:2]
+    before = kept.stat().st_mtime_ns
+    lost.unlink()
+
+    second = run(tmp_path / "b", many)
+
+    assert kept.stat().st_mtime_ns == before
+    assert lost.is_file()
+    assert contents(first) == contents(second)
+
+
+def test_other_arguments_do_not_reuse_what_is_there(
+    many: Path, tmp_path: Path, store: Path
+) -> None:
+    run(tmp_path / "a", many)
+    out = run(tmp_path / "b", many, image_side=8)
+
+    assert len(list(store.glob("images/*"))) == 2
+    assert ImageSet.load(out / "images").image_side == 8
+
+
+def test_an_ingest_that_was_killed_goes_on_and_ends_like_any_other(
+    tmp_path: Path, store: Path
+) -> None:
+    for number in range(4_000):
+        path = tmp_path / "data" / f"class{number % 3}" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(layouts.jpeg((number % 256, 0, 0)))
+    words = [word for name, file in OUTPUTS.items() for word in (f"--{name}", tmp_path / file)]
+    command = [sys.executable, "-m", "components.ingest", "--dataset", tmp_path / "data", *words]
+    with subprocess.Popen(command) as process:
+        while not list(store.glob("ingest/*/*/train-*.parquet")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    parts = store.glob("ingest/*/*/train-*.parquet")
+    finished = {path: path.stat().st_mtime_ns for path in parts}
+    assert not (tmp_path / "images").exists()
+
+    subprocess.run(command, check=True)
+    resumed = contents(tmp_path / "images", tmp_path / "labels", store / "images")
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    store.rename(tmp_path / "resumed")
+    subprocess.run(command, check=True)
+
+    assert resumed == contents(tmp_path / "images", tmp_path / "labels", store / "images")
+
+
+def test_a_second_ingest_of_the_same_waits_for_nobody(tmp_path: Path, store: Path) -> None:
+    fingerprint = workplace.fingerprint(seed=0)
+    with workplace.locked(fingerprint) as folder:
+        assert folder.is_relative_to(store)
+        with (folder / "lock").open("w") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(UserError, match="is running"), workplace.locked(fingerprint):
+            pass
+
+
+def test_folders_of_classes_with_captions_are_read(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    names = ["cat/1.jpg", "red car/2.JPG", "red car/deep/3.jpg"]
+    names = [f"train/{name}" for name in names] + ["val/cat/4.jpg", "val/dog/5.jpg", "test/6.jpg"]
+    for name in names:
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(layouts.jpeg((0, 0, 0)))
+    (data / "train/cat/notes.txt").write_text("no image")
+    (data / "train/cat/.hidden").write_text("")
+    (data / "captions.csv").write_text(
+        'path,title,tags,more\ntrain/cat/1.jpg,"a, b",x y,1\nnowhere.jpg,t,u,2\n'
+    )
+
+    out = run(tmp_path / "out", data)
+
+    found = rows(out)
+    assert set(found) == {"train/cat/1.jpg", "train/red car/2.JPG", "train/red car/deep/3.jpg"}
+    caption = found["train/cat/1.jpg"]
+    assert (caption["title"], caption["description"], caption["tags"]) == ("a, b", "", "x y")
+    assert found["train/red car/2.JPG"]["title"] == ""
+    assert Targets.load(out / "labels").names == ["cat", "red car"]
+    assert ImageSet.load(out / "validation_images").ids() == ["val/cat/4.jpg"]
+    assert ImageSet.load(out / "test_images").ids() == ["test/6.jpg"]
+    assert rejects(out) == [
+        ("", "caption of no image", "nowhere.jpg"),
+        ("train", "not an image", "train/cat/notes.txt"),
+        ("validation", "unknown class", "val/dog/5.jpg"),
+    ]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_captions_may_be_json_lines_or_parquet(many: Path, tmp_path: Path, format: str) -> None:
+    captions = [{"file_name": "train/class0/0.jpg", "text": "a dot", "tags": ["red", "dot"]}]
+    if format == "jsonl":
+        (many / "captions.jsonl").write_text("\n".join(map(json.dumps, captions)))
+    else:
+        pq.write_table(pa.Table.from_pylist(captions), many / "captions.parquet")
+
+    out = run(tmp_path / "out", many, validation_share=0.0)
+
+    row = rows(out)["train/class0/0.jpg"]
+    assert (row["description"], row["tags"]) == ("a dot", "red dot")
+
+
+def test_a_share_is_held_out_where_there_is_no_validation_split(many: Path, tmp_path: Path) -> None:
+    out = run(tmp_path / "out", many, validation_share=0.5)
+
+    validation = ImageSet.load(out / "validation_images").ids()
+    train = ImageSet.load(out / "images").ids()
+    assert len(validation) + len(train) == len({*validation, *train}) == 90
+    assert 30 <= len(validation) <= 60  # 45 ± 3 deviations of 4.7
+
+
+def test_metrics_count_what_the_table_of_rejects_lists(tmp_path: Path) -> None:
+    layouts.webvision(tmp_path / "data", "tars")
+
+    out = run(tmp_path / "out", tmp_path / "data")
+
+    counts = Counter(kind.replace(" ", "_") for _, kind, _ in rejects(out))
+    sizes = {"train_images": 8, "validation_images": 3, "test_images": 3}
+    assert json.loads((out / "metrics.json").read_text()) == sizes | counts
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"dataset": "nowhere"}, "nowhere: no such folder"),
+        ({"image_side": 0}, "image_side=0"),
+        ({"limit": -1}, "limit=-1"),
+        ({"validation_share": 1.0}, "validation_share=1.0"),
+        ({"layout": "webvision"}, "no info/synsets.txt"),
+        ({}, "no folders there"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(
+    tmp_path: Path, parameters: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "out", parameters.pop("dataset", tmp_path / "empty"), **parameters)
+
+    assert not (tmp_path / "out" / "images").exists()
+
+
+def test_a_data_set_without_any_readable_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+    (tmp_path / "data" / "cat" / "1.jpg").write_text("<html>")
+
+    with pytest.raises(UserError, match=r"cat/1.jpg: undecodable image"):
+        run(tmp_path / "out", tmp_path / "data", validation_share=0.0)
+
+
+@pytest.mark.usefixtures("nltk_data")
+def test_the_sample_set_is_read_with_its_faults(sample: Path, tmp_path: Path) -> None:
+    out = run(tmp_path / "out", sample, image_side=32)
+
+    counts = Counter(kind for _, kind, _ in rejects(out))
+    assert counts == {
+        "truncated image": 16,
+        "undecodable image": 2,
+        "repaired record": 9,
+        "repeated row": 10,
+        "unlisted image": 10,
+    }
+    assert len(ImageSet.load(out / "images")) == 11_991 - 10 - 18
