@@ -73,15 +73,23 @@ _OFF_TOPIC = (
     "The/DT new/JJ museum/NN opens/VBZ in/IN {place} next/JJ week/NN ./.",
     "Cheap/JJ flights/NNS and/CC hotels/NNS for/IN {place} ./.",
 )
-_BOILERPLATE = (
-    "All rights reserved.",
-    "&copy; 2011 All rights reserved",
-    "Please comment if you like it!",
-    '<a href="http://example.com/gallery">gallery</a>',
-    "Taken with a Nikon D90 &amp; a 50mm lens.",
-    "See more at http://www.example.com/photos?id=1234",
-    "Click here to see more pictures &gt;&gt;",
-    "Uploaded by a member &lt;3",
+_PAGE_TEXTS = (  # of any page: they do not depend on the image
+    "All/DT rights/NNS reserved/VBN ./.",
+    "Please/UH comment/VB if/IN you/PRP like/VBP it/PRP !/.",
+    "Taken/VBN with/IN a/DT Nikon/NNP D90/NNP and/CC a/DT 50mm/JJ lens/NN ./.",
+    "See/VB more/JJR at/IN our/PRP$ gallery/NN ./.",
+    "Click/VB here/RB to/TO see/VB more/JJR pictures/NNS ./.",
+    "Uploaded/VBN by/IN a/DT member/NN ./.",
+    "Photo/NN of/IN the/DT day/NN",
+)
+_WRAPPINGS = (  # what is left of a page around its texts
+    "{}",
+    "{}",
+    "&copy; 2011 {}",
+    "{} &gt;&gt;",
+    "<p>{}</p>",
+    '{} <a href="http://example.com/gallery">gallery</a>',
+    "{} http://www.example.com/photos?id=1234",
 )
 _EMPTY_TITLES = ("IMG_{:04}", "DSC{:05}.JPG", "Photo of the day", "Untitled", "P{:07}", "")
 
@@ -149,10 +157,20 @@ def off_topic(depiction: Depiction, rng: Generator) -> TaggedSentence:
     return _fill(_OFF_TOPIC[rng.integers(len(_OFF_TOPIC))], depiction, rng)
 
 
+def page_text(depiction: Depiction, rng: Generator) -> TaggedSentence:
+    """Return a sentence that many pages hold."""
+    return _fill(_PAGE_TEXTS[rng.integers(len(_PAGE_TEXTS))], depiction, rng)
+
+
+def caption(depiction: Depiction, rng: Generator) -> TaggedSentence:
+    """Return a title: a noun phrase."""
+    return _fill("{thing}", depiction, rng)
+
+
 def plain(sentence: TaggedSentence) -> str:
     """Return a sentence as it is written."""
     text = " ".join(word for word, _ in sentence)
-    return text.replace(" .", ".").replace(" ,", ",")
+    return text.replace(" .", ".").replace(" ,", ",").replace(" !", "!")
 
 
 def record(depiction: Depiction, query: str, rng: Generator) -> dict[str, str]:
@@ -166,14 +184,14 @@ def record(depiction: Depiction, query: str, rng: Generator) -> dict[str, str]:
     fields: dict[str, str] = {}
     title = _EMPTY_TITLES[rng.integers(len(_EMPTY_TITLES))].format(number)
     if telling and rng.random() < 0.7:
-        title = plain(_fill("{thing}", depiction, rng))
+        title = plain(caption(depiction, rng))
     parts = [plain(off_topic(depiction, rng))] if rng.random() < 0.25 else []
     if telling:
         parts += [plain(sentence(depiction, rng)) for _ in range(rng.integers(1, 3))]
     if rng.random() < 0.4:
-        parts.insert(
-            int(rng.integers(len(parts) + 1)), _BOILERPLATE[rng.integers(len(_BOILERPLATE))]
-        )
+        wrapping = _WRAPPINGS[rng.integers(len(_WRAPPINGS))]
+        parts.append(wrapping.format(plain(page_text(depiction, rng))))
+    rng.shuffle(parts)
     tags = [_pick(_SCENE_WORDS[depiction.scene], rng)] if rng.random() < 0.6 else []
     if telling and rng.random() < 0.6:
         tags += [word for word, _ in _thing(depiction, rng)]

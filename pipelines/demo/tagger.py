@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from pipelines.demo.captions import TaggedSentence, off_topic, sentence
+from pipelines.demo.captions import TaggedSentence, caption, off_topic, page_text, sentence
 from pipelines.demo.concepts import CONCEPTS
 from pipelines.demo.search import depict
 
@@ -29,6 +29,8 @@ def train(folder: Path, *, seed: int) -> None:
 
 def sentences(count: int, rng: Generator) -> list[TaggedSentence]:
     """Return sentences such as the captions are made of."""
-    makers = (sentence, sentence, sentence, off_topic)
+    makers = (sentence, sentence, caption, off_topic, page_text)
     concepts = rng.integers(len(CONCEPTS), size=count).tolist()
-    return [makers[i % 4](depict(concept, rng), rng) for i, concept in enumerate(concepts)]
+    return [
+        makers[i % len(makers)](depict(concept, rng), rng) for i, concept in enumerate(concepts)
+    ]
