@@ -63,12 +63,12 @@ def rejects(folder: Path) -> list[tuple[str, str, str]]:
 
 
 def contents(*folders: Path) -> dict[str, bytes]:
-    """Return all files but the report, whose plots have random names in them."""
+    """Return all files."""
     return {
         f"{number}/{path.relative_to(folder)}": path.read_bytes()
         for number, folder in enumerate(folders)
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix != ".html"
+        if path.is_file()
     }
 
 
