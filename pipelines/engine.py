@@ -11,13 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipelines.cache import Cache, Entry
 from pipelines.graph import Graph, Task
-from pipelines.record import RunRecord, TaskRecord
+from pipelines.record import RunRecord, Status, TaskRecord
 
 ROOT = Path(__file__).parents[1]
 _SECONDS_BETWEEN_SHOWS = 0.5
@@ -104,6 +103,7 @@ class Host:
             preload = ["torch", "timm"] if training else []
             self._launchers[training] = Launcher(preload, self._environment)
         log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
         self._launchers[training].start(name, module, argument, log)
         self._running.add(name)
 
@@ -124,16 +124,6 @@ class Host:
             self.ended(0.1)
         for launcher in self._launchers.values():
             launcher.close()
-
-
-@contextmanager
-def host(environment: Mapping[str, str], training: frozenset[str]) -> Iterator[Host]:
-    """Yield a host whose stages end with the block."""
-    opened = Host(environment, training)
-    try:
-        yield opened
-    finally:
-        opened.close()
 
 
 class Engine:
@@ -226,7 +216,7 @@ class Engine:
                 self._complete(task, entry, "ran")
         self._record.write(self._folder)
 
-    def _complete(self, task: Task, entry: Entry, status: Any) -> None:
+    def _complete(self, task: Task, entry: Entry, status: Status) -> None:
         record = self._records[task.name]
         self._entries[task.name] = entry
         place = self._cache.place(task, record.key)

@@ -29,8 +29,11 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Serve requests; in the process of a stage, run it."""
+    runner = os.getppid()
     for module in sys.argv[1:]:
         importlib.import_module(module)
+    if os.getppid() != runner:
+        return  # killed meanwhile; what it asked for is no longer wanted
     request = _serve()
     # Only stages come here, and end as `python -m` would: with a traceback, with `atexit`.
     sys.argv[1:] = [request["argument"]]

@@ -15,13 +15,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from components.shared.interface import UserError
 from pipelines import graph, table
 from pipelines.compile import compile_recipe
-from pipelines.engine import Engine, host
+from pipelines.engine import Engine, Host
 from pipelines.recipe import load
 from pipelines.record import RunRecord, TaskRecord
 from pipelines.steps import STEPS, split_task
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--jobs",
         type=int,
-        default=int(os.environ.get("JOBS", min(2, cores))),
+        default=os.environ.get("JOBS", str(min(2, cores))),
         help="tasks at a time (default: JOBS of the environment, else 2)",
     )
     given = parser.parse_intermixed_args()
@@ -90,8 +90,10 @@ def execute(
         recipe: What the record calls the recipe.
 
     Raises:
-        UserError: A word is no field of the form, or the pipeline is not static.
+        UserError: A word is no field of the form, the pipeline is not static, or there are no jobs.
     """
+    if jobs < 1:
+        raise UserError(f"jobs={jobs}: at least one task at a time is needed")
     pipeline = graph.read(compiled, words)
     tasks = []
     for task in pipeline.tasks:
@@ -112,7 +114,7 @@ def execute(
         started=time.time(),
         tasks=tasks,
     )
-    with host(_environment(folder, jobs), _TRAINING) as machine:
+    with closing(Host(_environment(folder, jobs), _TRAINING)) as machine:
         Engine(pipeline, record, folder, machine).run(jobs, table.LiveTable(sys.stderr))
     record.ended = time.time()
     record.write(folder)

@@ -153,6 +153,7 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     [
         (["--recipe", "nosuch"], "demo, paper, sample, smoke"),
         (["--recipe", "demo", "finetune_lr=1"], "finetune_learning_rate"),
+        (["--recipe", "demo", "--jobs", "0"], "jobs=0"),
     ],
 )
 def test_what_the_user_can_put_right_ends_with_one_line_and_exit_code_2(
