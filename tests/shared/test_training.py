@@ -67,6 +67,16 @@ def test_training_twice_gives_the_same_weights_bit_for_bit(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_workers_that_decode_ahead_change_nothing(
+    squares: tuple[ImageSet, Targets], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, _ = trained(squares)
+    monkeypatch.setattr("components.shared.pictures.num_workers", lambda: 2)
+    helped, _ = trained(squares)
+    weights = helped.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in alone.state_dict().items())
+
+
 def test_another_seed_gives_another_model(squares: tuple[ImageSet, Targets]) -> None:
     _, first = trained(squares)
     _, second = trained(squares, replace(SETTINGS, seed=1))
