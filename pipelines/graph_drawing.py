@@ -80,8 +80,7 @@ def _layers(
 ) -> tuple[list[list[_Slot]], list[list[_Slot]]]:
     """Return the slots of each column from top to bottom, and the edges as paths through them.
 
-    An edge over several columns passes through slots of its own (Sugiyama et al. 1981), and each
-    column is in the order of the mean rows of what its slots come from.
+    An edge over several columns passes through slots of its own (Sugiyama et al. 1981).
     """
     layers: list[list[_Slot]] = [[] for _ in range(max(columns.values()) + 1)]
     sources: dict[_Slot, list[_Slot]] = {}
@@ -99,15 +98,30 @@ def _layers(
             paths.append(path)
             for start, end in itertools.pairwise(path):
                 sources.setdefault(end, []).append(start)
-    rows: dict[_Slot, float] = {}
-    for layer in layers:
-        means = {
-            slot: sum(rows[source] for source in sources[slot]) / max(1, len(sources[slot]))
-            for slot in layer
-        }
-        layer.sort(key=means.__getitem__)
-        rows |= {slot: (row + 0.5) / len(layer) for row, slot in enumerate(layer)}
+    _order(layers, sources, {task.name: task.candidate for task in tasks})
     return layers, paths
+
+
+def _order(
+    layers: Sequence[list[_Slot]],
+    sources: Mapping[_Slot, Sequence[_Slot]],
+    candidates: Mapping[str, str],
+) -> None:
+    """Sort each column by the mean rows of what its slots come from.
+
+    Where these are equal, candidates keep the order that they had before.
+    """
+    rows: dict[_Slot, float] = {}
+    standing: dict[str, float] = {}
+    for layer in layers:
+        keys = {}
+        for slot in layer:
+            before = [rows[source] for source in sources[slot]]
+            candidate = candidates.get(slot.task, "")
+            keys[slot] = (sum(before) / max(1, len(before)), standing.get(candidate, 0.0))
+        layer.sort(key=keys.__getitem__)
+        rows |= {slot: (row + 0.5) / len(layer) for row, slot in enumerate(layer)}
+        standing |= {candidates[slot.task]: rows[slot] for slot in layer if slot.is_task}
 
 
 def _curve(places: Sequence[tuple[float, float]]) -> str:

@@ -226,7 +226,8 @@ def _add_rejects(page: Page, run: RunRecord) -> None:
 
 def _add_settings(page: Page, run: RunRecord) -> None:
     page.heading("Parameters and versions")
-    page.table(["parameter of the run", "value"], sorted(run.parameters.items()))
+    given = [(name, value) for name, value in sorted(run.parameters.items()) if value != ""]
+    page.table(["parameter of the run", "value"], given)
     versions = [("python", platform.python_version())]
     for package in _PACKAGES:
         try:

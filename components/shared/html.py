@@ -131,7 +131,8 @@ class Page:
 
         A cell that is a text and a share in 0 … 1 has a bar behind it, as a card's line has.
         """
-        numeric = [any(_is_number(row[i]) for row in rows) for i in range(len(columns))]
+        cells = [[row[i] for row in rows if row[i] != ""] for i in range(len(columns))]
+        numeric = [bool(column) and all(map(_is_number, column)) for column in cells]
         head = "".join(map(_head, columns, numeric))
         body = "\n".join(f"<tr>{''.join(map(_cell, row, numeric))}</tr>" for row in rows)
         self._parts.append(

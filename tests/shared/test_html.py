@@ -64,7 +64,7 @@ def test_texts_of_the_web_never_become_elements(tmp_path: Path, jpeg: bytes) -> 
 
 
 @pytest.mark.parametrize("cell", [0.52345, 16_000, "52.3", "1,000", "+4.1 %"])
-def test_columns_with_a_number_are_aligned_to_the_right(tmp_path: Path, cell: object) -> None:
+def test_columns_of_numbers_are_aligned_to_the_right(tmp_path: Path, cell: object) -> None:
     page = Page("", "")
     page.table(["name", "top-1"], [["ensemble", cell], ["q00001.json", ""]])
 
@@ -72,6 +72,14 @@ def test_columns_with_a_number_are_aligned_to_the_right(tmp_path: Path, cell: ob
 
     cells = [attributes.get("class") for tag, attributes in read.tags if tag in ("th", "td")]
     assert cells == [None, "number"] * 3
+
+
+def test_columns_that_mix_numbers_and_words_are_not(tmp_path: Path) -> None:
+    page = Page("", "")
+    page.table(["value"], [[3], ["resnest101e"]])
+
+    cells = [a for tag, a in Reader(written(page, tmp_path)).tags if tag in ("th", "td")]
+    assert cells == [{}] * 3
 
 
 def test_numbers_are_written_for_people(tmp_path: Path) -> None:
