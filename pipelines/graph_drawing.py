@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.record import TaskRecord
+from pipelines.titles import candidate_title, step_title
 
 _WIDTH, _HEIGHT = 124, 52  # of a task, in pixels
 _GAP_X, _GAP_Y = 28, 14
 _LONGEST_TEXT = 20  # characters that fit into a task
 _COLORS = {"ran": "#0b7285", "cached": "#8fa1b0", "failed": "#c92a2a"}
 _OTHER_COLOR = "#ced6dd"
-_WORDS = {"wt": "WT", "lw": "LW"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _node(task: TaskRecord, x: float, y: float) -> str:
         note = f"cached ({note})"
     lines = (
         (17, 'font-weight="600" font-size="13" fill="#1b2733"', step_title(task.step)),
-        (31, 'font-size="11.5" fill="#1b2733"', task.candidate),
+        (31, 'font-size="11.5" fill="#1b2733"', candidate_title(task.candidate)),
         (45, 'font-size="11.5" fill="#5d6c7b"', note),
     )
     texts = "".join(
@@ -166,11 +166,3 @@ def _node(task: TaskRecord, x: float, y: float) -> str:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
-
-
-def step_title(step: str) -> str:
-    """Return what to call a step of the method; the later finetunings by what is new in them."""
-    words = [_WORDS.get(word, word) for word in step.split("_")]
-    if words[0] == "finetune" and len(words) > 1:
-        return ", ".join(words[1:])
-    return " ".join(words)

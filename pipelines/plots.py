@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from pipelines.graph_drawing import step_title
 from pipelines.record import TaskRecord
+from pipelines.titles import candidate_title, step_title
 
 _COLORS = {"wt": "#0b7285", "lw": "#e8890c", "none": "#868e96"}
 _STYLES = ("-", "--", ":", "-.")  # one per backbone
@@ -30,7 +30,7 @@ def _look(candidates: Sequence[str]) -> dict[str, dict[str, Any]]:
             "color": _COLORS[pretraining],
             "linestyle": _STYLES[number],
             "marker": _MARKERS[number],
-            "label": name,
+            "label": candidate_title(name),
         }
     return looks
 

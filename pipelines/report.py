@@ -21,8 +21,9 @@ from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.targets import Targets
 from pipelines import plots, record, samples
-from pipelines.graph_drawing import draw_graph, step_title
+from pipelines.graph_drawing import draw_graph
 from pipelines.record import RunRecord
+from pipelines.titles import candidate_title, step_title
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def _headline(run: RunRecord) -> Iterator[tuple[str, str]]:
         yield f"{ensemble['top5']:.1%}", "top-5, ensemble"
     if top1:
         accuracy, name = max((max(steps.values()), name) for name, steps in top1.items())
-        yield f"{accuracy:.1%}", f"top-1, best model: {name}"
+        yield f"{accuracy:.1%}", f"top-1, best model: {candidate_title(name)}"
     for name, steps in top1.items():
         backbone, _, pretraining = name.rpartition("-")
         scratch = top1.get(f"{backbone}-none", {})
@@ -139,7 +140,7 @@ def _add_results(page: Page, run: RunRecord) -> None:
     columns = ["candidate"]
     for step in steps:
         columns += [f"{step_title(step)}: top-1", "top-5"]
-    rows = [[name, *_percents(steps, top1[name], top5[name])] for name in top1]
+    rows = [[candidate_title(name), *_percents(steps, top1[name], top5[name])] for name in top1]
     if "top1" in ensemble:
         blank = [""] * (2 * len(steps) - 2)
         rows.append(

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from pipelines.record import RunRecord, TaskRecord
 from pipelines.steps import STEPS
+from pipelines.titles import candidate_title
 
 _MARKS = {"cached": "=", "ran": "+", "failed": "!", "skipped": "-", "running": ">"}
 _LINES_OF_A_FAILED_LOG = 15
@@ -101,7 +102,7 @@ def results(record: RunRecord) -> Iterator[str]:
     for task in record.tasks:
         metrics = task.metrics() if task.stage in ("finetune", "ensemble") else {}
         if "top1" in metrics:
-            row = found.setdefault(task.candidate or "all of them", {})
+            row = found.setdefault(candidate_title(task.candidate) or "all of them", {})
             row[task.step] = f"{100 * metrics['top1']:.1f} / {100 * metrics['top5']:.1f}"
     steps = [step for step in STEPS if any(step in row for row in found.values())]
     width = max(map(len, found), default=0)

@@ -176,8 +176,8 @@ def test_texts_of_the_web_stay_texts(page: str) -> None:
 def test_the_table_holds_each_candidate_after_each_step_and_the_ensemble(page: str) -> None:
     rows = [" ".join(row) for row in table_rows(page)]
 
-    assert "net-wt 60.0 80.0 62.0 82.0 64.0 84.0 66.0 86.0" in rows
-    assert "net-none 40.0 60.0 42.0 62.0 44.0 64.0 46.0 66.0" in rows
+    assert "net, WT 60.0 80.0 62.0 82.0 64.0 84.0 66.0 86.0" in rows
+    assert "net, scratch 40.0 60.0 42.0 62.0 44.0 64.0 46.0 66.0" in rows
     assert "ensemble" + 7 * " " + "70.0 90.0" in rows
 
 
@@ -185,7 +185,7 @@ def test_the_headline_names_the_ensemble_the_best_model_and_the_gain_of_wt(page:
     tiles = re.findall(r"<div><b>([^<]*)</b>([^<]*)</div>", page)
 
     assert ("70.0%", "top-1, ensemble") in tiles
-    assert ("66.0%", "top-1, best model: net-wt") in tiles
+    assert ("66.0%", "top-1, best model: net, WT") in tiles
     assert ("+20.0", "points of WT over scratch, net, first finetuning") in tiles
 
 

@@ -93,8 +93,8 @@ def test_results_are_a_table_of_candidates_by_steps(tmp_path: Path) -> None:
 
     assert [line.split() for line in results(record)] == [
         ["top-1", "/", "top-5", "finetune", "finetune_large", "ensemble"],
-        ["net-none", "50.0", "/", "75.0"],
-        ["net-wt", "62.5", "/", "80.0", "70.0", "/", "90.0"],
+        ["net,", "scratch", "50.0", "/", "75.0"],
+        ["net,", "WT", "62.5", "/", "80.0", "70.0", "/", "90.0"],
         ["all", "of", "them", "71.0", "/", "91.0"],
     ]
 
