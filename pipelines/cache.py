@@ -7,6 +7,7 @@ made the same thing reruns nothing.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,14 +54,24 @@ class Cache:
         content = [task.image, task.command, task.parameters, task.outputs, inputs]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
+    def cleared(self, task: Task, key: str) -> Path:
+        """Return the empty folder for the outputs of a task that is about to run.
+
+        What an earlier attempt left there would pass for this one's.
+        """
+        place = self.place(task, key)
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        return place
+
     def find(self, task: Task, key: str) -> Entry | None:
-        """Return what an earlier run made, if it is still there."""
+        """Return what an earlier run made, if it is still there, shards of images included."""
         place = self.place(task, key)
         if not (place / "entry.json").is_file():
             return None
         entry = Entry(**json.loads((place / "entry.json").read_text()))
         whole = all(_sizes(place / output) == sizes for output, sizes in entry.sizes.items())
-        return entry if whole else None
+        return entry if whole and all(map(_has_shards, place.glob("*/manifest.json"))) else None
 
     def add(self, task: Task, key: str, seconds: float, peak_bytes: int) -> Entry:
         """Take in the outputs of a task that ended well.
@@ -81,6 +92,12 @@ class Cache:
         with storage.complete(place / "entry.json") as temporary:
             temporary.write_text(json.dumps(asdict(entry)))
         return entry
+
+
+def _has_shards(manifest: Path) -> bool:
+    """Return whether an image set's shards, which lie outside it, are there; if on this machine."""
+    shards = json.loads(manifest.read_text())["shards"]
+    return all(storage.is_s3(shard["uri"]) or storage.exists(shard["uri"]) for shard in shards)
 
 
 def _files(path: Path) -> dict[str, Path]:

@@ -161,19 +161,13 @@ class Engine:
 
     def _start_ready(self, jobs: int) -> None:
         """Go through the waiting tasks in order: skip, take from the cache, or start them."""
-        changed = False
+        statuses = [task.status for task in self._record.tasks]
         for task in self._graph.tasks:
             record = self._records[task.name]
-            before = [self._records[name].status for name in task.dependencies]
-            if record.status != "waiting" or not set(before) <= {
-                "cached",
-                "ran",
-                "failed",
-                "skipped",
-            }:
+            before = {self._records[name].status for name in task.dependencies}
+            if record.status != "waiting" or before & {"waiting", "running"}:
                 continue
-            changed = True
-            if {"failed", "skipped"} & set(before):
+            if before & {"failed", "skipped"}:
                 record.status = "skipped"
                 continue
             record.key = record.key or self._key(task)
@@ -182,7 +176,7 @@ class Engine:
                 self._complete(task, entry, "cached")
             elif sum(each.status == "running" for each in self._record.tasks) < jobs:
                 self._start(task, record)
-        if changed:
+        if statuses != [task.status for task in self._record.tasks]:
             self._record.write(self._folder)
 
     def _key(self, task: Task) -> str:
@@ -195,8 +189,7 @@ class Engine:
     def _start(self, task: Task, record: TaskRecord) -> None:
         log = self._folder / "logs" / f"{task.name}.log"
         record.status, record.started, record.log = "running", time.time(), str(log)
-        place = self._cache.place(task, record.key)
-        place.mkdir(parents=True, exist_ok=True)
+        place = self._cache.cleared(task, record.key)
         argument = json.dumps(self._executor_input(task, place))
         self._host.start(task.name, task.module, argument, log)
 

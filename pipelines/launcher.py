@@ -82,7 +82,8 @@ def _report_ends(stages: dict[int, str]) -> None:
             "exit_code": os.waitstatus_to_exitcode(status),
             "peak_bytes": usage.ru_maxrss * unit,
         }
-        os.write(1, json.dumps(reply).encode() + b"\n")
+        with suppress(BrokenPipeError):  # the runner is gone: so will be the stages, at once
+            os.write(1, json.dumps(reply).encode() + b"\n")
 
 
 def _become_stage(log: str, launcher: int) -> None:

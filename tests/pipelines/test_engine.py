@@ -95,6 +95,19 @@ def test_a_task_whose_output_was_emptied_runs_again(tmp_path: Path) -> None:
     assert statuses(run) == {"count-left": "ran", "count-right": "cached", "total": "cached"}
 
 
+def test_a_task_that_runs_again_finds_nothing_of_an_earlier_attempt(tmp_path: Path) -> None:
+    pipeline = compiled(diamond, tmp_path / "p.yaml")
+    first = execute(pipeline, tmp_path, [], jobs=2)
+    place = Path(first.tasks[0].outputs["numbers"]).parent
+    (place / "metrics").unlink()
+    (place / "numbers" / "half.json").touch()
+
+    execute(pipeline, tmp_path, [], jobs=2)
+
+    found = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+    assert found == {"numbers/numbers.json", "metrics", "executor_output.json", "entry.json"}
+
+
 def test_a_task_with_caching_off_always_runs(tmp_path: Path) -> None:
     def pipeline() -> None:
         counting("count").set_caching_options(enable_caching=False)
