@@ -12,11 +12,11 @@ _SHARED_MEMORY = "16Gi"
 
 
 def with_storage(task: dsl.PipelineTask) -> None:
-    """Tell a task by its environment where images and checkpoints lie, and let it in.
+    """Tell a task by its environment where images, checkpoints and its cache lie; let it in.
 
     The environment is not in KFP's cache key: moving a bucket retrains nothing.
     """
-    places = {name: name for name in ("WEBLY_STORE", "WEBLY_CHECKPOINTS")}
+    places = {name: name for name in ("WEBLY_STORE", "WEBLY_CHECKPOINTS", "WEBLY_CACHE")}
     endpoint = {"AWS_ENDPOINT_URL": "AWS_ENDPOINT_URL"}
     keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
     kubernetes.use_config_map_as_env(task, _CONFIG_MAP, places)

@@ -14,6 +14,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.shared.interface import arguments
 from pipelines.compile import compile_recipe
+from pipelines.images import ROOT
 from pipelines.recipe import FOLDER, Recipe, load
 from pipelines.steps import STEPS, split_task
 
@@ -106,6 +107,19 @@ def test_training_tasks_take_gpus_and_nodes_from_the_form(documents: list[Any]) 
     types = {name: fields[name]["parameterType"] for name in ("gpu_node_selector", "gpu_type")}
     assert types == {"gpu_node_selector": "STRUCT", "gpu_type": "STRING"}
     assert fields["gpu_tolerations"]["parameterType"] == "LIST"
+
+
+def test_the_config_map_holds_what_pods_need_of_it(documents: list[Any]) -> None:
+    (generated,) = yaml.safe_load((ROOT / "k8s/base/kustomization.yaml").read_text())[
+        "configMapGenerator"
+    ]
+    held = {literal.partition("=")[0] for literal in generated["literals"]}
+
+    for name, pod in pods(documents).items():
+        sources = [each for each in pod["configMapAsEnv"] if not each["optional"]]
+        needed = {pair["configMapKey"] for each in sources for pair in each["keyToEnv"]}
+        assert needed and needed <= held, name
+        assert {each["configMapName"] for each in sources} == {generated["name"]}
 
 
 def test_the_form_names_fields_by_step(recipe: Recipe, documents: list[Any]) -> None:
