@@ -9,14 +9,26 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 # Readers of PIL that take untrusted files; none runs another program, as EPS would.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 # What one process may decode: 8,000 × 8,000 take 192 MB.
 _MAX_PIXELS = 64_000_000
 _QUALITY = 95  # of ImageNet's resized copies; at 256 × 341 pixels 39 kB
+_MAX_JPEG_SIDE = 65_500  # of libjpeg
 _ORIENTATION = 0x0112  # EXIF
+# What turns an image upright, by its orientation. (PIL's `exif_transpose` also writes the EXIF data
+# anew, which fails where they are damaged.)
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class InvalidImageError(Exception):
@@ -41,7 +53,7 @@ def stored(encoded: bytes, image_side: int) -> bytes:
         image_side: A longer short side is reduced to it; a shorter one stays.
 
     Raises:
-        InvalidImageError: It is no image, is truncated, or has too many pixels.
+        InvalidImageError: It is no image, is truncated, or has too many pixels, also on one side.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd EXIF data and the like
@@ -63,9 +75,12 @@ def stored(encoded: bytes, image_side: int) -> bytes:
         if scale < 1:
             pixels = pixels.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
         if orientation > 1:
-            pixels = ImageOps.exif_transpose(pixels)
+            pixels = pixels.transpose(_TO_UPRIGHT[orientation])
+        if max(pixels.size) > _MAX_JPEG_SIDE:
+            raise InvalidImageError("too many pixels", f"{width} × {height}: too long for a JPEG")
         buffer = io.BytesIO()
-        pixels.save(buffer, "JPEG", quality=_QUALITY)
+        # A comment, which PIL would take over, may be too long for a JPEG.
+        pixels.save(buffer, "JPEG", quality=_QUALITY, comment=b"")
         return buffer.getvalue()
 
 

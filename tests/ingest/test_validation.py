@@ -89,6 +89,31 @@ def test_an_image_is_stored_upright(side: int) -> None:
     assert rows[-side // 4 :].max() < 50
 
 
+def test_damaged_exif_data_do_not_keep_an_image_from_being_turned() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "maker"
+    damaged = exif.tobytes().replace(b"\x01\x0f\x00\x02", b"\x01\x0f\x00\x05")  # no fractions
+
+    found = _decoded(stored(_encoded(_pixels(32, 16), exif=damaged), 32))
+
+    assert found.size == (16, 32)
+
+
+@pytest.mark.parametrize("size", [(70_000, 10), (10, 70_000)])
+def test_an_image_longer_than_a_jpeg_can_be_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(InvalidImageError) as caught:
+        stored(_encoded(Image.new("L", size), "PNG"), 32)
+
+    assert caught.value.kind == "too many pixels"
+
+
+def test_a_comment_longer_than_a_jpeg_can_have_is_left_out() -> None:
+    encoded = _encoded(Image.new("P", (16, 16)), "GIF", comment=b"x" * 70_000)
+
+    assert _decoded(stored(encoded, 32)).size == (16, 16)
+
+
 @pytest.mark.parametrize("size", [(32, 32), (2_000, 1_500)], ids=["kept", "reduced while decoded"])
 @pytest.mark.parametrize("share", [0.5, 0.99])
 @pytest.mark.parametrize("progressive", [False, True])
