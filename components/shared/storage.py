@@ -108,6 +108,8 @@ def local_folder(uri: str) -> Iterator[Path]:
     bucket, prefix = _split(uri.rstrip("/") + "/")
     with tempfile.TemporaryDirectory() as temporary:
         for key in _keys(bucket, prefix):
+            if key.endswith("/"):  # S3's consoles make such empty objects to show a folder
+                continue
             name = Path(key.removeprefix(prefix))
             if ".." in name.parts or name.is_absolute():
                 raise UserError(f"s3://{bucket}/{key}: a key that leaves its folder")

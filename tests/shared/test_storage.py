@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from components.shared import storage
@@ -44,4 +46,40 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         pytest.raises(UserError, match="no such folder"),
         storage.local_folder(str(tmp_path / "none")),
     ):
+        pass
+
+
+class Bucket:
+    """As much of boto3's client as `storage` uses, over a dictionary of objects."""
+
+    def __init__(self, objects):
+        self.objects = objects
+
+    def get_paginator(self, operation):
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, *, Bucket, Prefix):
+        keys = sorted(key for key in self.objects if key.startswith(Prefix))
+        yield from ({"Contents": [{"Key": key}]} for key in keys)
+        yield {}
+
+    def download_file(self, bucket, key, path):
+        Path(path).write_bytes(self.objects[key])
+
+
+def test_the_empty_objects_that_stand_for_folders_are_no_files(monkeypatch):
+    objects = {"data/": b"", "data/cat/": b"", "data/cat/1.jpg": b"1", "database": b""}
+    monkeypatch.setattr(storage, "_client", lambda: Bucket(objects))
+
+    with storage.local_folder("s3://bucket/data") as folder:
+        found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+    assert found == {"cat/1.jpg"}
+
+
+def test_a_key_that_leaves_its_folder_is_refused(monkeypatch):
+    monkeypatch.setattr(storage, "_client", lambda: Bucket({"data/../../x": b""}))
+
+    with pytest.raises(UserError, match="leaves its folder"), storage.local_folder("s3://b/data"):
         pass
