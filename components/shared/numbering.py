@@ -38,8 +38,15 @@ class Numbering:
 
     @classmethod
     def of_schema(cls, schema: pa.Schema) -> "Numbering":
-        """Read a numbering from a Parquet file's schema, where `in_schema` put it."""
-        return cls(**json.loads((schema.metadata or {})[_KEY]))
+        """Read a numbering from a Parquet file's schema, where `in_schema` put it.
+
+        Raises:
+            UserError: The schema has none.
+        """
+        if _KEY not in (schema.metadata or {}):
+            columns = ", ".join(schema.names)
+            raise UserError(f"a file of {columns}: these are neither Texts nor Targets of a stage")
+        return cls(**json.loads(schema.metadata[_KEY]))
 
     def in_schema(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema with this numbering in its metadata."""

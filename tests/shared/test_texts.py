@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components.shared import texts
+from components.shared.interface import UserError
 from components.shared.numbering import Numbering
 from components.shared.texts import SCHEMA, Texts
 
@@ -45,3 +47,10 @@ def test_no_texts_at_all_can_be_written_and_read(tmp_path: Path) -> None:
     texts.write(tmp_path / "texts", Numbering.of([]), [])
 
     assert len(Texts(tmp_path / "texts")) == 0
+
+
+def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"wnid": ["n1"]}), tmp_path / "concepts.parquet")
+
+    with pytest.raises(UserError, match="a file of wnid"):
+        Texts(tmp_path / "concepts.parquet")
