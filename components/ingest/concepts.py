@@ -92,11 +92,13 @@ def from_taxonomy(names: Sequence[str], path: Path) -> pa.Table:
         UserError: A line is not such an object, or a class or hypernym is missing.
     """
     concepts: dict[str, Concept] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").rstrip().split("\n"), start=1):
         try:
             concept = Concept(**json.loads(line))
         except (ValueError, TypeError) as error:
             raise UserError(f"{path.name}, line {number}: {error}") from None
+        if not isinstance(concept.lemmas, list) or not concept.lemmas:
+            raise UserError(f"{path.name}, line {number}: lemmas is no list of one or more names")
         concepts[concept.wnid] = concept
 
     def concept_of(wnid: str) -> Concept:

@@ -2,6 +2,7 @@
 
     train/<class>/…   validation/<class>/… (or val, valid)   test/…      or just <class>/…
     captions.csv, captions.jsonl or captions.parquet
+    info/taxonomy.jsonl
 
 The file of captions has a column `path` (or `file_name`, `id`) with the image's path below the data
 set's folder, and any of `title`, `description` (or `caption`, `text`), `tags`.
@@ -23,6 +24,7 @@ from components.shared.interface import UserError
 
 _SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 _IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
+_TAXONOMY = "info/taxonomy.jsonl"
 _COLUMNS = {
     "path": ("path", "file_name", "id"),
     "title": ("title",),
@@ -35,27 +37,42 @@ def read(root: Path, scratch: Path) -> DataSet:
     """Return the data set in a folder; lists of its images are written to `scratch`.
 
     Raises:
-        UserError: There are no folders of classes, or the captions cannot be read.
+        UserError: There are no folders of classes, or some both of classes and of splits, or the
+            captions cannot be read.
     """
+    taxonomy = root / _TAXONOMY
     folders = {
         split: next((root / name for name in names if (root / name).is_dir()), None)
         for split, names in _SPLITS.items()
     }
     train = folders["train"] or root
-    names = sorted(entry.name for entry in train.iterdir() if _is_class(entry))
+    for folder in folders.values():
+        if folder is not None and train is root:
+            raise UserError(
+                f"{folder}: a split, but there is no {root}/train: move the classes there"
+            )
+    names = sorted(
+        entry.name
+        for entry in train.iterdir()
+        if _is_class(entry) and not (entry == taxonomy.parent and taxonomy.is_file())
+    )
     if not names:
         raise UserError(f"{train}: no folders there; one folder of images per class is needed")
     labels = {name: label for label, name in enumerate(names)}
-    if folders["train"] is None:
-        folders = {"train": root}
+    folders["train"] = train
     files, lists, rejects = Files(), [], list[Reject]()
     for split, folder in folders.items():
         if folder is not None:
             path = scratch / f"{split}.txt"
             rejects += _list(root, folder, split, labels, path, files)
             lists.append(FileList(path, split))
-    text = _Captions(next(root.glob("captions.*"), None), files, rejects)
-    return DataSet(names, None, lists, files, _ids, text, rejects)
+    captions = sorted(root.glob("captions.*"))
+    if len(captions) > 1:
+        found = ", ".join(path.name for path in captions)
+        raise UserError(f"{root}: several files of captions: {found}; leave one there")
+    text = _Captions(captions[0] if captions else None, files, rejects)
+    meaning = taxonomy if taxonomy.is_file() else None
+    return DataSet(names, meaning, lists, files, _ids, text, rejects)
 
 
 def _ids(container: str) -> Iterator[str]:
@@ -80,7 +97,7 @@ def _list(
                 if not id.isprintable():
                     yield Reject(split, "unreadable name", "", repr(id), "rename the file")
                 elif not id.lower().endswith(_IMAGES):
-                    if parts:
+                    if Path(folder) != root and id != _TAXONOMY:
                         yield Reject(split, "not an image", "", id, "by its file name")
                 elif split == "test":
                     lines.write(f"{id}\n")
@@ -106,16 +123,21 @@ class _Captions:
         for name, alternatives in _COLUMNS.items():
             for column in alternatives:
                 if column in table.column_names and name not in self._columns:
-                    self._columns[name] = table[column]
+                    self._columns[name] = table.column(table.column_names.index(column))
         if "path" not in self._columns:
             raise UserError(f"{source}: no column named path, file_name or id")
-        paths = [metadata.text(path) for path in self._columns.pop("path").to_pylist()]
+        paths = [
+            metadata.text(path).removeprefix("./") for path in self._columns.pop("path").to_pylist()
+        ]
         found = np.fromiter(map(id_hash, paths), np.uint64, len(paths))
         for row in np.flatnonzero(~files.contain(found)).tolist():
             detail = f"row {row + 1}: no such image"
             rejects.append(Reject("", "caption of no image", source.name, paths[row], detail))
         self._rows = np.argsort(found, kind="stable")
         self._hashes = found[self._rows]
+        for row in self._rows[1:][self._hashes[1:] == self._hashes[:-1]].tolist():
+            detail = f"row {row + 1}: an earlier row is taken"
+            rejects.append(Reject("", "repeated caption", source.name, paths[row], detail))
 
     def __call__(self, id: str, record: str) -> Text:
         key = np.uint64(id_hash(id))

@@ -34,7 +34,7 @@ def records(content: bytes) -> list[Record]:
     text = content.decode(errors="replace")
     try:
         decoded = _DECODER.decode(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _salvaged(text)
     if not isinstance(decoded, list):
         return [Record({}, "lost record", "the file is no list of records")]
@@ -69,10 +69,10 @@ def _salvaged(text: str) -> list[Record]:
 def _read(text: str) -> Record:
     try:
         return _record(_DECODER.decode(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         detail = str(error)
     try:
         repaired = _BACKSLASH.sub(lambda found: found[0] if found[1] else r"\\", text)
         return _record(_DECODER.decode(repaired), "repaired record", detail)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Record({}, "lost record", detail)

@@ -6,6 +6,7 @@ and the seed, never from the number of cores.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from components.ingest.dataset import SPLITS, DataSet, Files, id_hash
 from components.ingest.lists import Block
+
+logger = logging.getLogger(__name__)
 
 # What becomes of a row that gets no place.
 UNREADABLE, MISSING, REPEATED, BEYOND_LIMIT = -1, -2, -3, -4
@@ -55,7 +58,7 @@ def make(
         data: The data set.
         blocks: Its lists.
         limit: Training images of each class; 0 for all.
-        validation_share: Held out of training if there is no validation split.
+        validation_share: Held out of training if no validation image is there.
         seed: Of the order of training images.
     """
     hashes, order = _sorted(data.files)
@@ -63,7 +66,10 @@ def make(
     files, unlisted = _match(keys, labels, hashes, order)
     del hashes, order
     training, validation = SPLITS.index("train"), SPLITS.index("validation")
-    if not (splits == validation).any():
+    if not ((splits == validation) & (files >= 0)).any():
+        logger.info(
+            "No validation images: %g of the training images are held out", validation_share
+        )
         threshold = np.uint64(validation_share * 2**64)
         for chunk in _chunks(keys):
             held = (_mixed(keys[chunk], 0) < threshold) & (splits[chunk] == training)
@@ -73,6 +79,8 @@ def make(
     for chunk in _chunks(keys):
         keys[chunk] = _mixed(keys[chunk], seed + 1)
     counts = [int(np.count_nonzero((splits == split) & (files >= 0))) for split in range(3)]
+    if not counts[validation]:
+        logger.warning("No validation images are left, but later stages need some")
     keys[(splits != training) | (files < 0)] = np.iinfo(np.uint64).max
     rows = np.empty(sum(counts), np.int32)
     rows[: counts[training]] = np.argsort(keys)[: counts[training]]

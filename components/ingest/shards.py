@@ -178,6 +178,11 @@ def plan_shards(
         UserError: There are no training images, or none of the first is an image.
     """
     plan = text_parts.plan
+    if plan.ends[0] == 0:
+        raise UserError(
+            f"no training images: {len(plan.places):,} rows are listed, of which {plan.ends[-1]:,} "
+            "are held out or another split's, and the others have no file or cannot be read"
+        )
     ids = text_parts.between(0, min(_NUM_SAMPLES, plan.ends[0]))["id"].to_pylist()
     sizes, error = [], ""
     for place, id in enumerate(ids):

@@ -46,7 +46,7 @@ def ingest(
         layout: WebVision's files, or one folder of images per class.
         image_side: Longer short sides are reduced to this many pixels.
         limit: Take so many training images of each class; 0 takes all.
-        validation_share: Share held out where a data set has no validation split.
+        validation_share: Share held out where a data set has no validation images.
         shard_megabytes: Largest size of a shard; a small set has at least 64 smaller ones.
         seed: Seed of the order of images.
     """

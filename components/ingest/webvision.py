@@ -184,7 +184,8 @@ def _local(place: _Place, copy: Path) -> Path:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
+    # A line more at the end of the synsets would be a class more.
+    return path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, str]]:

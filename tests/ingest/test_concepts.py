@@ -36,7 +36,8 @@ def test_a_taxonomy_gives_classes_first_then_the_ancestors_they_reach(tmp_path: 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ('{"wnid": "a", "lemmas": [], "gloss": "", "hypernyms": ["b"]}', "b is missing"),
+        ('{"wnid": "a", "lemmas": ["x"], "gloss": "", "hypernyms": ["b"]}', "b is missing"),
+        ('{"wnid": "a", "lemmas": [], "gloss": "", "hypernyms": []}', "line 1: lemmas"),
         ('{"wnid": "a", "lemmas": []}', "line 1"),
         ("not JSON", "line 1"),
     ],

@@ -52,6 +52,10 @@ def test_a_file_without_records_gives_none(content: bytes) -> None:
     assert records(content) == []
 
 
+def test_lists_too_deep_to_decode_are_no_records() -> None:
+    assert records(b"[" * 200_000) == []
+
+
 def test_a_field_becomes_text_whatever_it_is() -> None:
     assert text(["red", "car", 2]) == "red car 2"
     assert text(None) == ""

@@ -310,6 +310,50 @@ def test_folders_of_classes_with_captions_are_read(tmp_path: Path) -> None:
     ]
 
 
+def test_folders_of_classes_may_bring_their_own_taxonomy(many: Path, tmp_path: Path) -> None:
+    flat = (many / "train").rename(tmp_path / "flat")
+    (flat / "info").mkdir()
+    rows = [{"wnid": f"class{i}", "lemmas": [f"kind {i}"], "gloss": "", "hypernyms": ["thing"]}
+            for i in range(3)]  # fmt: skip
+    rows.append({"wnid": "thing", "lemmas": ["thing"], "gloss": "", "hypernyms": []})
+    (flat / "info/taxonomy.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+
+    out = run(tmp_path / "out", flat)
+
+    assert Targets.load(out / "labels").titles == ["kind 0", "kind 1", "kind 2"]
+    concepts = pq.read_table(out / "concepts.parquet")["wnid"].to_pylist()
+    assert concepts == ["class0", "class1", "class2", "thing"]
+    assert rejects(out) == []
+
+
+def test_of_captions_of_the_same_image_the_first_is_taken(many: Path, tmp_path: Path) -> None:
+    (many / "captions.csv").write_text(
+        "path,title\n./train/class0/0.jpg,first\ntrain/class0/0.jpg,second\n"
+    )
+
+    out = run(tmp_path / "out", many, validation_share=0.0)
+
+    assert rows(out)["train/class0/0.jpg"]["title"] == "first"
+    assert rejects(out) == [("", "repeated caption", "train/class0/0.jpg")]
+
+
+def test_a_split_beside_the_classes_is_refused(tmp_path: Path) -> None:
+    for name in ("cat/1.jpg", "val/cat/2.jpg"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True)
+        (tmp_path / "data" / name).write_bytes(layouts.jpeg((0, 0, 0)))
+
+    with pytest.raises(UserError, match=r"data/val: a split, but there is no .*data/train"):
+        run(tmp_path / "out", tmp_path / "data")
+
+
+def test_several_files_of_captions_are_refused(many: Path, tmp_path: Path) -> None:
+    (many / "captions.csv").write_text("path\n")
+    (many / "captions.jsonl").write_text("{}")
+
+    with pytest.raises(UserError, match=r"captions.csv, captions.jsonl"):
+        run(tmp_path / "out", many)
+
+
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
 def test_captions_may_be_json_lines_or_parquet(many: Path, tmp_path: Path, format: str) -> None:
     captions = [{"file_name": "train/class0/0.jpg", "text": "a dot", "tags": ["red", "dot"]}]
@@ -331,6 +375,18 @@ def test_a_share_is_held_out_where_there_is_no_validation_split(many: Path, tmp_
     train = ImageSet.load(out / "images").ids()
     assert len(validation) + len(train) == len({*validation, *train}) == 90
     assert 30 <= len(validation) <= 60  # 45 ± 3 deviations of 4.7
+
+
+def test_a_share_is_held_out_where_the_validation_images_are_missing(tmp_path: Path) -> None:
+    layouts.webvision(tmp_path / "data", "tars")
+    (tmp_path / "data" / "val_images_resized.tar").unlink()
+
+    out = run(tmp_path / "out", tmp_path / "data", validation_share=0.5)
+
+    validation = ImageSet.load(out / "validation_images").ids()
+    assert validation
+    assert all(id.startswith(("google/", "flickr/")) for id in validation)
+    assert ("validation", "missing image", "val000001.jpg") in rejects(out)
 
 
 def test_metrics_count_what_the_table_of_rejects_lists(tmp_path: Path) -> None:
@@ -371,6 +427,25 @@ def test_a_data_set_without_any_readable_image_is_refused(tmp_path: Path) -> Non
 
     with pytest.raises(UserError, match=r"cat/1.jpg: undecodable image"):
         run(tmp_path / "out", tmp_path / "data", validation_share=0.0)
+
+
+def test_classes_without_any_image_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+
+    with pytest.raises(UserError, match="no training images: 0 rows"):
+        run(tmp_path / "out", tmp_path / "data")
+
+
+def test_lists_may_begin_with_a_mark_and_end_with_blank_lines(tmp_path: Path) -> None:
+    layouts.webvision(tmp_path / "data", "folders")
+    synsets = tmp_path / "data" / "info" / "synsets.txt"
+    synsets.write_bytes(b"\xef\xbb\xbf" + synsets.read_bytes() + b"\n\n")
+    (tmp_path / "data" / "info" / "queries.txt").write_bytes(b"1 caf\xe9\n4 rose\n")
+
+    out = run(tmp_path / "out", tmp_path / "data")
+
+    assert Targets.load(out / "labels").names == ["zebra", "rose"]
+    assert {row["query"] for row in rows(out).values()} == {"caf�", "", "rose"}
 
 
 @pytest.mark.usefixtures("nltk_data")
