@@ -20,7 +20,7 @@ from pipelines.record import RunRecord, Status, TaskRecord
 
 ROOT = Path(__file__).parents[1]
 _SECONDS_BETWEEN_SHOWS = 0.5
-# A stage that is asked to end writes its checkpoint within this time, or loses it.
+# A stage that is asked to end may remove what is half done within this time; then it is killed.
 _SECONDS_TO_END = 10.0
 
 

@@ -71,7 +71,8 @@ def _imports(tree: ast.Module) -> Iterator[str]:
         match node:
             case ast.Import(names=aliases):
                 modules = [alias.name for alias in aliases]
-            case ast.ImportFrom(module=str(module), names=aliases, level=0):
+            case ast.ImportFrom(module=module, names=aliases, level=level):
+                assert module and level == 0, f"relative import, not followed: {ast.unparse(node)}"
                 modules = [module, *(f"{module}.{alias.name}" for alias in aliases)]
             case _:
                 continue

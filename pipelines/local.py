@@ -60,6 +60,8 @@ def main() -> None:
             compiled = folder / "pipeline.yaml"
             compile_recipe(load(given.recipe), compiled)
             record = execute(compiled, folder, given.words, given.jobs, given.recipe)
+            for line in table.results(record):
+                logger.info("%s", line)
             from pipelines import report  # draws with matplotlib: late, for --help is quick
 
             page = report.write(folder)
@@ -69,8 +71,6 @@ def main() -> None:
     except KeyboardInterrupt:
         logger.error("stopped; the same command goes on from here")
         sys.exit(130)
-    for line in table.results(record):
-        logger.info("%s", line)
     logger.info("report     %s", page)
     logger.info("artifacts  %s", folder / "artifacts")
     logger.info("logs       %s", folder / "logs")

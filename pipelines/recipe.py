@@ -191,7 +191,10 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
     for entry in entries:
         if not isinstance(entry, dict) or set(entry) - set(known) or "backbone" not in entry:
             raise UserError(f"candidates: {entry}: it takes {', '.join(known)}")
-        for pretraining in entry.get("pretraining", ["none"]):
+        pretrainings = entry.get("pretraining", ["none"])
+        if not isinstance(pretrainings, list) or not pretrainings:
+            raise UserError(f"candidates: {entry}: write pretraining as a list, such as [wt, none]")
+        for pretraining in pretrainings:
             if pretraining not in get_args(Pretraining):
                 allowed = ", ".join(get_args(Pretraining))
                 raise UserError(f"candidates: pretraining {pretraining!r}: choose from {allowed}")

@@ -72,6 +72,13 @@ def test_comments_docstrings_and_layout_change_nothing(tree: Path) -> None:
     assert tags(tree) == before
 
 
+def test_an_import_that_is_not_followed_is_refused(tree: Path) -> None:
+    (tree / "components/words.py").write_text("from . import letters")
+
+    with pytest.raises(AssertionError, match=r"not followed: from \. import letters"):
+        tags(tree)
+
+
 def test_a_reference_names_registry_target_and_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBLY_REGISTRY", "registry.local/team")
 

@@ -120,6 +120,7 @@ def test_ctrl_c_lets_a_stage_unwind_and_ends_it(
     runner.send_signal(signal.SIGINT)
 
     assert runner.wait(20) != 0
+    assert (tmp_path / "pids.unwound").exists()
     assert eventually(lambda: not any(alive(process) for process in processes))
 
 

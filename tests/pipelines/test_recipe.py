@@ -135,6 +135,8 @@ def test_what_is_wrong_is_named_with_what_is_allowed(
         ("candidates: [resnet18]", "resnet18: it takes backbone, pretraining"),
         ("candidates: [{backbone: a, size: 1}]", "it takes backbone, pretraining"),
         ("candidates: [{backbone: a, pretraining: [x]}]", "'x': choose from wt, lw, none"),
+        ("candidates: [{backbone: a, pretraining: wt}]", "as a list, such as"),
+        ("candidates: [{backbone: a, pretraining: []}]", "as a list, such as"),
         ("candidates: [{backbone: a}, {backbone: A}]", "a-none is there twice"),
     ],
 )

@@ -24,8 +24,11 @@ def wait(
     worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     Path(f"{pids}.part").write_text(f"{os.getpid()} {worker.pid}")
     Path(f"{pids}.part").replace(pids)
-    while not Path(gate).exists():
-        time.sleep(0.02)
+    try:
+        while not Path(gate).exists():
+            time.sleep(0.02)
+    finally:
+        Path(f"{pids}.unwound").touch()
     waited.mkdir(exist_ok=True)
     (waited / "numbers.json").write_bytes((numbers / "numbers.json").read_bytes())
 
