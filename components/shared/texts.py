@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import storage
+from components.shared.interface import UserError
 from components.shared.numbering import Numbering
 
 SCHEMA = pa.schema(
@@ -39,6 +40,8 @@ class Texts:
 
     def __init__(self, path: Path) -> None:
         """Open the Parquet file at `path`."""
+        if not path.is_file():
+            raise UserError(f"{path}: no Texts there")
         self._file = pq.ParquetFile(path, memory_map=True)
         self.numbering = Numbering.of_schema(self._file.schema_arrow)
 

@@ -73,7 +73,8 @@ def select(
     if len(words) == 0:
         raise UserError(
             f"no keyword: the tagger found no noun and no adjective in the texts of {num_images:,} "
-            "images: read more of them by fields=all, or choose a tagger for their language"
+            "images: read more of them by fields=all, choose a tagger for their language, or, if "
+            "the images came without texts, give them some"
         )
     limit = max_share * num_images
     candidates = _by_frequency(words, images, (images >= min_images) & (images <= limit))

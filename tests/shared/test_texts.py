@@ -49,6 +49,11 @@ def test_no_texts_at_all_can_be_written_and_read(tmp_path: Path) -> None:
     assert len(Texts(tmp_path / "texts")) == 0
 
 
+def test_texts_that_are_not_there_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere: no Texts there"):
+        Texts(tmp_path / "nowhere")
+
+
 def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"wnid": ["n1"]}), tmp_path / "concepts.parquet")
 
