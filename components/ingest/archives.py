@@ -31,6 +31,10 @@ def members(path: Path) -> Iterator[Member | Reject]:
             while (member := tar.next()) is not None:
                 # tarfile would keep them all.
                 tar.members = []  # type: ignore[attr-defined]
+                if member.size < 0:  # leads tarfile back to where it was, again and again
+                    detail = f"a size of {member.size:,} bytes"
+                    yield Reject("", "broken archive", path.name, member.name, detail)
+                    return
                 end = tar.offset
                 name = PurePosixPath(member.name)
                 if member.isdir():

@@ -57,6 +57,18 @@ def test_an_archive_that_ends_too_early_says_so(tmp_path: Path, cut: int) -> Non
     assert "broken archive" in {item.kind for item in found if isinstance(item, Reject)}
 
 
+def test_a_negative_size_ends_an_archive(tmp_path: Path) -> None:
+    path = _tar(tmp_path / "x.tar", ["a.jpg", "b.jpg"])
+    member = tarfile.TarInfo("c.jpg")
+    member.size = -2_048  # back to the header of b.jpg
+    path.write_bytes(path.read_bytes()[:3_072] + member.tobuf(tarfile.GNU_FORMAT) + bytes(1_024))
+
+    found = list(archives.members(path))
+
+    assert [type(item) for item in found] == [archives.Member, archives.Member, Reject]
+    assert found[2][4] == "a size of -2,048 bytes"
+
+
 def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
     path = _tar(tmp_path / "x.tar", ["a.jpg", "b.jpg", "c.jpg"])
     content = bytearray(path.read_bytes())
