@@ -50,7 +50,11 @@ def compile_recipe(recipe: Recipe, path: Path) -> None:
 
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.compile", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.compile",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--recipe", default="paper", help="a recipe, or the path of one")
     parser.add_argument("--output", type=Path, default=Path("pretraining.yaml"))
     given = parser.parse_args()

@@ -25,7 +25,11 @@ _TOP = 5
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command; exits with 2 and one line when the user can put it right."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.predict", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("models", nargs="+", type=Path, help="model folders")
     parser.add_argument(
         "--images", nargs="+", type=Path, required=True, help="pictures, or folders of them"
