@@ -160,6 +160,11 @@ def id_hash(id: str) -> int:
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
 
 
+def number(text: str) -> int:
+    """Return the value of a text of one to nine digits, or -1 for any other."""
+    return int(text) if text.isdecimal() and len(text) < 10 else -1
+
+
 def table(rejects: Sequence[Reject]) -> pa.Table:
     """Return rejects as a table, their texts made safe to encode and cut to a length to read."""
     columns = zip(*rejects, strict=True) if rejects else [()] * len(REJECTS)

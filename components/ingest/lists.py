@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
 
-from components.ingest.dataset import FileList
+from components.ingest.dataset import FileList, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Block:
         if self.file_list.split == "test":
             return line, 0 if line else -1
         id, _, label = line.rpartition(" ")
-        readable = bool(id) and label.isdecimal() and int(label) < num_classes
-        return id, int(label) if readable else -1
+        value = number(label)
+        return id, value if id and value < num_classes else -1
 
 
 def blocks(lists: Sequence[FileList], num_rows: int) -> list[Block]:
@@ -54,9 +54,9 @@ def blocks(lists: Sequence[FileList], num_rows: int) -> list[Block]:
             # Where the list of records ends too early, the rest has none.
             end = file_list.records.stat().st_size
             record_offsets += [end] * (len(offsets) - len(record_offsets))
-        for number, offset in enumerate(offsets):
-            rows = min(num_rows, total - number * num_rows)
-            record_offset = record_offsets[number] if record_offsets else 0
+        for place, offset in enumerate(offsets):
+            rows = min(num_rows, total - place * num_rows)
+            record_offset = record_offsets[place] if record_offsets else 0
             found.append(Block(file_list, first_row, rows, offset, record_offset))
             first_row += rows
     return found

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.ingest import archives, metadata
-from components.ingest.dataset import DataSet, FileList, Files, Reject, Text, id_hash
+from components.ingest.dataset import DataSet, FileList, Files, Reject, Text, id_hash, number
 from components.shared.interface import UserError
 from components.shared.parallel import ordered
 
@@ -80,11 +80,11 @@ def read(root: Path, scratch: Path) -> DataSet:
     if "synsets.txt" not in lists:
         raise UserError(f"{root}: no info/synsets.txt, neither in a folder nor in a tar")
     queries = {
-        (source, number): words
+        (source, query): words
         for name in ("queries", "queries_google", "queries_flickr")
         if f"{name}.txt" in lists
         for source in ([name.removeprefix("queries_")] if "_" in name else _SOURCES)
-        for number, words in _numbered(lists[f"{name}.txt"])
+        for query, words in _numbered(lists[f"{name}.txt"])
     }
     return DataSet(
         names=[line.split(" ", 1)[0] for line in _lines(lists["synsets.txt"])],
@@ -190,9 +190,9 @@ def _lines(path: Path) -> list[str]:
 
 def _numbered(path: Path) -> Iterator[tuple[int, str]]:
     for line in _lines(path):
-        number, _, words = line.partition(" ")
-        if number.isdecimal():
-            yield int(number), words.replace("+", " ").strip()
+        query, _, words = line.partition(" ")
+        if (value := number(query)) >= 0:
+            yield value, words.replace("+", " ").strip()
 
 
 class _Texts:
@@ -208,21 +208,20 @@ class _Texts:
         if source not in _SOURCES:  # validation and test images have no texts
             return Text()
         query = self._queries.get((source, int(rest[1:].partition("/")[0])), "")
-        name, _, number = record.rpartition(" ")
+        name, _, place = record.rpartition(" ")
         if name not in self._places:
             return Text(query=query, kind="missing text", detail=f"no file: {record}")
         records = _records(self._places[name])
-        if not number.isdecimal() or not 1 <= int(number) <= len(records):
+        if not 1 <= number(place) <= len(records):
             detail = f"no such record: {record} of {len(records)}"
             return Text(query=query, kind="missing text", detail=detail)
-        fields, kind, problem = records[int(number) - 1]
-        rank = metadata.text(fields.get("rank"))
+        fields, kind, problem = records[number(place) - 1]
         return Text(
             title=metadata.text(fields.get("title")),
             description=metadata.text(fields.get("description")),
             tags=metadata.text(fields.get("tags")),
             query=query,
-            rank=min(int(rank), 2**31 - 1) if rank.isdecimal() else 0,
+            rank=max(0, number(metadata.text(fields.get("rank")))),
             kind=kind,
             detail=problem and f"{record}: {problem}",
         )
