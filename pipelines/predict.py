@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from components.ingest.validation import InvalidImageError, stored
 from components.shared import models, pictures
 from components.shared.interface import UserError
 from components.shared.prediction import Classifier, most_probable, read_records, softmax
@@ -74,10 +75,12 @@ def predictions(folders: Sequence[Path], files: Sequence[Path]) -> Iterator[str]
     for file in files:
         yield str(file)
         try:
-            image = pictures.decoded(memoryview(file.read_bytes()))
-        except (OSError, RuntimeError) as error:
-            logger.warning("%s: not a readable picture: %s", file, error)
+            # As ingest does: turned upright, white where transparent; but not made smaller.
+            encoded = stored(file.read_bytes(), image_side=sys.maxsize)
+        except InvalidImageError as error:
+            logger.warning("%s: not a readable picture: %s", file, error.detail)
             continue
+        image = pictures.decoded(memoryview(encoded))
         opinions = [
             softmax(
                 each.model,

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from components.shared.interface import UserError
 from pipelines import predict
@@ -46,6 +47,23 @@ def test_several_models_average_their_probabilities(folder: Path, tmp_path: Path
     two = tiny_models.save(tmp_path / "two", NAMES[:2], probabilities=[0.3, 0.7], image_size=48)
     lines = list(predict.predictions([one, two], [folder / "b.png"]))
     assert lines[1:] == ["   60.0%  a red (red)", "   40.0%  a green (green)"]
+
+
+def test_a_picture_turned_by_exif_is_seen_upright(tmp_path: Path) -> None:
+    picture = coloured_squares(1, 48, seed=0)[0][0]
+    sideways = picture.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    picture.save(tmp_path / "upright.png")
+    sideways.save(tmp_path / "turned.png", exif=exif)
+    sideways.save(tmp_path / "sideways.png")
+    model = tiny_models.save(tmp_path / "model", NAMES[:2])
+    upright, turned, as_stored = (
+        list(predict.predictions([model], [tmp_path / f"{name}.png"]))[1:]
+        for name in ("upright", "turned", "sideways")
+    )
+    assert turned == upright
+    assert as_stored != upright
 
 
 def test_an_unreadable_picture_does_not_end_the_others(
