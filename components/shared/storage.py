@@ -130,8 +130,13 @@ def _keys(bucket: str, prefix: str) -> Iterator[str]:
         yield from (item["Key"] for item in page.get("Contents", []))
 
 
-@functools.cache
 def _client() -> "S3Client":
+    return _client_of(os.getpid())
+
+
+@functools.cache
+def _client_of(process: int) -> "S3Client":
+    """Return a process's client: one that was forked must not share its parent's connections."""
     import boto3  # 0.3 s that runs without S3 need not spend
 
     return boto3.client("s3")

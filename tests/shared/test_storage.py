@@ -4,6 +4,7 @@ import pytest
 
 from components.shared import storage
 from components.shared.interface import UserError
+from components.shared.parallel import ordered
 
 
 def test_a_file_appears_only_when_its_block_ends_well(tmp_path):
@@ -83,3 +84,10 @@ def test_a_key_that_leaves_its_folder_is_refused(monkeypatch):
 
     with pytest.raises(UserError, match="leaves its folder"), storage.local_folder("s3://b/data"):
         pass
+
+
+def test_a_forked_process_has_an_s3_client_of_its_own() -> None:
+    pytest.importorskip("boto3")
+    ours = storage._client()
+    assert storage._client() is ours
+    assert list(ordered(lambda _: storage._client() is ours, [0])) == [False]
