@@ -165,6 +165,13 @@ def place(model: nn.Module, backbone: str) -> nn.Module:
     return model.to(where).to(memory_format=memory_format)
 
 
+def autocast() -> torch.autocast:
+    """Return the context in which models compute: bf16 where the GPU has it, else fp32."""
+    where = device().type
+    has_bf16 = where == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(where, torch.bfloat16, enabled=has_bf16)
+
+
 def _build(
     settings: TrainingSettings, source: str, num_classes: int, *, pretrained: bool
 ) -> nn.Module:

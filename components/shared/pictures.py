@@ -5,9 +5,9 @@ torchvision's decoder and torch's uint8 resize take half of PIL's time: a crop a
 which is to replace that decoder, is as fast and 23 MB more.) PIL reads what is not a JPEG.
 """
 
+import functools
 import io
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from components.shared.images import ImageSet
+from components.shared.parallel import cores
 
 # The customary share of the short side that is evaluated: 224 of 256.
 CROP_RATIO = 0.875
@@ -36,9 +37,19 @@ def device() -> torch.device:
 
 def normalized(batch: Tensor, device: torch.device) -> Tensor:
     """Return a uint8 batch (B, 3, S, S) on the device as ImageNet's mean 0 and deviation 1."""
+    mean, deviation = _statistics(device)
+    return (batch.to(device, non_blocking=True) - mean) / deviation
+
+
+@functools.cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the mean and deviation of a byte's value in ImageNet, both (3, 1, 1).
+
+    Made once: copying so small a tensor to a GPU makes the process wait for all work before it.
+    """
     mean = torch.tensor(IMAGENET_DEFAULT_MEAN, device=device).view(3, 1, 1) * 255
     deviation = torch.tensor(IMAGENET_DEFAULT_STD, device=device).view(3, 1, 1) * 255
-    return (batch.to(device, non_blocking=True) - mean) / deviation
+    return mean, deviation
 
 
 def decoded(encoded: memoryview) -> Tensor:
@@ -114,7 +125,7 @@ def _resized(image: Tensor, size: int) -> Tensor:
 
 def num_workers() -> int:
     """Return how many processes decode: none on the CPU, where training takes all cores."""
-    return min(16, len(os.sched_getaffinity(0))) if device().type == "cuda" else 0
+    return min(16, cores()) if device().type == "cuda" else 0
 
 
 def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
@@ -131,6 +142,8 @@ def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
         sampler=order,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        # They share the memory-mapped arrays with this process; Python 3.14 would pickle them.
+        multiprocessing_context="fork" if workers else None,
         pin_memory=device().type == "cuda",
     )
 

@@ -92,7 +92,7 @@ def probabilities(
 
 def softmax(model: nn.Module, pixels: Tensor) -> Tensor:
     """Return a model's probabilities (B, C) in fp32, of normalised pixels (B, 3, S, S)."""
-    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=pixels.is_cuda):
+    with models.autocast():
         logits: Tensor = model(pixels)
     return logits.float().softmax(dim=1)
 

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.losses import TargetsLoss
-from components.shared.models import place
+from components.shared.models import autocast, place
 from components.shared.pictures import batches, decoded, device, normalized, training_crop
 from components.shared.progress import progress
 from components.shared.sampling import Part, Plan
@@ -129,7 +129,7 @@ def _gradients(
     where = device()
     losses = torch.zeros((), device=where)
     for example in islice(examples, settings.accumulation_steps):
-        with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
+        with autocast():
             logits = model(normalized(example.crops, where))
         classes = example.classes.to(where, non_blocking=True)
         weights = example.weights.to(where, non_blocking=True)

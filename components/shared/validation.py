@@ -14,6 +14,7 @@ from components.shared.evaluation import BalancedAccuracy, top_k
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.losses import TargetsLoss
+from components.shared.models import autocast
 from components.shared.pictures import device, evaluation_batches, normalized
 from components.shared.targets import Targets
 
@@ -132,6 +133,6 @@ def _logits(
     """Yield image numbers (B,) and their logits (B, C) in fp32."""
     where = device()
     for batch, (crops,) in evaluation_batches(images, numbers, [image_size], _BATCH_SIZE):
-        with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
+        with autocast():
             logits = model(normalized(crops, where))
         yield batch, logits.float()

@@ -103,6 +103,19 @@ def test_normalized_pixels_have_imagenets_mean_and_deviation() -> None:
     assert values[1, 2].item() == pytest.approx((1 - 0.406) / 0.225)
 
 
+def test_pixels_normalised_for_an_evaluation_first_can_be_trained_on_later() -> None:
+    # What is made in inference mode cannot take part in gradients, and the statistics are kept.
+    pictures._statistics.cache_clear()
+    batch = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = pictures.normalized(batch, torch.device("cpu")).clone()
+    weight = torch.ones(1, 3, 1, 1, requires_grad=True)
+    pixels = pictures.normalized(batch, torch.device("cpu"))
+    torch.conv2d(pixels, weight).sum().backward()
+    assert weight.grad is not None
+    torch.testing.assert_close(weight.grad, expected.sum(dim=(2, 3), keepdim=True))
+
+
 def test_evaluation_batches_hold_every_image_at_every_size(tmp_path: Path) -> None:
     drawn, labels = coloured_squares(7, 40, seed=0)
     images = image_set(tmp_path, drawn)
