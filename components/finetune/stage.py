@@ -43,7 +43,6 @@ def finetune(
     from components.shared import models, outcome
     from components.shared.images import ImageSet
     from components.shared.losses import TargetsLoss
-    from components.shared.sampling import Plan
     from components.shared.targets import Targets
     from components.shared.training import train
     from components.shared.validation import LabelValidation
@@ -60,17 +59,11 @@ def finetune(
         training = continued(training, initial_model)
     if keep_head and initial_model:
         check_head(initial_model, labels.names)
-    plan = Plan(
-        labels,
-        balance=training.balance,
-        balance_on="strongest",
-        max_repeats=training.max_repeats,
-        seed=training.seed,
-    )
     network = models.create(
         training, len(labels.names), initial_model=initial_model, keep_head=keep_head
     )
-    curve = train(network, image_set, labels, plan, TargetsLoss(), validation, training)
+    loss = TargetsLoss()
+    curve = train(network, image_set, labels, loss, validation, training, balance_on="strongest")
     outcome.write(
         model,
         report,

@@ -39,7 +39,6 @@ def lw_pretrain(
     from components.shared import models, outcome
     from components.shared.images import ImageSet
     from components.shared.losses import TargetsLoss
-    from components.shared.sampling import Plan
     from components.shared.targets import Targets
     from components.shared.training import train
     from components.shared.validation import LabelValidation
@@ -52,16 +51,9 @@ def lw_pretrain(
         targets.names,
         training.image_size,
     )
-    plan = Plan(
-        targets,
-        balance=training.balance,
-        balance_on="strongest",
-        max_repeats=training.max_repeats,
-        seed=training.seed,
-    )
     network = models.create(training, len(targets.names))
     loss = TargetsLoss(target_norm)
-    curve = train(network, image_set, targets, plan, loss, validation, training)
+    curve = train(network, image_set, targets, loss, validation, training, balance_on="strongest")
     outcome.write(
         model,
         report,

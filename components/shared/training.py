@@ -6,12 +6,13 @@ it is measured by.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -36,14 +37,26 @@ def train(
     model: nn.Module,
     images: ImageSet,
     targets: Targets,
-    plan: Plan,
     loss: TargetsLoss,
     validation: Validation,
     settings: TrainingSettings,
+    *,
+    balance_on: Literal["any", "strongest"],
+    left_out: NDArray[np.int64] | Sequence[int] = (),
 ) -> list[dict[str, float]]:
     """Train a model in place; its final weights are the last epoch's.
 
     Validation never chooses among the epochs: the validation labels may only evaluate.
+
+    Args:
+        model: The model to train.
+        images: The training images.
+        targets: What to learn of each of them.
+        loss: What is minimised.
+        validation: What the model is measured by after each epoch.
+        settings: How to train.
+        balance_on: As in `Plan`.
+        left_out: Image numbers that are never drawn.
 
     Returns:
         The curve, an entry per epoch: epoch, images (seen so far), seconds (so far, without
@@ -51,13 +64,22 @@ def train(
         were) and the validation's measures.
 
     Raises:
-        UserError: The loss is no longer finite, or the stored images are too small.
+        UserError: No image has a target, the stored images are too small, or the loss is no
+            longer finite.
     """
     if settings.image_size > images.image_side:
         raise UserError(
             f"image_size={settings.image_size}: the images are stored with {images.image_side} "
             "pixels on the short side: lower it, or run ingest with a larger image_side"
         )
+    plan = Plan(
+        targets,
+        balance=settings.balance,
+        balance_on=balance_on,
+        max_repeats=settings.max_repeats,
+        seed=settings.seed,
+        left_out=left_out,
+    )
     where = device()
     torch.manual_seed(settings.seed)
     torch.backends.cudnn.benchmark = True

@@ -35,7 +35,6 @@ def wt_pretrain(
     from components.shared import models, outcome
     from components.shared.images import ImageSet
     from components.shared.losses import TargetsLoss
-    from components.shared.sampling import Plan
     from components.shared.targets import Targets
     from components.shared.training import train
     from components.shared.validation import HeldOutValidation, held_out
@@ -43,17 +42,11 @@ def wt_pretrain(
     image_set, targets = ImageSet.load(images), Targets.load(keywords)
     image_set.numbering.check(targets.numbering, "keywords")
     loss, apart = TargetsLoss(target_norm), held_out(image_set, targets)
-    plan = Plan(
-        targets,
-        balance=training.balance,
-        balance_on="any",
-        max_repeats=training.max_repeats,
-        seed=training.seed,
-        left_out=apart,
-    )
     validation = HeldOutValidation(image_set, targets, apart, loss, training.image_size)
     network = models.create(training, len(targets.names))
-    curve = train(network, image_set, targets, plan, loss, validation, training)
+    curve = train(
+        network, image_set, targets, loss, validation, training, balance_on="any", left_out=apart
+    )
     outcome.write(
         model,
         report,

@@ -11,7 +11,6 @@ from components.shared import models
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.losses import TargetsLoss
-from components.shared.sampling import Plan
 from components.shared.settings import TrainingSettings
 from components.shared.targets import Targets
 from components.shared.training import learning_rate, steps_per_epoch, train
@@ -40,15 +39,9 @@ def trained(
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     images, labels = squares
     validation = LabelValidation(images, labels, COLOURS, settings.image_size)
-    plan = Plan(
-        labels,
-        balance=settings.balance,
-        balance_on="strongest",
-        max_repeats=settings.max_repeats,
-        seed=settings.seed,
-    )
     model = models.create(settings, len(COLOURS))
-    curve = train(model, images, labels, plan, TargetsLoss(), validation, settings)
+    loss = TargetsLoss()
+    curve = train(model, images, labels, loss, validation, settings, balance_on="strongest")
     return model, curve
 
 
