@@ -1,5 +1,6 @@
 """Going on from an initial model: its learning rate, its last layer, its lineage."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,8 @@ from components.shared.interface import UserError
 from components.shared.models import read_record
 from components.shared.settings import TrainingSettings
 from components.shared.targets import Targets
+
+logger = logging.getLogger(__name__)
 
 
 def continued(settings: TrainingSettings, initial_model: Path | None) -> TrainingSettings:
@@ -18,6 +21,12 @@ def continued(settings: TrainingSettings, initial_model: Path | None) -> Trainin
     if initial_model is None:
         raise UserError("continue_learning_rate=true needs an initial model")
     rate = read_record(initial_model).last_learning_rate
+    logger.info(
+        "going on at a learning rate of %.3g, in place of %.3g after a warm-up of %.3g epochs",
+        rate,
+        settings.learning_rate,
+        settings.warmup_epochs,
+    )
     return replace(settings, learning_rate=rate, warmup_epochs=0.0)
 
 

@@ -45,6 +45,7 @@ class Comparison:
 
     def __init__(self, given: Targets, min_confidence: float) -> None:
         """Begin to compare with the given labels."""
+        assert (np.diff(given.offsets) == 1).all(), "ingest gives each image one label"
         self._given, self._min_confidence = given, min_confidence
         num_classes = len(given.names)
         self.images = self.labelled = 0

@@ -16,7 +16,7 @@ class TrainingSettings:
         image_size: Side of the training crops, in pixels.
         smallest_crop: A training crop covers at least this share of the image.
         epochs: How long to train.
-        epoch_images: Images in an epoch; 0 means each image once. Validation follows every epoch.
+        epoch_images: Images in an epoch; 0 means as many as there are. Each ends with a validation.
         learning_rate: Learning rate after the warm-up.
         decay_epochs: The learning rate falls to a tenth every so many epochs.
         warmup_epochs: The learning rate rises linearly for so many epochs.

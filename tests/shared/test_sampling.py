@@ -50,6 +50,16 @@ def test_balanced_draws_take_every_class_equally_often() -> None:
     assert per_class == [25, 25, 25, 25]
 
 
+def test_one_class_is_drawn_as_images_come() -> None:
+    assert counts(plan([[0]] * 9).order(2), 9).tolist() == [1] * 9
+
+
+def test_classes_without_images_take_no_draws_from_the_others() -> None:
+    # Classes 0 and 3 have images, 1 and 2 none: half of the ten draws each.
+    drawn = counts(plan([[0]] * 8 + [[3]] * 2).order(0), 10)
+    assert [drawn[:8].sum(), drawn[8:].sum()] == [5, 5]
+
+
 def test_square_root_draws_take_classes_by_the_root_of_their_size() -> None:
     drawn = counts(plan([[0]] * 64 + [[1]] * 16 + [[2]] * 4, balance=0.5).order(0), 84)
     # 84 draws in the ratio 8 : 4 : 2.
