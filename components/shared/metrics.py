@@ -8,6 +8,10 @@ from components.shared import storage
 
 
 def write(path: Path, scalars: Mapping[str, float]) -> None:
-    """Write metrics to `path`, complete or not at all."""
+    """Write metrics to `path`, complete or not at all.
+
+    Raises:
+        ValueError: A metric is not a number: KFP could not read the file.
+    """
     with storage.complete(path) as temporary:
-        temporary.write_text(json.dumps(dict(scalars), indent=1))
+        temporary.write_text(json.dumps(dict(scalars), indent=1, allow_nan=False))

@@ -141,7 +141,7 @@ def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
         batch_size=None,
         sampler=order,
         num_workers=workers,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=2 if workers else None,
         # They share the memory-mapped arrays with this process; Python 3.14 would pickle them.
         multiprocessing_context="fork" if workers else None,
         pin_memory=device().type == "cuda",

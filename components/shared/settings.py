@@ -63,6 +63,8 @@ class TrainingSettings:
         steps = self.accumulation_steps
         divides = steps >= 1 and self.batch_size % steps == 0
         self._check("accumulation_steps", divides, f"it must divide batch_size={self.batch_size}")
+        parts = self.batch_size >= 2 * steps
+        self._check("accumulation_steps", parts, "batch norm needs two images or more in each part")
 
     def _check(self, name: str, right: bool, remedy: str) -> None:
         if not right:

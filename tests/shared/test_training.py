@@ -160,6 +160,7 @@ def test_an_epoch_is_as_many_steps_as_its_images_fill(epoch_images: int, steps: 
         ({"smallest_crop": 1.5}, "smallest_crop"),
         ({"accumulation_steps": 3}, "divide batch_size=8"),
         ({"accumulation_steps": 0}, "accumulation_steps=0"),
+        ({"accumulation_steps": 8}, "two images"),
     ],
 )
 def test_settings_that_cannot_train_are_refused(change: dict[str, float], complaint: str) -> None:
