@@ -103,12 +103,13 @@ def test_the_kernel_ends_a_stage_whose_launcher_is_killed(
     tmp_path: Path, start: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     start()
-    stage, _ = stage_and_worker(tmp_path)
+    stage, worker = stage_and_worker(tmp_path)
     launcher = int(Path(f"/proc/{stage}/stat").read_text().rpartition(")")[2].split()[1])
 
     os.kill(launcher, signal.SIGKILL)
 
     assert eventually(lambda: not alive(stage))
+    os.kill(worker, signal.SIGKILL)  # nobody is left who knows of it
 
 
 def test_ctrl_c_lets_a_stage_unwind_and_ends_it(
