@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from components.shared.html import Page
 from components.shared.interface import UserError
 from pipelines import report
 from pipelines.record import RunRecord, TaskRecord
+from tests.html_reader import Reader
 from tests.synthetic import coloured_squares, image_set, targets
 
 STEPS = ("finetune", "finetune_large", "finetune_again", "finetune_again_large")
@@ -25,18 +25,8 @@ HOSTILE = "<script>alert('web')</script>"
 IMAGES = 30
 
 
-class Reader(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data.strip())
+def texts_of(page: str) -> list[str]:
+    return [text.strip() for text in Reader(page).texts]
 
 
 def table_rows(page: str) -> list[list[str]]:
@@ -170,7 +160,7 @@ def test_texts_of_the_web_stay_texts(page: str) -> None:
 
     assert "script" not in {tag for tag, _ in read.tags}
     assert not [name for _, attributes in read.tags for name in attributes if name.startswith("on")]
-    assert HOSTILE in read.texts
+    assert HOSTILE in texts_of(page)
 
 
 def test_the_table_holds_each_candidate_after_each_step_and_the_ensemble(page: str) -> None:
@@ -223,7 +213,7 @@ def test_candidates_keep_their_order_in_the_graph(page: str) -> None:
 def test_samples_join_label_keywords_weights_and_pseudo_labels(page: str) -> None:
     cards = re.findall(r"<div class=card>.*?</div></div>\n|<div class=card>.*?</div>\n", page)
 
-    first = Reader(cards[0]).texts
+    first = texts_of(cards[0])
     assert first[0] == "red square"
     assert "keywords: bright" in first
     assert first[first.index("weights:") + 1] == "red square 0.77"
@@ -247,7 +237,7 @@ def test_pictures_are_the_images_of_the_set(page: str, folder: Path) -> None:
 
 
 def test_the_stages_own_pages_are_folded_in(page: str) -> None:
-    texts = Reader(page).texts
+    texts = texts_of(page)
 
     assert "Page of weighting" in texts
     assert "Page of finetune-again-large-net-lw" in texts
@@ -290,7 +280,7 @@ def test_a_run_that_failed_at_once_is_reported_with_its_log(tmp_path: Path) -> N
         pipeline="p", recipe="r", parameters={}, started=1.6e9, tasks=[failed, skipped]
     ).write(tmp_path)
 
-    texts = Reader(report.write(tmp_path).read_text()).texts
+    texts = texts_of(report.write(tmp_path).read_text())
 
     assert "ERROR ingest: <data>: no such folder" in texts
     assert "ingest failed" in texts

@@ -1,6 +1,5 @@
 import base64
 import io
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +9,9 @@ from PIL import Image
 
 from components.shared import html
 from components.shared.html import Card, Page
+from tests.html_reader import Reader
 
 HOSTILE = '<script>alert("x")</script> & </main> <img src=x onerror=alert(1)>'
-
-
-class Reader(HTMLParser):
-    """Collects the tags that open, and the texts, as a browser would see them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def count(self, tag: str) -> int:
-        return sum(name == tag for name, _ in self.tags)
 
 
 @pytest.fixture
