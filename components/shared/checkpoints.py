@@ -1,0 +1,108 @@
+"""What a stage leaves on its way, so that one that was killed goes on where it was.
+
+It lies in `WEBLY_CHECKPOINTS`, in a folder named by a fingerprint of the stage's inputs, parameters
+and code: a stage that runs again with the same ones finds it, any other does not. When the stage
+has finished, the folder is removed.
+"""
+
+import hashlib
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from components.shared import environment, storage
+
+logger = logging.getLogger(__name__)
+# The one before the newest is kept, too: should the newest be damaged, little is lost.
+_KEPT = 2
+
+
+def place(stage: str, inputs: Iterable[Path | None], **parameters: object) -> str:
+    """Return the URI of the folder for a stage's unfinished work.
+
+    Args:
+        stage: The stage's name.
+        inputs: Its input artifacts, files or folders; None for one that was left out.
+        **parameters: Its parameters, as far as JSON can hold them.
+    """
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
+    components = Path(__file__).parents[1]
+    code = [*(components / "shared").glob("*.py"), *(components / stage).glob("*.py")]
+    for number, source in enumerate([*inputs, *sorted(code)]):
+        for path in _files(source) if source else []:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{number} {path.name} {content}\n".encode())
+    return f"{environment.checkpoints()}/{stage}-{digest.hexdigest()[:16]}"
+
+
+def _files(source: Path) -> list[Path]:
+    return sorted(path for path in source.rglob("*") if path.is_file()) or [source]
+
+
+class Checkpoint(NamedTuple):
+    """The state of a training after some of its steps: tensors, and what JSON can hold."""
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+class Checkpoints:
+    """A training's checkpoints: files `<step>-<digest of the content>.safetensors` in a folder."""
+
+    def __init__(self, uri: str) -> None:
+        """Use a folder, which need not be there."""
+        self._uri, self._names, self._last = uri, list[str](), time.monotonic()
+
+    def newest(self) -> Checkpoint | None:
+        """Return the last checkpoint that is whole; damaged ones are told of and left out."""
+        storage.abandon_uploads(self._uri)
+        self._names = [entry.name for entry in storage.listed(self._uri)]
+        for name in reversed(self._names):
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "checkpoint"
+                storage.fetch(f"{self._uri}/{name}", path)
+                if name == _name(int(name.split("-")[0]), path):
+                    return _read(path)
+            logger.warning("%s/%s is damaged; going on from the one before", self._uri, name)
+        return None
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for another."""
+        return time.monotonic() - self._last >= environment.checkpoint_seconds()
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Add a checkpoint, complete or not at all, and remove all but the last ones."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "checkpoint"
+            values = json.dumps({"step": checkpoint.step, "values": checkpoint.values})
+            save_file(dict(checkpoint.tensors), path, {"webly": values})
+            name = _name(checkpoint.step, path)
+            storage.put(path, f"{self._uri}/{name}")
+        self._names = [*(each for each in self._names if each != name), name]
+        while len(self._names) > _KEPT:
+            storage.remove(f"{self._uri}/{self._names.pop(0)}")
+        self._last = time.monotonic()
+        logger.debug("checkpoint %s/%s", self._uri, name)
+
+
+def _name(step: int, path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{step:09d}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.safetensors"
+
+
+def _read(path: Path) -> Checkpoint:
+    with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+        stored = json.loads(file.metadata()["webly"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return Checkpoint(stored["step"], tensors, stored["values"])

@@ -1,0 +1,74 @@
+"""What the environment says: where things lie and how long to wait. None of it changes a result.
+
+    WEBLY_STORE               image shards: a folder or an s3:// prefix (runs/store)
+    WEBLY_CHECKPOINTS         what a killed stage goes on from: likewise (runs/checkpoints)
+    WEBLY_CACHE               a folder for shards fetched from S3 (runs/cache)
+    WEBLY_CACHE_GIGABYTES     how large it may grow (nine tenths of what its disk has free)
+    WEBLY_CHECKPOINT_MINUTES  between two checkpoints (10)
+    WEBLY_STORAGE_TIMEOUT     seconds after which an S3 that does not answer is given up (300)
+    WEBLY_PROCESSES           processes of a training stage on this node (one per GPU)
+
+On the cluster they come from a config map, as do boto3's own (`AWS_ENDPOINT_URL`, …). They are no
+parameters, which are in KFP's cache key: moving a bucket retrains nothing.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from components.shared.interface import UserError
+
+
+def store() -> str:
+    """Return where image shards live: an absolute path or an `s3://` prefix."""
+    return _place("WEBLY_STORE", "runs/store")
+
+
+def checkpoints() -> str:
+    """Return where stages leave what they go on from: an absolute path or an `s3://` prefix."""
+    return _place("WEBLY_CHECKPOINTS", "runs/checkpoints")
+
+
+def cache() -> Path:
+    """Return the folder for fetched shards."""
+    return Path(os.environ.get("WEBLY_CACHE", "runs/cache")).absolute()
+
+
+def cache_bytes() -> int:
+    """Return how large the cache may grow, what it holds already included."""
+    if "WEBLY_CACHE_GIGABYTES" in os.environ:
+        return int(1e9 * _number("WEBLY_CACHE_GIGABYTES", 0.0))
+    cache().mkdir(parents=True, exist_ok=True)
+    held = sum(path.stat().st_size for path in cache().glob("*.tar"))
+    return held + int(0.9 * shutil.disk_usage(cache()).free)
+
+
+def checkpoint_seconds() -> float:
+    """Return the time between two checkpoints."""
+    return 60 * _number("WEBLY_CHECKPOINT_MINUTES", 10.0)
+
+
+def storage_timeout() -> float:
+    """Return after how many seconds an S3 that does not answer is given up."""
+    return _number("WEBLY_STORAGE_TIMEOUT", 300.0)
+
+
+def processes() -> int | None:
+    """Return how many processes a training stage shall have here; None means one per GPU."""
+    return int(_number("WEBLY_PROCESSES", 1)) if "WEBLY_PROCESSES" in os.environ else None
+
+
+def _place(name: str, default: str) -> str:
+    place = os.environ.get(name, default).rstrip("/")
+    return place if "://" in place else str(Path(place).absolute())
+
+
+def _number(name: str, default: float) -> float:
+    text = os.environ.get(name, str(default))
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise UserError(f"{name}={text}: a number above 0 is needed")
+    return value
