@@ -9,16 +9,19 @@ keyword is seen 1,383 times as often as the smallest, against 5,973 times withou
 
 A draw is equivalently a pair (image, class) picked with probability ∝ n_c^(q-1). The pairs, each as
 long as its expected number of draws, are laid end to end, and one point is drawn uniformly in every
-unit of length. That needs no index from classes to images and no sorting, in memory or time; it
-draws each pair close to its expected number of times; and natural sampling of images with one class
-each draws every image exactly once.
+unit of length. That needs no index from classes to images and no sorting; it draws each pair close
+to its expected number of times; and natural sampling of images with one class each draws every
+image exactly once.
 
-All is a function of the seed and the draw's number: any rank or worker can take any share of it,
-and training can go on at any step. `tests/benchmarks/plan.py` measures a plan at full size.
+The order of a pass is (window of shards, random): a window fits where shards are kept at hand, the
+next one is fetched meanwhile, and each shard is read once a pass. A window's draws follow from
+where its shards lie on the line, so a plan holds one window at a time, whatever the number of
+images. All is a function of the seed and the draw's number: any rank or worker can take any share
+of it, and training can go on at any step. `tests/benchmarks/plan.py` measures a plan at full size.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -27,7 +30,8 @@ from numpy.typing import NDArray
 from components.shared.interface import UserError
 from components.shared.targets import Targets
 
-_IMAGES_AT_A_TIME = 1 << 18
+# Philox makes so many numbers at each count of its counter.
+_NUMBERS_A_COUNT = 4
 
 
 class Part(NamedTuple):
@@ -36,10 +40,28 @@ class Part(NamedTuple):
     Attributes:
         images: (B,) int64 image numbers.
         first: The first one's number among all draws of the plan, over all passes.
+        window: The last one's window, counted over all passes.
     """
 
     images: NDArray[np.int64]
     first: int
+    window: int
+
+
+class _Pass(NamedTuple):
+    """How a pass is laid out.
+
+    Attributes:
+        number: Which pass.
+        windows: The shards of each window.
+        ends: Draws up to the end of each window.
+        points: The number of the first point in each shard, and at last that of all points.
+    """
+
+    number: int
+    windows: list[NDArray[np.int64]]
+    ends: NDArray[np.int64]
+    points: NDArray[np.int64]
 
 
 class Plan:
@@ -68,7 +90,7 @@ class Plan:
             balance: The exponent q.
             balance_on: Whether an image belongs to each of its classes or to its strongest only.
             max_repeats: No image is drawn more often in a pass; the draws that this takes from an
-                image go to images that the pass would have left out, at random.
+                image go to those of its window that were drawn least, at random.
             seed: Seed of all draws.
             left_out: Image numbers that are never drawn.
             shard_images: Images of each shard; empty if there is one shard.
@@ -80,35 +102,37 @@ class Plan:
         """
         self._targets, self._balance_on, self._seed = targets, balance_on, seed
         self._max_repeats, self._window_shards = max_repeats, window_shards
-        self._shard_ends = np.cumsum(shard_images or [len(targets)])
-        assert self._shard_ends[-1] == len(targets)
-        self._drawable = np.diff(targets.offsets) > 0
-        self._drawable[np.asarray(left_out, np.int64)] = False
-        self.num_images = int(self._drawable.sum())
+        self._left_out = np.sort(np.asarray(left_out, np.int64))
+        self._ends = np.cumsum(shard_images or [len(targets)])
+        assert self._ends[-1] == len(targets)
+        shards = range(len(self._ends))
+        images_C = np.zeros(len(targets.names), np.int64)
+        for shard in shards:
+            images_C += np.bincount(self._pairs(shard)[1], minlength=len(images_C))
+        self.num_images = sum(len(self._drawable(shard)) for shard in shards)
         if not self.num_images:
             raise UserError("no image has a target: there is nothing to train on")
-        images_C = np.zeros(len(targets.names), np.int64)
-        for _, classes in self._pairs():
-            images_C += np.bincount(classes, minlength=len(images_C))
         present = images_C > 0
         # A pair's expected draws in a pass: N p_c / n_c.
         self._expected_C = np.zeros(len(images_C))
         self._expected_C[present] = images_C[present] ** (balance - 1)
         self._expected_C *= self.num_images / (images_C * self._expected_C).sum()
-        self._pass, self._order = -1, np.empty(0, np.int32)
+        lengths = [self._expected_C[self._pairs(shard)[1]].sum() for shard in shards]
+        # Where each shard begins on the line, and at last its end; whole there, whatever rounding.
+        self._places = np.concatenate([[0.0], np.cumsum(lengths)])
+        self._places[-1] = self.num_images
+        self._pass: _Pass | None = None
+        self._order: tuple[tuple[int, int], NDArray[np.int32]] | None = None
 
     def order(self, number: int) -> NDArray[np.int32]:
         """Return the images of a pass, in the order of its draws: (num_images,) int32."""
-        if number != self._pass:
-            random = np.random.default_rng((self._seed, number))
-            self._order = self._shuffled(self._capped(self._drawn(random), random), random)
-            self._pass = number
-        return self._order
+        windows = range(len(self._laid_out(number).windows))
+        return np.concatenate([self._window(number, window) for window in windows])
 
     def parts(self, size: int, *, rank: int = 0, world: int = 1, skip: int = 0) -> Iterator[Part]:
         """Yield a rank's share of the plan, without end, in parts of `size` draws.
 
-        The plan's parts are dealt to the ranks in turn. A part may reach into the next pass.
+        The plan's parts are dealt to the ranks in turn. A part may reach into the next window.
 
         Args:
             size: Draws in a part.
@@ -117,72 +141,107 @@ class Plan:
             skip: Leave out so many of this rank's parts at the beginning.
         """
         for part in count(skip * world + rank, world):
-            number, start = divmod(part * size, self.num_images)
-            images = self.order(number)[start : start + size]
-            while len(images) < size:
-                number += 1
-                images = np.concatenate([images, self.order(number)[: size - len(images)]])
-            yield Part(images.astype(np.int64), part * size)
+            first = draw = part * size
+            pieces = list[NDArray[np.int32]]()
+            while draw < first + size:
+                number, window, begin = self._where(draw)
+                pieces.append(self._window(number, window)[begin : begin + first + size - draw])
+                draw += len(pieces[-1])
+            window += number * len(self._laid_out(number).windows)
+            yield Part(np.concatenate(pieces).astype(np.int64), first, window)
 
-    def _pairs(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-        """Yield image and class of the pairs that can be drawn, in image order, in chunks."""
-        for start in range(0, len(self._targets), _IMAGES_AT_A_TIME):
-            drawable = self._drawable[start : start + _IMAGES_AT_A_TIME]
-            images = np.arange(start, start + len(drawable), dtype=np.int32)
-            offsets = self._targets.offsets[start : start + len(drawable) + 1]
-            if self._balance_on == "strongest":
-                yield images[drawable], self._targets.classes[offsets[:-1][drawable]]
-                continue
-            classes = self._targets.classes[offsets[0] : offsets[-1]]
-            counts = np.diff(offsets)
-            kept = np.repeat(drawable, counts)
-            yield np.repeat(images, counts)[kept], classes[kept]
+    def windows(self, draw: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the shards of each window, without end, from the one that a draw is in."""
+        first, skip, _ = self._where(draw)
+        for number in count(first):
+            yield from islice(self._laid_out(number).windows, skip, None)
+            skip = 0
 
-    def _drawn(self, random: np.random.Generator) -> NDArray[np.int32]:
-        """Return a pass's images in ascending order."""
-        points = random.random(self.num_images)
-        points += np.arange(self.num_images)
-        drawn = np.empty(self.num_images, np.int32)
-        begin, length = 0, 0.0
-        for images, classes in self._pairs():
-            ends = self._expected_C[classes].cumsum()
-            if len(ends):
-                ends += length
-                length = ends[-1]
-                end = int(np.searchsorted(points, length))
-                pairs = np.searchsorted(ends, points[begin:end], side="right")
-                drawn[begin:end] = images[pairs]
-                begin, last = end, images[-1]
-        drawn[begin:] = last  # where the lengths' sum falls short of N by rounding
-        return drawn
+    def _where(self, draw: int) -> tuple[int, int, int]:
+        """Return the pass and window of a draw, and its place in that window."""
+        number, place = divmod(draw, self.num_images)
+        ends = self._laid_out(number).ends
+        window = int(np.searchsorted(ends, place, side="right"))
+        return number, window, place - (int(ends[window - 1]) if window else 0)
 
-    def _capped(self, drawn: NDArray[np.int32], random: np.random.Generator) -> NDArray[np.int32]:
-        """Give draws beyond `max_repeats` to images that have none.
+    def _laid_out(self, number: int) -> _Pass:
+        if self._pass is None or self._pass.number != number:
+            shards = len(self._ends)
+            points = self._places.astype(np.int64)  # the unit that a shard begins in
+            for shard in range(1, shards):
+                if points[shard] < self.num_images:
+                    (within,) = self._uniform(number, points[shard], points[shard] + 1)
+                    points[shard] += points[shard] + within < self._places[shard]
+            order = np.random.default_rng((self._seed, number)).permutation(shards)
+            starts = range(0, shards, self._window_shards)
+            windows = [np.sort(order[start : start + self._window_shards]) for start in starts]
+            ends = np.cumsum([(points[window + 1] - points[window]).sum() for window in windows])
+            self._pass = _Pass(number, windows, ends, points)
+        return self._pass
 
-        There are always enough: N draws of N images leave out as many as they repeat.
-        """
+    def _window(self, number: int, window: int) -> NDArray[np.int32]:
+        """Return the images of a window in the order of its draws."""
+        if self._order is None or self._order[0] != (number, window):
+            layout = self._laid_out(number)
+            shards = layout.windows[window]
+            drawn = np.concatenate([self._drawn(layout, shard) for shard in shards.tolist()])
+            random = np.random.default_rng((self._seed, number, window))
+            self._cap(drawn, shards, random)
+            random.shuffle(drawn)
+            self._order = (number, window), drawn
+        return self._order[1]
+
+    def _drawn(self, layout: _Pass, shard: int) -> NDArray[np.int32]:
+        """Return the images drawn of a shard, in ascending order."""
+        images, classes = self._pairs(shard)
+        first, end = layout.points[shard], layout.points[shard + 1]
+        points = np.arange(first, end) + self._uniform(layout.number, first, end)
+        ends = self._places[shard] + self._expected_C[classes].cumsum()
+        pairs = np.searchsorted(ends, points, side="right")
+        return images[np.minimum(pairs, len(ends) - 1)]  # beyond them only by rounding
+
+    def _cap(
+        self, drawn: NDArray[np.int32], shards: NDArray[np.int64], random: np.random.Generator
+    ) -> None:
+        """Give a window's draws beyond `max_repeats` to the images that were drawn least."""
         repeats = self._max_repeats
         excess = repeats + np.flatnonzero(drawn[repeats:] == drawn[:-repeats])
-        if len(excess):
-            idle = self._drawable.copy()
-            idle[drawn] = False
-            drawn[excess] = random.choice(np.flatnonzero(idle), len(excess), replace=False)
-            drawn.sort()
-        return drawn
+        if not len(excess):
+            return
+        images = np.concatenate([self._drawable(shard) for shard in shards.tolist()])
+        counts = np.searchsorted(drawn, images, "right") - np.searchsorted(drawn, images)
+        while len(excess):
+            least = np.flatnonzero(counts == counts.min())
+            taken = random.permutation(least)[: len(excess)]
+            drawn[excess[: len(taken)]] = images[taken]
+            counts[taken] += 1
+            excess = excess[len(taken) :]
 
-    def _shuffled(self, drawn: NDArray[np.int32], random: np.random.Generator) -> NDArray[np.int32]:
-        """Put ascending images into the order of (window of shards, random)."""
-        cuts = np.searchsorted(drawn, np.concatenate([[0], self._shard_ends]))
-        shards = random.permutation(len(self._shard_ends))
-        order, begin = np.empty_like(drawn), 0
-        for first in range(0, len(shards), self._window_shards):
-            window = np.concatenate(
-                [
-                    drawn[cuts[shard] : cuts[shard + 1]]
-                    for shard in shards[first : first + self._window_shards]
-                ]
-            )
-            random.shuffle(window)
-            order[begin : begin + len(window)] = window
-            begin += len(window)
-        return order
+    def _uniform(self, number: int, start: int, end: int) -> NDArray[np.float64]:
+        """Return where in their units a pass's points lie, from `start` to before `end`."""
+        bits = np.random.Philox(np.random.SeedSequence((self._seed, number)))
+        bits.advance(int(start) // _NUMBERS_A_COUNT)
+        over = int(start) % _NUMBERS_A_COUNT
+        return np.random.Generator(bits).random(over + int(end - start))[over:]
+
+    def _drawable(self, shard: int) -> NDArray[np.int32]:
+        """Return the images of a shard that can be drawn, in ascending order."""
+        start, end = self._range(shard)
+        drawable = np.diff(self._targets.offsets[start : end + 1]) > 0
+        first, last = np.searchsorted(self._left_out, (start, end))
+        drawable[self._left_out[first:last] - start] = False
+        return (start + np.flatnonzero(drawable)).astype(np.int32)
+
+    def _pairs(self, shard: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return image and class of a shard's pairs that can be drawn, in image order."""
+        images = self._drawable(shard)
+        starts = self._targets.offsets[images]
+        if self._balance_on == "strongest":
+            return images, self._targets.classes[starts]
+        counts = self._targets.offsets[images + 1] - starts
+        # Each image's pairs follow each other; what is left out makes gaps between images.
+        pairs = np.arange(counts.sum()) + np.repeat(starts - (counts.cumsum() - counts), counts)
+        return np.repeat(images, counts), self._targets.classes[pairs]
+
+    def _range(self, shard: int) -> tuple[int, int]:
+        return int(self._ends[shard - 1]) if shard else 0, int(self._ends[shard])

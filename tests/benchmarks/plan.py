@@ -43,7 +43,7 @@ def measure(targets: Targets, balance_on: str, max_repeats: int) -> None:
         max_repeats=max_repeats,
         seed=0,
         shard_images=[10_000] * (len(targets) // 10_000),
-        window_shards=200,
+        window_shards=125,
     )
     counted = time.monotonic()
     order = plan.order(0)

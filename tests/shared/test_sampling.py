@@ -141,10 +141,19 @@ def test_nothing_to_draw_is_the_users_error() -> None:
         plan([[], []])
 
 
-def test_more_images_than_fit_a_chunk_are_drawn_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = plan(LONG_TAIL).order(0).tolist()
-    monkeypatch.setattr("components.shared.sampling._IMAGES_AT_A_TIME", 7)
-    assert plan(LONG_TAIL).order(0).tolist() == expected
+@pytest.mark.parametrize("balance_on", ["any", "strongest"])
+def test_shards_change_the_order_but_not_what_is_drawn(balance_on: str) -> None:
+    images = SEVERAL * 30 + LONG_TAIL
+    whole = plan(images, balance_on=balance_on, left_out=[3, 100]).order(4)
+    sharded = plan(
+        images,
+        balance_on=balance_on,
+        left_out=[3, 100],
+        shard_images=[1, 99, 40, 0, 160, 40],
+        window_shards=2,
+    ).order(4)
+    assert sharded.tolist() != whole.tolist()
+    assert sorted(sharded) == sorted(whole)
 
 
 def test_the_ranks_parts_are_the_plan() -> None:
@@ -183,3 +192,30 @@ def test_a_window_of_shards_is_finished_before_the_next_begins() -> None:
 def test_a_window_is_shuffled_across_its_shards() -> None:
     shards = plan([[0]] * 60, balance=1.0, shard_images=[10] * 6).order(0) // 10
     assert all(len(set(shards[start : start + 20].tolist())) > 3 for start in (0, 20, 40))
+
+
+def test_the_windows_of_a_plan_are_those_that_its_draws_come_from() -> None:
+    drawing = plan(LONG_TAIL * 3, shard_images=[30] * 10, window_shards=3)
+    windows = list(islice(drawing.windows(0), 12))
+    assert [len(window) for window in windows] == [3, 3, 3, 1] * 3
+    for part in islice(drawing.parts(1), 900):
+        assert part.images[0] // 30 in windows[part.window]
+
+
+def test_windows_can_begin_at_any_draw() -> None:
+    drawing = plan(LONG_TAIL * 3, shard_images=[30] * 10, window_shards=3)
+    (part,) = islice(drawing.parts(1, skip=777), 1)
+    whole = [window.tolist() for window in islice(drawing.windows(0), 20)]
+    rest = [window.tolist() for window in islice(drawing.windows(777), 20 - part.window)]
+    assert rest == whole[part.window :]
+
+
+# A window with more draws than it has images draws each as often as it must.
+@pytest.mark.parametrize(("max_repeats", "most"), [(1, 2), (3, 3)])
+def test_repeats_are_limited_within_windows(max_repeats: int, most: int) -> None:
+    shards = {"shard_images": [25] * 4, "window_shards": 2}
+    free = counts(plan(LONG_TAIL, **shards).order(1), 100)
+    limited = counts(plan(LONG_TAIL, max_repeats=max_repeats, **shards).order(1), 100)
+    assert free.max() == 25
+    assert limited.max() == most
+    assert limited.sum() == 100
