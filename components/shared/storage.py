@@ -1,26 +1,46 @@
 """Files and folders: local paths and `s3://bucket/key`, nothing else.
 
-The S3 endpoint, region and credentials come from the environment (`AWS_ENDPOINT_URL`, …).
+What lies on S3 is in `objects`; this module also has the same for local paths.
 """
 
-import functools
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import BinaryIO
 
+from components.shared import environment, objects
 from components.shared.interface import UserError
+from components.shared.objects import Entry
+from components.shared.s3 import StorageError
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+__all__ = [
+    "Entry",
+    "StorageError",
+    "abandon_uploads",
+    "complete",
+    "exists",
+    "fetch",
+    "is_s3",
+    "listed",
+    "local_folder",
+    "opened",
+    "publish",
+    "put",
+    "read",
+    "remove",
+    "remove_folder",
+    "store",
+    "uploading",
+]
 
 
 def store() -> str:
-    """Return where image shards live: `WEBLY_STORE`, a folder or an `s3://` prefix."""
-    return os.environ.get("WEBLY_STORE", "runs/store").rstrip("/")
+    """Return where image shards live."""
+    return environment.store()
 
 
 def is_s3(uri: str) -> bool:
@@ -41,26 +61,27 @@ def publish(temporary: Path, path: Path) -> None:
 @contextmanager
 def complete(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write a file to; it gets its name when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with _unfinished(path) as temporary:
         yield temporary
         publish(temporary, path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
 
 
-def put(path: Path, uri: str) -> None:
-    """Copy a local file to `uri`; it appears there complete or not at all."""
+def put(path: Path, uri: str, *, if_absent: bool = False) -> None:
+    """Copy a local file to `uri`; it appears there complete or not at all.
+
+    With `if_absent` what is there stays. Of several that write at once the first wins, except on an
+    S3 server that knows no `If-None-Match` for this: there all find nothing, and the last wins.
+    """
     if is_s3(uri):
-        bucket, key = _split(uri)
-        _client().upload_file(str(path), bucket, key)
+        objects.put(path, uri, if_absent=if_absent)
         return
-    with complete(Path(uri)) as temporary:
+    with _unfinished(Path(uri)) as temporary:
         shutil.copyfile(path, temporary)
+        if not if_absent:
+            publish(temporary, Path(uri))
+            return
+        with suppress(FileExistsError):
+            os.link(temporary, uri)  # unlike a rename, in place of nothing
 
 
 @contextmanager
@@ -78,19 +99,81 @@ def uploading(uri: str) -> Iterator[Path]:
 
 def exists(uri: str) -> bool:
     """Return whether there is a file at `uri`."""
-    if not is_s3(uri):
-        return Path(uri).is_file()
-    bucket, key = _split(uri)
-    return any(item == key for item in _keys(bucket, key))
+    return objects.exists(uri) if is_s3(uri) else Path(uri).is_file()
 
 
 def fetch(uri: str, path: Path) -> None:
-    """Copy the file at `uri` to a local path, complete or not at all."""
+    """Copy the file at `uri` to a local path, complete or not at all.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
     with complete(path) as temporary:
         if is_s3(uri):
-            _client().download_file(*_split(uri), str(temporary))
+            objects.fetch(uri, temporary)
         else:
             shutil.copyfile(uri, temporary)
+
+
+def read(uri: str, offset: int = 0, length: int | None = None) -> bytes:
+    """Return bytes of the file at `uri`, fewer where it ends.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if is_s3(uri):
+        return objects.read(uri, offset, length)
+    with Path(uri).open("rb") as file:
+        file.seek(offset)
+        return file.read(-1 if length is None else length)
+
+
+def opened(uri: str) -> BinaryIO:
+    """Open the file at `uri` for reading; on S3 it is read ahead by 8 MB, and seeks may leave them.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UserError: While reading: the object has changed since.
+    """
+    return objects.opened(uri) if is_s3(uri) else Path(uri).open("rb")
+
+
+def listed(uri: str) -> Iterator[Entry]:
+    """Yield all files below a folder, in the order of their names' bytes; unfinished ones not.
+
+    Raises:
+        UserError: On S3: a key cannot be a path below a folder.
+    """
+    if is_s3(uri):
+        yield from objects.listed(uri)
+    elif Path(uri).is_dir():
+        yield from _walk(uri, "")
+
+
+def remove(uri: str) -> None:
+    """Remove the file at `uri`, if there is one."""
+    if is_s3(uri):
+        objects.remove(uri)
+    else:
+        Path(uri).unlink(missing_ok=True)
+
+
+def remove_folder(uri: str) -> None:
+    """Remove a folder with all that is below it, if there is one."""
+    if is_s3(uri):
+        objects.remove_folder(uri)
+    else:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(uri)
+
+
+def abandon_uploads(uri: str) -> None:
+    """Free what killed writers left of unfinished files below an `s3://` prefix, if it is one.
+
+    Nobody may be writing there.
+    """
+    if is_s3(uri):
+        objects.abandon_uploads(uri)
 
 
 @contextmanager
@@ -105,38 +188,34 @@ def local_folder(uri: str) -> Iterator[Path]:
             raise UserError(f"{uri}: no such folder")
         yield Path(uri)
         return
-    bucket, prefix = _split(uri.rstrip("/") + "/")
     with tempfile.TemporaryDirectory() as temporary:
-        for key in _keys(bucket, prefix):
-            if key.endswith("/"):  # S3's consoles make such empty objects to show a folder
-                continue
-            name = Path(key.removeprefix(prefix))
-            if ".." in name.parts or name.is_absolute():
-                raise UserError(f"s3://{bucket}/{key}: a key that leaves its folder")
-            fetch(f"s3://{bucket}/{key}", Path(temporary) / name)
+        for entry in listed(uri):
+            fetch(f"{uri.rstrip('/')}/{entry.name}", Path(temporary, entry.name))
         if not any(Path(temporary).iterdir()):
             raise UserError(f"{uri}: no objects there")
         yield Path(temporary)
 
 
-def _split(uri: str) -> tuple[str, str]:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
+@contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Random: processes of several pods, which share a folder but not their numbers, may meet here.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
 
 
-def _keys(bucket: str, prefix: str) -> Iterator[str]:
-    pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    for page in pages:
-        yield from (item["Key"] for item in page.get("Contents", []))
-
-
-def _client() -> "S3Client":
-    return _client_of(os.getpid())
-
-
-@functools.cache
-def _client_of(process: int) -> "S3Client":
-    """Return a process's client: one that was forked must not share its parent's connections."""
-    import boto3  # 0.3 s that runs without S3 need not spend
-
-    return boto3.client("s3")
+def _walk(folder: str, prefix: str) -> Iterator[Entry]:
+    with os.scandir(folder) as found:
+        # With its slash, for all names below a folder begin so: the order that S3 has.
+        entries = sorted((entry.name + "/" * entry.is_dir(), entry) for entry in found)
+    for name, entry in entries:
+        if name.endswith("/"):
+            yield from _walk(entry.path, prefix + name)
+        elif entry.is_file() and not (name.startswith(".") and name.endswith(".part")):
+            yield Entry(prefix + name, entry.stat().st_size)

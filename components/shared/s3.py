@@ -1,0 +1,188 @@
+"""Requests to S3: one client a process, asked again until it answers or is given up.
+
+Endpoint, region and credentials come from the environment as boto3 reads it (`AWS_ENDPOINT_URL`,
+`AWS_ACCESS_KEY_ID`, …). boto3 is imported by the first request: runs without S3 spend no 0.3 s on
+it, and need not have it.
+"""
+
+import errno
+import functools
+import itertools
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from components.shared import environment
+from components.shared.interface import UserError
+
+if TYPE_CHECKING:
+    from botocore.exceptions import BotoCoreError, ClientError
+    from mypy_boto3_s3 import S3Client
+
+logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds
+_RETRIED_CODES = {
+    "ConditionalRequestConflict",  # another conditional write of the same object is under way
+    "IncompleteBody",
+    "OperationAborted",
+    "RequestTimeout",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+}
+# Not of `random`'s own state, which may be a seeded one that others count on.
+_random = random.SystemRandom()
+
+
+class StorageError(RuntimeError):
+    """S3 did not answer for as long as it may: nothing is wrong with the request, try it later."""
+
+
+class RefusedError(Exception):
+    """An answer that only the request's maker understands, because of a condition or a range.
+
+    Its arguments are a status, 412, 416, or 501 for what the server does not implement, and a text.
+    """
+
+    @property
+    def status(self) -> int:
+        """Return the HTTP status."""
+        status: int = self.args[0]
+        return status
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Return the bucket and the key, which may be empty."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise UserError(f"{uri}: no bucket: use s3://bucket/key")
+    return bucket, key
+
+
+def ask(uri: str, request: Callable[["S3Client"], Answer]) -> Answer:
+    """Return what a request gives, made again with growing pauses while S3 cannot answer.
+
+    Raises:
+        StorageError: It could not for `WEBLY_STORAGE_TIMEOUT` seconds after its first failure.
+        UserError: It never will: no credentials, no permission, no bucket.
+        FileNotFoundError: There is no such object.
+        RefusedError: A condition does not hold, a range lies outside.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    failed = 0.0
+    for attempt in itertools.count(1):
+        try:
+            return request(_client())
+        except (BotoCoreError, ClientError) as error:
+            if not _transient(error):
+                raise _final(uri, error) from error
+            now = time.monotonic()
+            failed = failed or now
+            left = failed + environment.storage_timeout() - now
+            if left <= 0:
+                raise StorageError(
+                    f"{uri}: no answer from {_endpoint()} for {now - failed:.0f} s: {error}"
+                ) from error
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 16))
+            pause = min(left, pause * _random.uniform(0.5, 1.0))
+            logger.warning("%s: %s; retry %d in %.1f s", uri, error, attempt, pause)
+            time.sleep(pause)
+    raise AssertionError
+
+
+def once(request: Callable[["S3Client"], object]) -> bool:
+    """Make a request that may fail, a single time; return whether it did not."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        request(_client())
+    except (BotoCoreError, ClientError):
+        return False
+    return True
+
+
+def _transient(error: "BotoCoreError | ClientError") -> bool:
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.ClientError):
+        status, code = _status(error), error.response["Error"].get("Code", "")
+        return code in _RETRIED_CODES or status in (408, 429) or (status >= 500 and status != 501)
+    if isinstance(error, exceptions.SSLError):
+        return "CERTIFICATE_VERIFY_FAILED" not in str(error)
+    return isinstance(
+        error,
+        (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError),
+    )
+
+
+def _final(uri: str, error: "BotoCoreError | ClientError") -> Exception:
+    """Return what to raise for an error that stays."""
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.SSLError):
+        return UserError(f"{uri}: {error}: name the certificate's authority in AWS_CA_BUNDLE")
+    if not isinstance(error, exceptions.ClientError):
+        return UserError(
+            f"{uri}: {error}: check AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    status, code = _status(error), error.response["Error"].get("Code", "")
+    if code == "NoSuchBucket":
+        return UserError(f"{uri}: no bucket {split(uri)[0]} at {_endpoint()}: make it first")
+    if status == 404:
+        return FileNotFoundError(errno.ENOENT, "No such object", uri)
+    if status in (412, 416, 501) or code == "NotImplemented":
+        return RefusedError(501 if code == "NotImplemented" else status, f"{uri}: {error}")
+    if status in (401, 403):
+        return UserError(
+            f"{uri}: {error}: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they "
+            "are allowed in this bucket"
+        )
+    return UserError(f"{uri}: {error}: check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION")
+
+
+def _status(error: "ClientError") -> int:
+    return error.response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def _endpoint() -> str:
+    return _client().meta.endpoint_url
+
+
+def forget() -> None:
+    """Let the next request take its settings from the environment anew."""
+    _client_of.cache_clear()
+
+
+def _client() -> "S3Client":
+    return _client_of(os.getpid(), environment.storage_timeout())
+
+
+@functools.cache
+def _client_of(process: int, timeout: float) -> "S3Client":
+    """Return a process's client: one that was forked must not share its parent's connections."""
+    import boto3
+    from botocore.config import Config
+
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        if os.environ.get(name, "") != os.environ.get(name, "").strip():
+            raise UserError(f"{name} begins or ends with white space: remove it")
+    config = Config(
+        connect_timeout=min(10.0, timeout / 3),
+        read_timeout=min(60.0, timeout / 3),
+        max_pool_connections=32,
+        retries={"total_max_attempts": 1},  # `ask` retries, and says so
+        request_checksum_calculation="when_required",  # servers other than Amazon's know no others
+        response_checksum_validation="when_required",
+        tcp_keepalive=True,
+    )
+    try:
+        # A session of its own: threads may come here at once, and boto3's own is not made for it.
+        return boto3.session.Session().client("s3", config=config)
+    except ValueError as error:
+        raise UserError(f"AWS_ENDPOINT_URL: {error}: use http://host:port or https://…") from error
