@@ -1,7 +1,11 @@
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from components.shared import s3
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -35,3 +39,46 @@ def nltk_data() -> Path:
     if str(path) not in nltk.data.path:
         nltk.data.path.insert(0, str(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> str:
+    """The endpoint of a real S3 server, reachable for this process and its children."""
+    endpoint = os.environ.get("WEBLY_TEST_S3")
+    if not endpoint:
+        pytest.skip("needs an S3 server: set WEBLY_TEST_S3")
+    return endpoint
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A new bucket, as `s3://name`; the environment leads boto3 to its server."""
+    import boto3
+
+    keys = {
+        "AWS_ACCESS_KEY_ID": "AKIATEST",
+        "AWS_SECRET_ACCESS_KEY": "secretsecret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    for name, value in keys.items():
+        monkeypatch.setenv(name, os.environ.get(name, value))
+    s3.forget()
+    made = boto3.resource("s3", endpoint_url=s3_server).Bucket(f"webly-{secrets.token_hex(6)}")
+    made.create()
+    yield f"s3://{made.name}"
+    for upload in made.multipart_uploads.all():
+        upload.abort()
+    for found in made.objects.all():
+        found.delete()
+    made.delete()
+    s3.forget()
+
+
+@pytest.fixture(params=["local", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A folder to write to, on this machine and on a real S3 server."""
+    if request.param == "local":
+        return str(tmp_path / "place")
+    bucket: str = request.getfixturevalue("bucket")
+    return f"{bucket}/place"
