@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from components.shared import s3
-
 SHARED = Path(__file__).parents[2] / "shared"
 
 
@@ -63,7 +61,6 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     for name, value in keys.items():
         monkeypatch.setenv(name, os.environ.get(name, value))
-    s3.forget()
     made = boto3.resource("s3", endpoint_url=s3_server).Bucket(f"webly-{secrets.token_hex(6)}")
     made.create()
     yield f"s3://{made.name}"
@@ -72,7 +69,6 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for found in made.objects.all():
         found.delete()
     made.delete()
-    s3.forget()
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -2,13 +2,13 @@
 
 import contextlib
 import io
-import logging
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 from components.shared import s3
 from components.shared.interface import UserError
@@ -16,9 +16,12 @@ from components.shared.interface import UserError
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import (
+        CompletedPartTypeDef,
+        ListObjectsV2OutputTypeDef,
+        MultipartUploadTypeDef,
+    )
 
-logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -46,18 +49,18 @@ def put(path: Path, uri: str, *, if_absent: bool) -> None:
     """Make an object of a file; see `storage.put`."""
     if if_absent and exists(uri):
         return
-    size = path.stat().st_size
-    send = _put_at_once if size <= _PART else _put_in_parts
+    send = _put_at_once if path.stat().st_size <= _PART else _put_in_parts
+    condition = {"IfNoneMatch": "*"} if if_absent else {}
     try:
-        send(path, uri, if_absent)
+        send(path, uri, condition)
     except s3.RefusedError as refused:
-        if not if_absent or refused.status not in (412, 501):
+        if not condition or refused.status not in (412, 501):
             raise
-        if refused.status == 501:
-            send(path, uri, False)
+        if refused.status == 501:  # the server knows no such condition
+            send(path, uri, {})
     except FileNotFoundError:
         # The upload is gone: completed by a request whose answer was lost, or aborted by others.
-        send(path, uri, if_absent)
+        send(path, uri, condition)
 
 
 def exists(uri: str) -> bool:
@@ -123,19 +126,22 @@ def remove_folder(uri: str) -> None:
 def abandon_uploads(uri: str) -> None:
     """Abort the unfinished uploads below a prefix."""
     bucket, prefix = _folder(uri)
-    after: dict[str, str] = {}
-    while True:
-        page = s3.ask(
-            uri,
-            lambda client, after=after: client.list_multipart_uploads(  # type: ignore[misc]
-                Bucket=bucket, Prefix=prefix, **after
-            ),
+
+    def unfinished(client: "S3Client") -> list["MultipartUploadTypeDef"]:
+        pages = client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=bucket, Prefix=prefix
         )
-        for upload in page.get("Uploads", []):
-            _abort(bucket, upload["Key"], upload["UploadId"])
-        if not page.get("IsTruncated"):
-            return
-        after = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+        return [upload for page in pages for upload in page.get("Uploads", [])]
+
+    def abort(upload: "MultipartUploadTypeDef") -> None:
+        key, id = upload["Key"], upload["UploadId"]
+        with contextlib.suppress(FileNotFoundError):  # finished meanwhile
+            s3.ask(
+                f"s3://{bucket}/{key}",
+                lambda client: client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=id),
+            )
+
+    _in_parallel(abort, s3.ask(uri, unfinished))
 
 
 class _Reader(io.RawIOBase):
@@ -168,17 +174,20 @@ class _Reader(io.RawIOBase):
         return length
 
 
-def _put_at_once(path: Path, uri: str, if_absent: bool) -> None:
+def _put_at_once(path: Path, uri: str, condition: dict[str, Any]) -> None:
     bucket, key = _object(uri)
     content = path.read_bytes()
-    condition = {"IfNoneMatch": "*"} if if_absent else {}
     s3.ask(
         uri,
-        lambda client: client.put_object(Bucket=bucket, Key=key, Body=content, **condition),  # type: ignore[arg-type]
+        lambda client: client.put_object(Bucket=bucket, Key=key, Body=content, **condition),
     )
 
 
-def _put_in_parts(path: Path, uri: str, if_absent: bool) -> None:
+def _put_in_parts(path: Path, uri: str, condition: dict[str, Any]) -> None:
+    """Upload a file part by part.
+
+    Not by boto3's `upload_file`, which starts over when one part fails, and takes no condition.
+    """
     bucket, key = _object(uri)
     size = path.stat().st_size
     length = max(_PART, math.ceil(size / _MOST_PARTS))
@@ -197,27 +206,20 @@ def _put_in_parts(path: Path, uri: str, if_absent: bool) -> None:
         )
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
-    condition = {"IfNoneMatch": "*"} if if_absent else {}
     try:
         parts = _in_parallel(part, range(1, math.ceil(size / length) + 1))
         s3.ask(
             uri,
             lambda client: client.complete_multipart_upload(
-                Bucket=bucket,
-                Key=key,
-                UploadId=id,
-                MultipartUpload={"Parts": parts},
-                **condition,  # type: ignore[arg-type]
+                Bucket=bucket, Key=key, UploadId=id, MultipartUpload={"Parts": parts}, **condition
             ),
         )
     except BaseException:
-        _abort(bucket, key, id)
+        # Once: where S3 has not answered for minutes, `abandon_uploads` must do it later.
+        s3.attempt(
+            lambda client: client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=id)
+        )
         raise
-
-
-def _abort(bucket: str, key: str, upload: str) -> None:
-    # Once: where S3 has just not answered for minutes, its rules for old uploads must do.
-    s3.once(lambda client: client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload))
 
 
 def _head(uri: str) -> tuple[int, str]:
@@ -226,45 +228,46 @@ def _head(uri: str) -> tuple[int, str]:
     return answer["ContentLength"], answer["ETag"]
 
 
-def _get(uri: str, start: int, length: int | None, etag: str | None = None) -> _Block:
-    """Return some bytes of an object, whose ETag must be the given one."""
+def _get(uri: str, start: int, length: int | None, etag: str = "") -> _Block:
+    """Return some bytes of an object, which must be the one with that ETag, if one is given."""
     bucket, key = _object(uri)
-    end = "" if length is None else str(start + max(length, 1) - 1)
-    condition = {"IfMatch": etag} if etag else {}
+    end = "" if length is None else start + max(length, 1) - 1
+    changed = UserError(f"{uri}: changed while it was read: start again")
 
     def request(client: "S3Client") -> _Block:
-        answer = client.get_object(
-            Bucket=bucket, Key=key, Range=f"bytes={start}-{end}", **condition
-        )
-        content = answer["Body"].read()
-        return _Block(
-            content[:length], int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"]
-        )
+        answer = client.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{end}")
+        with answer["Body"] as body:
+            if etag not in ("", answer["ETag"]):
+                raise changed
+            total = int(answer["ContentRange"].rpartition("/")[2])
+            return _Block(body.read()[:length], total, answer["ETag"])
 
     try:
         return s3.ask(uri, request)
     except s3.RefusedError as refused:
-        if refused.status == 416:  # nothing there: an empty object, or past its end
-            return _Block(b"", 0, "")
-        if refused.status == 412:
-            raise UserError(f"{uri}: changed while it was read: start again") from refused
-        raise
+        if refused.status != 416:
+            raise
+        if etag:
+            raise changed from refused
+        return _Block(b"", 0, "")  # an empty object, or past its end
 
 
 def _keys(uri: str) -> Iterator[tuple[str, int]]:
-    bucket, prefix = _folder(uri)
-    after: dict[str, str] = {}
+    page = _page(uri, {})
     while True:
-        page = s3.ask(
-            uri,
-            lambda client, after=after: client.list_objects_v2(  # type: ignore[misc]
-                Bucket=bucket, Prefix=prefix, MaxKeys=_PAGE, **after
-            ),
-        )
         yield from ((item["Key"], item["Size"]) for item in page.get("Contents", []))
-        if not page.get("IsTruncated"):
+        if not page["IsTruncated"]:
             return
-        after = {"ContinuationToken": page["NextContinuationToken"]}
+        page = _page(uri, {"ContinuationToken": page["NextContinuationToken"]})
+
+
+def _page(uri: str, after: dict[str, Any]) -> "ListObjectsV2OutputTypeDef":
+    """Return a page of keys; boto3's paginator could not ask for one again."""
+    bucket, prefix = _folder(uri)
+    return s3.ask(
+        uri,
+        lambda client: client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_PAGE, **after),
+    )
 
 
 def _object(uri: str) -> tuple[str, str]:
@@ -280,9 +283,23 @@ def _folder(uri: str) -> tuple[str, str]:
 
 
 def _in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return function(item) for each item; after a failure no other is begun."""
+    left = deque(enumerate(items))
+    results: dict[int, Result] = {}
+
+    def work() -> None:
+        while True:
+            try:
+                number, item = left.popleft()
+            except IndexError:
+                return
+            results[number] = function(item)
+
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        futures = [pool.submit(function, item) for item in items]
+        workers = [pool.submit(work) for _ in range(min(_PARALLEL, len(left)))]
         try:
-            return [future.result() for future in futures]
+            for worker in wait(workers, return_when=FIRST_EXCEPTION).done:
+                worker.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            left.clear()
+    return [results[number] for number in sorted(results)]

@@ -5,6 +5,7 @@ Endpoint, region and credentials come from the environment as boto3 reads it (`A
 it, and need not have it.
 """
 
+import contextlib
 import errno
 import functools
 import itertools
@@ -19,7 +20,7 @@ from components.shared import environment
 from components.shared.interface import UserError
 
 if TYPE_CHECKING:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ _RETRIED_CODES = {
     "Throttling",
     "ThrottlingException",
 }
+_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_SETTINGS = (
+    "check AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
 # Not of `random`'s own state, which may be a seeded one that others count on.
 _random = random.SystemRandom()
 
@@ -74,12 +79,13 @@ def ask(uri: str, request: Callable[["S3Client"], Answer]) -> Answer:
         RefusedError: A condition does not hold, a range lies outside.
     """
     from botocore.exceptions import BotoCoreError, ClientError
+    from urllib3.exceptions import HTTPError
 
-    failed = 0.0
-    for attempt in itertools.count(1):
+    failed, pause = 0.0, _FIRST_PAUSE
+    for retry in itertools.count(1):
         try:
             return request(_client())
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, HTTPError) as error:
             if not _transient(error):
                 raise _final(uri, error) from error
             now = time.monotonic()
@@ -87,102 +93,111 @@ def ask(uri: str, request: Callable[["S3Client"], Answer]) -> Answer:
             left = failed + environment.storage_timeout() - now
             if left <= 0:
                 raise StorageError(
-                    f"{uri}: no answer from {_endpoint()} for {now - failed:.0f} s: {error}"
+                    f"{uri}: no answer from {_endpoint()} for {now - failed:.0f} s: {_text(error)}"
                 ) from error
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 16))
-            pause = min(left, pause * _random.uniform(0.5, 1.0))
-            logger.warning("%s: %s; retry %d in %.1f s", uri, error, attempt, pause)
-            time.sleep(pause)
+            wait = min(left, pause * _random.uniform(0.5, 1.0))
+            logger.warning("%s: %s; retry %d in %.1f s", uri, _text(error), retry, wait)
+        time.sleep(wait)
+        pause = min(_LONGEST_PAUSE, 2 * pause)
     raise AssertionError
 
 
-def once(request: Callable[["S3Client"], object]) -> bool:
-    """Make a request that may fail, a single time; return whether it did not."""
+def attempt(request: Callable[["S3Client"], object]) -> None:
+    """Make a request a single time, whether it succeeds or not."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    try:
+    with contextlib.suppress(BotoCoreError, ClientError):
         request(_client())
-    except (BotoCoreError, ClientError):
-        return False
-    return True
 
 
-def _transient(error: "BotoCoreError | ClientError") -> bool:
+def _transient(error: Exception) -> bool:
     from botocore import exceptions
+    from urllib3.exceptions import HTTPError
 
     if isinstance(error, exceptions.ClientError):
-        status, code = _status(error), error.response["Error"].get("Code", "")
+        status, code = _status(error), _code(error)
         return code in _RETRIED_CODES or status in (408, 429) or (status >= 500 and status != 501)
     if isinstance(error, exceptions.SSLError):
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)
     return isinstance(
         error,
-        (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError),
+        (
+            exceptions.ConnectionError,
+            exceptions.HTTPClientError,
+            exceptions.IncompleteReadError,
+            HTTPError,
+        ),
     )
 
 
-def _final(uri: str, error: "BotoCoreError | ClientError") -> Exception:
+def _final(uri: str, error: Exception) -> Exception:
     """Return what to raise for an error that stays."""
     from botocore import exceptions
 
     if isinstance(error, exceptions.SSLError):
-        return UserError(f"{uri}: {error}: name the certificate's authority in AWS_CA_BUNDLE")
+        return UserError(f"{uri}: {error}: name the authority's certificate in AWS_CA_BUNDLE")
     if not isinstance(error, exceptions.ClientError):
-        return UserError(
-            f"{uri}: {error}: check AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
-    status, code = _status(error), error.response["Error"].get("Code", "")
+        return UserError(f"{uri}: {error}: {_SETTINGS}")
+    status, code = _status(error), _code(error)
     if code == "NoSuchBucket":
         return UserError(f"{uri}: no bucket {split(uri)[0]} at {_endpoint()}: make it first")
+    if code == "NotImplemented":
+        status = 501
     if status == 404:
         return FileNotFoundError(errno.ENOENT, "No such object", uri)
-    if status in (412, 416, 501) or code == "NotImplemented":
-        return RefusedError(501 if code == "NotImplemented" else status, f"{uri}: {error}")
-    if status in (401, 403):
-        return UserError(
-            f"{uri}: {error}: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they "
-            "are allowed in this bucket"
-        )
-    return UserError(f"{uri}: {error}: check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION")
+    if status in (412, 416, 501):
+        return RefusedError(status, f"{uri}: {_text(error)}")
+    return UserError(f"{uri}: {_text(error)}: {_SETTINGS}, and what these keys may do there")
 
 
 def _status(error: "ClientError") -> int:
     return error.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
+def _code(error: "ClientError") -> str:
+    return error.response["Error"].get("Code", "")
+
+
+def _text(error: Exception) -> str:
+    """Return what happened, without the count of boto3's own retries, which are off."""
+    from botocore.exceptions import ClientError
+
+    if not isinstance(error, ClientError):
+        return str(error)
+    message = error.response["Error"].get("Message")
+    return f"{error.operation_name} got {_code(error)}" + (f" ({message})" if message else "")
+
+
 def _endpoint() -> str:
     return _client().meta.endpoint_url
 
 
-def forget() -> None:
-    """Let the next request take its settings from the environment anew."""
-    _client_of.cache_clear()
-
-
 def _client() -> "S3Client":
-    return _client_of(os.getpid(), environment.storage_timeout())
+    return _client_of(
+        os.getpid(), os.environ.get("AWS_ENDPOINT_URL", ""), environment.storage_timeout()
+    )
 
 
 @functools.cache
-def _client_of(process: int, timeout: float) -> "S3Client":
+def _client_of(process: int, endpoint: str, timeout: float) -> "S3Client":
     """Return a process's client: one that was forked must not share its parent's connections."""
     import boto3
     from botocore.config import Config
 
-    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+    for name in _SECRETS:  # a signature would not match, or a header show the secret in its error
         if os.environ.get(name, "") != os.environ.get(name, "").strip():
-            raise UserError(f"{name} begins or ends with white space: remove it")
+            raise UserError(f"{name} begins or ends with white space: take it away")
     config = Config(
         connect_timeout=min(10.0, timeout / 3),
         read_timeout=min(60.0, timeout / 3),
         max_pool_connections=32,
         retries={"total_max_attempts": 1},  # `ask` retries, and says so
-        request_checksum_calculation="when_required",  # servers other than Amazon's know no others
+        request_checksum_calculation="when_required",  # not all servers know Amazon's newer ones
         response_checksum_validation="when_required",
         tcp_keepalive=True,
     )
     try:
-        # A session of its own: threads may come here at once, and boto3's own is not made for it.
+        # A session of its own: threads may come here at once, which boto3's own cannot bear.
         return boto3.session.Session().client("s3", config=config)
     except ValueError as error:
         raise UserError(f"AWS_ENDPOINT_URL: {error}: use http://host:port or https://…") from error

@@ -14,28 +14,8 @@ from typing import BinaryIO
 
 from components.shared import environment, objects
 from components.shared.interface import UserError
-from components.shared.objects import Entry
-from components.shared.s3 import StorageError
-
-__all__ = [
-    "Entry",
-    "StorageError",
-    "abandon_uploads",
-    "complete",
-    "exists",
-    "fetch",
-    "is_s3",
-    "listed",
-    "local_folder",
-    "opened",
-    "publish",
-    "put",
-    "read",
-    "remove",
-    "remove_folder",
-    "store",
-    "uploading",
-]
+from components.shared.objects import Entry as Entry
+from components.shared.s3 import StorageError as StorageError
 
 
 def store() -> str:
