@@ -39,8 +39,11 @@ def finetune(
         keep_head: Take the initial model's last layer too, not only what is below it.
         continue_learning_rate: Start at the learning rate that the initial model ended with.
     """
+    from dataclasses import asdict
+
     from components.finetune.continuation import check_head, continued, lineage
-    from components.shared import models, outcome
+    from components.shared import distributed, models, outcome
+    from components.shared.checkpoints import Checkpoints, place
     from components.shared.images import ImageSet
     from components.shared.losses import TargetsLoss
     from components.shared.targets import Targets
@@ -62,12 +65,24 @@ def finetune(
     network = models.create(
         training, len(labels.names), initial_model=initial_model, keep_head=keep_head
     )
-    loss = TargetsLoss()
-    curve = train(network, image_set, labels, loss, validation, training, balance_on="strongest")
+    distributed.launch()
+    inputs = [images, targets, validation_images, validation_labels, initial_model]
+    checkpoints = Checkpoints(place("finetune", inputs, **asdict(training), keep_head=keep_head))
+    curve = train(
+        network,
+        image_set,
+        labels,
+        TargetsLoss(),
+        validation,
+        training,
+        checkpoints,
+        balance_on="strongest",
+    )
     outcome.write(
         model,
         report,
         metrics,
+        checkpoints,
         stage="finetune",
         model=network,
         targets=labels,

@@ -36,7 +36,10 @@ def lw_pretrain(
         training: How to train.
         target_norm: Whether an image's loss is the sum over its targets or their mean.
     """
-    from components.shared import models, outcome
+    from dataclasses import asdict
+
+    from components.shared import distributed, models, outcome
+    from components.shared.checkpoints import Checkpoints, place
     from components.shared.images import ImageSet
     from components.shared.losses import TargetsLoss
     from components.shared.targets import Targets
@@ -53,11 +56,26 @@ def lw_pretrain(
     )
     network = models.create(training, len(targets.names))
     loss = TargetsLoss(target_norm)
-    curve = train(network, image_set, targets, loss, validation, training, balance_on="strongest")
+    distributed.launch()
+    inputs = [images, weights, validation_images, validation_labels]
+    checkpoints = Checkpoints(
+        place("lw_pretrain", inputs, **asdict(training), target_norm=target_norm)
+    )
+    curve = train(
+        network,
+        image_set,
+        targets,
+        loss,
+        validation,
+        training,
+        checkpoints,
+        balance_on="strongest",
+    )
     outcome.write(
         model,
         report,
         metrics,
+        checkpoints,
         stage="lw_pretrain",
         model=network,
         targets=targets,

@@ -67,13 +67,15 @@ class Checkpoints:
         """Return the last checkpoint that is whole; damaged ones are told of and left out."""
         storage.abandon_uploads(self._uri)
         self._names = [entry.name for entry in storage.listed(self._uri)]
-        for name in reversed(self._names):
+        for name in self._names[::-1]:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "checkpoint"
                 storage.fetch(f"{self._uri}/{name}", path)
                 if name == _name(int(name.split("-")[0]), path):
                     return _read(path)
             logger.warning("%s/%s is damaged; going on from the one before", self._uri, name)
+            storage.remove(f"{self._uri}/{name}")
+            self._names.remove(name)
         return None
 
     @property
@@ -95,6 +97,10 @@ class Checkpoints:
         self._last = time.monotonic()
         logger.debug("checkpoint %s/%s", self._uri, name)
 
+    def remove(self) -> None:
+        """Remove all: the training has finished."""
+        storage.remove_folder(self._uri)
+
 
 def _name(step: int, path: Path) -> str:
     with path.open("rb") as file:
@@ -102,7 +108,7 @@ def _name(step: int, path: Path) -> str:
 
 
 def _read(path: Path) -> Checkpoint:
-    with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(path, "pt") as file:
         stored = json.loads(file.metadata()["webly"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return Checkpoint(stored["step"], tensors, stored["values"])

@@ -19,6 +19,7 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import PrefixStore, TCPStore, rendezvous  # type: ignore[attr-defined]
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 # Ranks wait for the first one while it validates arguments, writes checkpoints or joins parts.
 _TIMEOUT = timedelta(hours=1)
 _TERMINATED = 128 + signal.SIGTERM
-_store: dist.Store
+_store: TCPStore
 
 
 def launch() -> None:
@@ -137,12 +138,11 @@ def _join() -> None:
     global _store
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank())
-    rendezvous = dist.rendezvous("env://", timeout=_TIMEOUT)
-    _store, number, processes = next(iter(rendezvous))
+    _store, number, processes = next(rendezvous("env://", timeout=_TIMEOUT))
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(
         backend,
-        store=dist.PrefixStore("group", _store),
+        store=PrefixStore("group", _store),
         rank=number,
         world_size=processes,
         timeout=_TIMEOUT,

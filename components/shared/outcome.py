@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
-from components.shared import metrics, models
+from components.shared import distributed, metrics, models
+from components.shared.checkpoints import Checkpoints
 from components.shared.html import Page
 from components.shared.models import Record
 from components.shared.pictures import device
@@ -34,6 +35,7 @@ def write(
     model_folder: Path,
     report: Path,
     metrics_file: Path,
+    checkpoints: Checkpoints,
     *,
     stage: str,
     model: nn.Module,
@@ -43,12 +45,13 @@ def write(
     settings: TrainingSettings,
     lineage: list[str],
 ) -> None:
-    """Write a trained model's folder, its report and its metrics.
+    """Write a trained model's folder, its report and its metrics; of several ranks, the first does.
 
     Args:
         model_folder: Where the model goes.
         report: Where the page goes.
         metrics_file: Where the metrics go.
+        checkpoints: What the training could have gone on from, removed at the end.
         stage: The stage's name.
         model: The trained model.
         targets: What it was trained on.
@@ -57,6 +60,8 @@ def write(
         settings: How it was trained.
         lineage: The stages that the model went through, as in its record.
     """
+    if distributed.rank() > 0:
+        return
     record = Record(
         stage=stage,
         backbone=settings.backbone,
@@ -73,6 +78,7 @@ def write(
     models.save(model_folder, model, record)
     metrics.write(metrics_file, record.metrics)
     _page(record, validation).write(report)
+    checkpoints.remove()
 
 
 def _metrics(last: dict[str, float]) -> dict[str, float]:

@@ -8,6 +8,7 @@ which is to replace that decoder, is as fast and 23 MB more.) PIL reads what is 
 import functools
 import io
 import math
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 
+from components.shared import distributed
 from components.shared.images import ImageSet
 from components.shared.parallel import cores
 
@@ -125,7 +127,9 @@ def _resized(image: Tensor, size: int) -> Tensor:
 
 def num_workers() -> int:
     """Return how many processes decode: none on the CPU, where training takes all cores."""
-    return min(16, cores()) if device().type == "cuda" else 0
+    if device().type == "cpu":
+        return 0
+    return max(1, min(16, cores() // distributed.local_world()))
 
 
 def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
@@ -145,7 +149,14 @@ def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
         # They share the memory-mapped arrays with this process; Python 3.14 would pickle them.
         multiprocessing_context="fork" if workers else None,
         pin_memory=device().type == "cuda",
+        worker_init_fn=_leave_signals_to_parent,
     )
+
+
+def _leave_signals_to_parent(worker: int) -> None:
+    """A group's SIGTERM must not take the workers from a step that is to be finished."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def evaluation_batches(

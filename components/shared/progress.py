@@ -15,7 +15,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 def progress(iterable: Iterable[T], *, total: int, unit: str, what: str) -> Iterator[T]:
     """Yield the items of an iterable while showing how far it is, and when it will end."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
         yield from tqdm(iterable, total=total, unit=unit, desc=what, dynamic_ncols=True)
         return
     start = last = time.monotonic()

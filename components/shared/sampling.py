@@ -40,7 +40,7 @@ class Part(NamedTuple):
     Attributes:
         images: (B,) int64 image numbers.
         first: The first one's number among all draws of the plan, over all passes.
-        window: The last one's window, counted over all passes.
+        window: Its window, counted over all passes.
     """
 
     images: NDArray[np.int64]
@@ -142,12 +142,13 @@ class Plan:
         """
         for part in count(skip * world + rank, world):
             first = draw = part * size
+            number, window, _ = self._where(first)
+            window += number * len(self._laid_out(number).windows)
             pieces = list[NDArray[np.int32]]()
             while draw < first + size:
-                number, window, begin = self._where(draw)
-                pieces.append(self._window(number, window)[begin : begin + first + size - draw])
+                *place, begin = self._where(draw)
+                pieces.append(self._window(*place)[begin : begin + first + size - draw])
                 draw += len(pieces[-1])
-            window += number * len(self._laid_out(number).windows)
             yield Part(np.concatenate(pieces).astype(np.int64), first, window)
 
     def windows(self, draw: int) -> Iterator[NDArray[np.int64]]:

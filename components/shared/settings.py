@@ -21,11 +21,15 @@ class TrainingSettings:
         decay_epochs: The learning rate falls to a tenth every so many epochs.
         warmup_epochs: The learning rate rises linearly for so many epochs.
         batch_size: Images per optimizer step, all accumulation steps together.
-        accumulation_steps: A batch goes through the model in so many parts.
+        accumulation_steps: A batch goes through the model in so many parts, or more on more GPUs:
+            a whole number each.
         weight_decay: Weight decay of all but norms and biases.
         clip_norm: Largest norm of the gradient.
         balance: Classes are drawn by n^balance; 0 is balanced, 0.5 square root, 1 natural.
         max_repeats: Draw no image more often than this in a pass.
+        window_gigabytes: Images are read in random order within so much of the set at a time; of
+            shards on S3, two such windows must fit the cache.
+        compile: Whether to compile the model: slow to start, then faster on a GPU.
         seed: Seed of weights, draws and augmentation.
     """
 
@@ -45,6 +49,8 @@ class TrainingSettings:
     clip_norm: float = 5.0
     balance: float = 0.0
     max_repeats: int = 20
+    window_gigabytes: float = 32.0
+    compile: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,7 +63,7 @@ class TrainingSettings:
             self._check(name, getattr(self, name) >= 1, "1 or more is needed")
         for name in ("epoch_images", "warmup_epochs", "weight_decay", "balance", "seed"):
             self._check(name, getattr(self, name) >= 0, "it cannot be negative")
-        for name in ("learning_rate", "clip_norm"):
+        for name in ("learning_rate", "clip_norm", "window_gigabytes"):
             self._check(name, getattr(self, name) > 0, "it must be above 0")
         self._check("smallest_crop", 0 < self.smallest_crop <= 1, "a share above 0, up to 1")
         steps = self.accumulation_steps

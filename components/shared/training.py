@@ -2,11 +2,20 @@
 
 They differ in the targets, how these are drawn, the weights that the model starts with, and what
 it is measured by.
+
+A batch goes through the model in parts: one after another, on several GPUs, or both. Where the
+parts are the same, so is the step, to fp32 rounding: gradients are divided by the images of the
+whole batch, and batch norm normalises each part by itself. (Only its running statistics differ:
+they are the first rank's, which has seen its own parts.)
+
+All randomness is a function of the seed and the step, so a training that goes on from a checkpoint
+is the one that was interrupted; on the CPU bit for bit.
 """
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -14,8 +23,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
+from components.shared import distributed, shard_cache
+from components.shared.checkpoints import Checkpoints
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.losses import TargetsLoss
@@ -23,12 +35,14 @@ from components.shared.models import autocast, place
 from components.shared.pictures import batches, decoded, device, normalized, training_crop
 from components.shared.progress import progress
 from components.shared.sampling import Part, Plan
+from components.shared.schedule import Division, learning_rate, steps_per_epoch
 from components.shared.settings import TrainingSettings
+from components.shared.shard_cache import Shard
 from components.shared.targets import Targets
+from components.shared.training_state import TrainingState
 from components.shared.validation import Validation
 
 logger = logging.getLogger(__name__)
-_MOMENTUM = 0.9
 # Asking a GPU for the loss makes it wait.
 _STEPS_BETWEEN_CHECKS = 50
 
@@ -40,6 +54,7 @@ def train(
     loss: TargetsLoss,
     validation: Validation,
     settings: TrainingSettings,
+    checkpoints: Checkpoints,
     *,
     balance_on: Literal["any", "strongest"],
     left_out: NDArray[np.int64] | Sequence[int] = (),
@@ -55,6 +70,8 @@ def train(
         loss: What is minimised.
         validation: What the model is measured by after each epoch.
         settings: How to train.
+        checkpoints: Where to go on from, and to leave what a killed training goes on from: after
+            each epoch, after some minutes, and at SIGTERM, which ends the process with 143.
         balance_on: As in `Plan`.
         left_out: Image numbers that are never drawn.
 
@@ -64,8 +81,8 @@ def train(
         were) and the validation's measures.
 
     Raises:
-        UserError: No image has a target, the stored images are too small, or the loss is no
-            longer finite.
+        UserError: No image has a target, the stored images are too small, a part of a batch does
+            not fit the GPU, or the loss is no longer finite.
     """
     if settings.image_size > images.image_side:
         raise UserError(
@@ -79,66 +96,82 @@ def train(
         max_repeats=settings.max_repeats,
         seed=settings.seed,
         left_out=left_out,
+        shard_images=[shard.images for shard in images.shards],
+        window_shards=images.window_shards(settings.window_gigabytes),
     )
-    where = device()
-    torch.manual_seed(settings.seed)
     torch.backends.cudnn.benchmark = True
-    place(model, settings.backbone)
-    optimizer = torch.optim.SGD(_parameter_groups(model, settings.weight_decay), momentum=_MOMENTUM)
+    state = TrainingState(place(model, settings.backbone), settings.weight_decay)
+    state.restore(checkpoints)
+    parallel, division = _parallel(model, settings), Division.of(settings, distributed.world())
     steps = steps_per_epoch(settings, plan.num_images)
-    parts = plan.parts(settings.batch_size // settings.accumulation_steps)
-    num_parts = settings.epochs * steps * settings.accumulation_steps
-    examples = batches(_Examples(images, targets, settings), islice(parts, num_parts))
     logger.info(
-        "%d epochs of %d steps of %d images in %d parts, on %s",
+        "%d epochs of %d steps of %d images in %d × %d parts, on %s",
         settings.epochs,
         steps,
         settings.batch_size,
-        settings.accumulation_steps,
-        where,
+        distributed.world(),
+        division.parts,
+        device(),
     )
-    curve: list[dict[str, float]] = []
-    seconds = 0.0
-    for epoch in range(settings.epochs):
-        model.train()
-        started, losses = time.monotonic(), torch.zeros((), device=where)
-        what = f"epoch {epoch + 1} of {settings.epochs}"
-        for step in progress(range(steps), total=steps, unit="step", what=what):
-            rate = learning_rate(epoch * steps + step, steps, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            losses += _gradients(model, examples, loss, settings)
-            nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-            if (step + 1) % _STEPS_BETWEEN_CHECKS == 0 or step + 1 == steps:
-                _check_finite(losses, rate, epoch + 1)
-        seconds += time.monotonic() - started
-        curve.append(
-            {
-                "epoch": epoch + 1,
-                "images": (epoch + 1) * steps * settings.batch_size,
-                "seconds": seconds,
-                "learning_rate": rate,
-                "loss": losses.item() / (steps * settings.batch_size),
-                **validation(model.eval()),
-            }
-        )
-        _log(curve[-1], settings.epochs)
-    return curve
+    left = plan.parts(
+        division.size,
+        rank=distributed.rank(),
+        world=distributed.world(),
+        skip=state.step * division.parts,
+    )
+    draw = state.step * settings.batch_size + distributed.rank() * division.size
+    windows = _windows(plan, images, draw) if distributed.local_rank() == 0 else []
+    with (
+        distributed.termination() as termination,
+        shard_cache.ahead(windows) as advance,
+        _naming_a_remedy(settings, division),
+    ):
+        num_parts = (settings.epochs * steps - state.step) * division.parts
+        order = _telling(islice(left, num_parts), advance)
+        examples = batches(_Examples(images, targets, settings), order)
+        for epoch in range(len(state.curve), settings.epochs):
+            model.train()
+            end, what = (epoch + 1) * steps, f"epoch {epoch + 1} of {settings.epochs}"
+            termination.at_once = False
+            for step in progress(
+                range(state.step, end), total=end - state.step, unit="step", what=what
+            ):
+                started = time.monotonic()
+                rate = learning_rate(step, steps, settings)
+                state.seed(settings.seed)
+                state.losses += _gradients(parallel, examples, loss, settings, division)
+                state.take_step(rate, settings.clip_norm)
+                if state.step % _STEPS_BETWEEN_CHECKS == 0 or state.step == end:
+                    _check_finite(state.losses, rate, epoch + 1)
+                state.seconds += time.monotonic() - started
+                terminated = termination.noted
+                if distributed.rank() == 0:
+                    if terminated or state.step == end or checkpoints.due:
+                        checkpoints.save(state.checkpoint())
+                    if terminated:
+                        termination.leave()
+            # What was trained is in a checkpoint: SIGTERM may come at any time.
+            termination.at_once = True
+            if termination.noted:
+                termination.leave()
+            rate = learning_rate(end - 1, steps, settings)
+            state.add_to_curve(steps * settings.batch_size, rate, validation(_synchronised(model)))
+            _log(state.curve[-1], settings.epochs)
+    return state.curve
 
 
-def steps_per_epoch(settings: TrainingSettings, num_images: int) -> int:
-    """Return the optimizer steps of an epoch; passes go on from one epoch to the next."""
-    return max(1, round((settings.epoch_images or num_images) / settings.batch_size))
+def _parallel(model: nn.Module, settings: TrainingSettings) -> nn.Module:
+    """Return the model as the ranks train it together."""
+    if settings.compile:
+        model = torch.compile(model)  # type: ignore[assignment]
+    return DistributedDataParallel(model) if distributed.world() > 1 else model
 
 
-def learning_rate(step: int, steps_per_epoch: int, settings: TrainingSettings) -> float:
-    """Return the learning rate of a step: a linear warm-up, then a tenth every `decay_epochs`."""
-    warmup_steps = settings.warmup_epochs * steps_per_epoch
-    warmup = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
-    decays = step // (settings.decay_epochs * steps_per_epoch)
-    return settings.learning_rate * warmup * float(0.1**decays)
+def _synchronised(model: nn.Module) -> nn.Module:
+    """Return the model in evaluation mode, with the first rank's running statistics."""
+    for buffer in model.buffers():
+        distributed.of_first(buffer)
+    return model.eval()
 
 
 def _gradients(
@@ -146,20 +179,58 @@ def _gradients(
     examples: Iterator["_Example"],
     loss: TargetsLoss,
     settings: TrainingSettings,
+    division: Division,
 ) -> Tensor:
-    """Add the gradients of one step's parts to the model; return the sum of the images' losses."""
+    """Add the gradients of one step to the model; return the sum of all its images' losses."""
     where = device()
     losses = torch.zeros((), device=where)
-    for example in islice(examples, settings.accumulation_steps):
-        with autocast():
-            logits = model(normalized(example.crops, where))
-        classes = example.classes.to(where, non_blocking=True)
-        weights = example.weights.to(where, non_blocking=True)
-        part = loss(logits, classes, weights).sum()
-        # The mean is over all images of the step, and a plan holds none without targets.
-        (part / settings.batch_size).backward()
+    for number, example in enumerate(islice(examples, division.parts), start=1):
+        waits = isinstance(model, DistributedDataParallel) and number < division.parts
+        with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
+            with autocast():
+                logits = model(normalized(example.crops, where))
+            classes = example.classes.to(where, non_blocking=True)
+            weights = example.weights.to(where, non_blocking=True)
+            part = loss(logits, classes, weights).sum()
+            # The mean is over all images of the step, and a plan holds none without targets; the
+            # ranks' gradients are averaged.
+            (part * distributed.world() / settings.batch_size).backward()
         losses += part.detach()
-    return losses
+    return distributed.total(losses)
+
+
+def _windows(plan: Plan, images: ImageSet, draw: int) -> Iterator[list[Shard]]:
+    for window in plan.windows(draw):
+        yield [images.shards[shard] for shard in window.tolist()]
+
+
+def _telling(parts: Iterable[Part], advance: Callable[[], None]) -> Iterator[Part]:
+    """Yield the parts; tell when one begins in another window, so that one more is fetched."""
+    window = None
+    for part in parts:
+        for _ in range(part.window if window is None else window, part.window):
+            advance()
+        window = part.window
+        yield part
+
+
+@contextmanager
+def _naming_a_remedy(settings: TrainingSettings, division: Division) -> Iterator[None]:
+    """Turn a lack of GPU memory into what to set."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        parts = settings.batch_size // division.size
+        finer = [
+            steps
+            for steps in range(2 * parts, settings.batch_size // 2 + 1)
+            if settings.batch_size % steps == 0 and steps % distributed.world() == 0
+        ]
+        remedy = f"set accumulation_steps={finer[0]}" if finer else "lower image_size"
+        raise UserError(
+            f"{division.size} images of {settings.image_size} pixels do not fit the GPU's memory: "
+            f"{remedy} ({error})"
+        ) from error
 
 
 class _Example(NamedTuple):
@@ -185,13 +256,6 @@ class _Examples(Dataset[_Example]):
             crops[row] = training_crop(picture, self._size, self._smallest_crop, random)
         classes, weights = self._targets.padded(part.images)
         return _Example(crops, torch.from_numpy(classes), torch.from_numpy(weights))
-
-
-def _parameter_groups(model: nn.Module, weight_decay: float) -> Iterator[dict[str, object]]:
-    """Yield the optimizer's groups: norms and biases are not pulled towards 0."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    yield {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay}
-    yield {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
 
 
 def _check_finite(loss: Tensor, rate: float, epoch: int) -> None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from components.shared import distributed
 from components.shared.evaluation import BalancedAccuracy, top_k
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
@@ -70,6 +71,7 @@ class LabelValidation:
         for numbers, logits in _logits(model, self._images, self._numbers, self._image_size):
             labels = self._labels.classes[self._labels.offsets[numbers]]
             accuracy.update(logits, torch.from_numpy(labels).long().to(logits.device))
+        accuracy.counts = distributed.total(accuracy.counts)
         self.per_class = accuracy.per_class
         return {"top1": accuracy.top1, "top5": accuracy.top5}
 
@@ -94,45 +96,44 @@ class HeldOutValidation:
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Return the mean loss, and the share of an image's targets among its top five outputs."""
-        loss = recall = 0.0
+        sums = torch.zeros(2, dtype=torch.float64)
         for numbers, logits in _logits(model, self._images, self._numbers, self._image_size):
             classes, weights = (
                 torch.from_numpy(part).to(logits.device) for part in self._targets.padded(numbers)
             )
-            loss += self._loss(logits, classes, weights).sum().item()
+            sums[0] += self._loss(logits, classes, weights).sum().item()
             found = (classes[:, :, None] == top_k(logits, 5)[1][:, None, :]).any(dim=2)
             there = weights > 0
-            recall += ((found & there).sum(dim=1) / there.sum(dim=1)).sum().item()
-        images = len(self._numbers)
-        return {"validation_loss": loss / images, "recall5": recall / images}
+            sums[1] += ((found & there).sum(dim=1) / there.sum(dim=1)).sum().item()
+        loss, recall = (distributed.total(sums) / len(self._numbers)).tolist()
+        return {"validation_loss": loss, "recall5": recall}
 
 
 def held_out(images: ImageSet, targets: Targets) -> NDArray[np.int64]:
-    """Return the numbers of 0.5 % of the images with targets, at least one, by a hash of their ids.
+    """Return the numbers of about 0.5 % of the images with targets, at least one, by their ids.
 
     An image is held out whatever its number is, so that sets that overlap hold out the same ones.
     """
-    ids = pq.ParquetFile(images.folder / "ids.parquet").iter_batches(columns=["id"])
-    hashes = np.fromiter(
-        (zlib.crc32(id.encode()) for batch in ids for id in batch["id"].to_pylist()),
-        np.uint32,
-        count=len(images),
-    )
-    numbers = np.flatnonzero(np.diff(targets.offsets) > 0)
-    if not len(numbers):
-        return numbers
-    number_held_out = max(1, round(_HELD_OUT * len(numbers)))
-    smallest = np.argpartition(hashes[numbers], number_held_out - 1)[:number_held_out]
-    return np.sort(numbers[smallest])
+    found, first = [], 0
+    for batch in pq.ParquetFile(images.folder / "ids.parquet").iter_batches(columns=["id"]):
+        ids = batch["id"].to_pylist()
+        hashes = np.fromiter((zlib.crc32(id.encode()) for id in ids), np.uint32, count=len(ids))
+        there = np.diff(targets.offsets[first : first + len(ids) + 1]) > 0
+        found.append(first + np.flatnonzero(there & (hashes < _HELD_OUT * (1 << 32))))
+        first += len(ids)
+    chosen = np.concatenate(found)
+    # A few hundred images may have none.
+    return chosen if len(chosen) else np.flatnonzero(np.diff(targets.offsets))[:1]
 
 
 @torch.inference_mode()
 def _logits(
     model: nn.Module, images: ImageSet, numbers: NDArray[np.int64], image_size: int
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Yield image numbers (B,) and their logits (B, C) in fp32."""
+    """Yield image numbers (B,) of this rank's share and their logits (B, C) in fp32."""
     where = device()
-    for batch, (crops,) in evaluation_batches(images, numbers, [image_size], _BATCH_SIZE):
+    share = numbers[distributed.rank() :: distributed.world()]
+    for batch, (crops,) in evaluation_batches(images, share, [image_size], _BATCH_SIZE):
         with autocast():
             logits = model(normalized(crops, where))
         yield batch, logits.float()

@@ -32,7 +32,10 @@ def wt_pretrain(
         training: How to train.
         target_norm: Whether an image's loss is the sum over its targets or their mean.
     """
-    from components.shared import models, outcome
+    from dataclasses import asdict
+
+    from components.shared import distributed, models, outcome
+    from components.shared.checkpoints import Checkpoints, place
     from components.shared.images import ImageSet
     from components.shared.losses import TargetsLoss
     from components.shared.targets import Targets
@@ -44,13 +47,27 @@ def wt_pretrain(
     loss, apart = TargetsLoss(target_norm), held_out(image_set, targets)
     validation = HeldOutValidation(image_set, targets, apart, loss, training.image_size)
     network = models.create(training, len(targets.names))
+    distributed.launch()
+    inputs = [images, keywords]
+    checkpoints = Checkpoints(
+        place("wt_pretrain", inputs, **asdict(training), target_norm=target_norm)
+    )
     curve = train(
-        network, image_set, targets, loss, validation, training, balance_on="any", left_out=apart
+        network,
+        image_set,
+        targets,
+        loss,
+        validation,
+        training,
+        checkpoints,
+        balance_on="any",
+        left_out=apart,
     )
     outcome.write(
         model,
         report,
         metrics,
+        checkpoints,
         stage="wt_pretrain",
         model=network,
         targets=targets,

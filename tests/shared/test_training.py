@@ -1,4 +1,5 @@
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,19 +9,21 @@ import torch
 from torch import nn
 
 from components.shared import models
+from components.shared.checkpoints import Checkpoints
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.losses import TargetsLoss
+from components.shared.schedule import learning_rate, steps_per_epoch
 from components.shared.settings import TrainingSettings
 from components.shared.targets import Targets
-from components.shared.training import learning_rate, steps_per_epoch, train
+from components.shared.training import train
 from components.shared.validation import HeldOutValidation, LabelValidation, held_out
 from tests.synthetic import COLOURS, TRAINING, coloured_squares, image_set, targets
 
 SETTINGS = replace(TRAINING, epoch_images=40, decay_epochs=90, learning_rate=0.05)
 GOLDEN_LOSSES = [
-    *(1.054986, 1.005797, 0.937574, 0.881666, 0.905934),
-    *(1.177651, 0.927757, 0.863423, 0.893724, 0.865475),
+    *(1.077921, 1.194137, 0.957471, 0.849399, 1.222641),
+    *(0.942957, 0.992795, 0.801184, 1.039206, 0.859151),
 ]
 
 
@@ -35,13 +38,24 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageSet, Targets
 
 
 def trained(
-    squares: tuple[ImageSet, Targets], settings: TrainingSettings = SETTINGS
+    squares: tuple[ImageSet, Targets],
+    settings: TrainingSettings = SETTINGS,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     images, labels = squares
     validation = LabelValidation(images, labels, COLOURS, settings.image_size)
     model = models.create(settings, len(COLOURS))
-    loss = TargetsLoss()
-    curve = train(model, images, labels, loss, validation, settings, balance_on="strongest")
+    with tempfile.TemporaryDirectory() as folder:
+        curve = train(
+            model,
+            images,
+            labels,
+            TargetsLoss(),
+            validation,
+            settings,
+            checkpoints or Checkpoints(folder),
+            balance_on="strongest",
+        )
     return model, curve
 
 
@@ -194,12 +208,12 @@ def test_recall_is_the_share_of_an_images_keywords_among_the_top_five(tmp_path: 
     )
 
 
-def test_half_a_percent_of_the_images_with_targets_is_held_out(tmp_path: Path) -> None:
+def test_about_half_a_percent_of_the_images_with_targets_is_held_out(tmp_path: Path) -> None:
     pictures = coloured_squares(1, 8, seed=0)[0] * 1200
     images = image_set(tmp_path, pictures, images_per_shard=1200)
     pairs = [[(0, 1.0)] if number % 2 else [] for number in range(1200)]
     numbers = held_out(images, targets(tmp_path / "t", images.numbering, pairs, ["a"]))
-    assert len(numbers) == 3
+    assert 1 <= len(numbers) <= 8
     assert (numbers % 2 == 1).all()
 
 
