@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from components.shared.images import INDEX, ImageSet, Shard
+from components.shared.images import INDEX, ImageSet
 from components.shared.numbering import Numbering
 from components.shared.settings import TrainingSettings
+from components.shared.shard_cache import Shard
 from components.shared.targets import Targets, TargetsWriter
 
 COLOURS = ["red", "green", "blue"]

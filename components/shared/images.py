@@ -11,10 +11,8 @@ The shards are shuffled when they are made, so that reading them in order is alr
 order; webdataset reads them too. An image number is its place in them.
 """
 
-import functools
 import json
-import mmap
-import os
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,21 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.shared import storage
+from components.shared import environment, shard_cache, storage
 from components.shared.interface import UserError
 from components.shared.numbering import Numbering
+from components.shared.shard_cache import Shard as Shard
 
 INDEX = np.dtype([("shard", "<i4"), ("length", "<i4"), ("offset", "<i8")])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """A tar file of images: where it is, and what to expect there."""
-
-    uri: str
-    bytes: int
-    images: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,8 @@ class ImageSet:
         manifest = json.loads((folder / "manifest.json").read_text())
         return cls(
             shards=[Shard(**shard) for shard in manifest["shards"]],
-            index=np.load(folder / "index.npy", mmap_mode="r"),
+            # Not as np.memmap, of which to take an element is slow.
+            index=np.load(folder / "index.npy", mmap_mode="r").view(np.ndarray),
             image_side=manifest["preprocessing"]["image_side"],
             numbering=Numbering(manifest["images"], manifest["digest"]),
             folder=folder,
@@ -113,22 +103,24 @@ class ImageSet:
     def read(self, image: int) -> memoryview:
         """Return the encoded bytes of one image."""
         shard, length, offset = self.index[image].tolist()
-        return memoryview(_open(self.shards[shard]))[offset : offset + length]
+        return shard_cache.read(self.shards[shard], offset, length)
 
+    def window_shards(self, window_gigabytes: float) -> int:
+        """Return how many shards, as large as the largest, a window of that size has; at least one.
 
-@functools.lru_cache(maxsize=256)
-def _open(shard: Shard) -> mmap.mmap:
-    """Map a shard into memory, fetched first into `WEBLY_CACHE` if it is an object."""
-    path = Path(shard.uri)
-    if storage.is_s3(shard.uri):
-        path = Path(os.environ.get("WEBLY_CACHE", "runs/cache")) / f"{shard.sha256}.tar"
-        if not path.is_file():
-            storage.fetch(shard.uri, path)
-    try:
-        with path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
-        raise UserError(f"{shard.uri}: this shard is gone: run ingest again") from None
-    if len(mapped) != shard.bytes:
-        raise UserError(f"{shard.uri}: {len(mapped):,} bytes, not {shard.bytes:,}: rerun ingest")
-    return mapped
+        Raises:
+            UserError: The shards are on S3, and the cache cannot hold two windows of them.
+        """
+        largest = max((shard.bytes for shard in self.shards), default=1)
+        window = max(1, min(int(1e9 * window_gigabytes // largest), len(self.shards)))
+        needed = min(2 * window * largest, sum(shard.bytes for shard in self.shards))
+        on_s3 = any(storage.is_s3(shard.uri) for shard in self.shards[:1])
+        if on_s3 and needed > (limit := environment.cache_bytes()):
+            smaller = math.floor(limit / 2e6) / 1e3
+            raise UserError(
+                f"window_gigabytes={window_gigabytes:g}: the window that is read and the next one, "
+                f"of {window} shards each, do not fit {environment.cache()}: set "
+                f"WEBLY_CACHE_GIGABYTES to {math.ceil(needed / 1e6) / 1e3} or more"
+                + (f", or window_gigabytes to {smaller} or less" * (1e9 * smaller >= largest))
+            )
+        return window
