@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -136,6 +137,7 @@ def _leave_after_first() -> None:
 
 def _join() -> None:
     global _store
+    threading.Thread(target=_end_with_launcher, args=(os.getppid(),), daemon=True).start()
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank())
     _store, number, processes = next(rendezvous("env://", timeout=_TIMEOUT))
@@ -150,6 +152,13 @@ def _join() -> None:
     atexit.register(dist.destroy_process_group)
     if number > 0:  # the first rank speaks for all
         logging.getLogger().setLevel(logging.WARNING)
+
+
+def _end_with_launcher(launcher: int) -> None:
+    """One that was killed cannot end its processes; they would go on beside those of a retry."""
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _run(processes: int) -> int:
