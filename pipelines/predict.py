@@ -91,7 +91,7 @@ def predictions(folders: Sequence[Path], files: Sequence[Path]) -> Iterator[str]
             for each in classifiers
         ]
         classes, means = most_probable(torch.stack(opinions), _TOP)
-        for label, share in zip(classes[0].tolist(), means[0].tolist(), strict=True):
+        for label, share in zip(classes[0, 0].tolist(), means[0, 0].tolist(), strict=True):
             yield f"  {share:6.1%}  {titles[label]} ({names[label]})"
 
 

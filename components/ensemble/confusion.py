@@ -14,7 +14,7 @@ _CLASSES = 30
 
 
 def write_confusion(
-    path: Path, labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: Targets
+    path: Path, labels: NDArray[np.int64], predicted: NDArray[np.int32], classes: Targets
 ) -> None:
     """Write the confusion matrix of the classes most often confused.
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from components.shared import storage
 from components.shared.evaluation import BalancedAccuracy
 from components.shared.images import ImageSet
-from components.shared.prediction import Classifier, most_probable, probabilities
+from components.shared.prediction import Labelling
 from components.shared.targets import Targets
 
 SCHEMA = pa.schema(
@@ -24,7 +25,7 @@ SCHEMA = pa.schema(
         pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
     ]
 )
-_TOP = 5  # the challenge's measure
+TOP = 5  # the challenge's measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +37,18 @@ class Predictions:
         probabilities: (N, K) The models' mean probabilities of them.
     """
 
-    classes: NDArray[np.int64]
+    classes: NDArray[np.int32]
     probabilities: NDArray[np.float32]
 
     @classmethod
-    def joined(
-        cls, batches: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]
-    ) -> "Predictions":
-        """Put batches of classes and probabilities one after another."""
-        if not batches:
-            return cls(np.empty((0, _TOP), np.int64), np.empty((0, _TOP), np.float32))
-        classes, probabilities = zip(*batches, strict=True)
-        return cls(np.concatenate(classes), np.concatenate(probabilities))
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Put parts one after another."""
+        if not parts:
+            return cls(np.empty((0, TOP), np.int32), np.empty((0, TOP), np.float32))
+        return cls(
+            np.concatenate([part.classes for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,33 +80,25 @@ class Validation:
         return scalars
 
 
-def validate(
-    images: ImageSet, labels: Targets, classifiers: Sequence[Classifier], batch_size: int
-) -> Validation:
-    """Evaluate each model and their mean on labelled images."""
-    num_classes = len(labels.names)
-    models = [BalancedAccuracy(num_classes) for _ in classifiers]
-    ensemble = BalancedAccuracy(num_classes)
+def validate(opinions: Labelling, labels: Targets) -> Validation:
+    """Evaluate each model and their mean by what they say of labelled images."""
     assert (np.diff(labels.offsets) == 1).all(), "ingest gives each validation image one label"
     truth = np.asarray(labels.classes, np.int64)
-    batches = []
-    for numbers, opinions in probabilities(
-        images, np.arange(len(images)), classifiers, batch_size=batch_size, what="validation"
-    ):
-        expected = torch.from_numpy(truth[numbers]).to(opinions.device)
-        for accuracy, scores in zip(models, opinions, strict=True):
-            accuracy.update(scores, expected)
-        ensemble.update(opinions.mean(dim=0), expected)
-        batches.append(most_probable(opinions, _TOP))
-    return Validation(truth, Predictions.joined(batches), models, ensemble)
+    accuracies = [BalancedAccuracy(len(labels.names)) for _ in [*opinions.folders, "mean"]]
+    means = []
+    for part in opinions:
+        expected = torch.from_numpy(truth[part.numbers])
+        for accuracy, classes in zip(accuracies, part.classes, strict=True):
+            accuracy.update_ranked(torch.from_numpy(classes), expected)
+        means.append(Predictions(part.classes[-1], part.probabilities[-1]))
+    return Validation(truth, Predictions.joined(means), accuracies[:-1], accuracies[-1])
 
 
-def predict(images: ImageSet, classifiers: Sequence[Classifier], batch_size: int) -> Predictions:
+def predict(opinions: Labelling) -> Predictions:
     """Return what the models say together of images whose labels nobody has."""
-    everything = probabilities(
-        images, np.arange(len(images)), classifiers, batch_size=batch_size, what="test images"
+    return Predictions.joined(
+        [Predictions(part.classes[-1], part.probabilities[-1]) for part in opinions]
     )
-    return Predictions.joined([most_probable(opinions, _TOP) for _, opinions in everything])
 
 
 def write_predictions(path: Path, images: ImageSet, validation: Validation) -> None:

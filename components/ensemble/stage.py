@@ -43,12 +43,13 @@ def ensemble(
         batch_size: Images at a time.
     """
     from components.ensemble.confusion import write_confusion
-    from components.ensemble.predictions import predict, validate, write_predictions
+    from components.ensemble.predictions import TOP, predict, validate, write_predictions
     from components.ensemble.report import draw, unique_titles
     from components.ensemble.submission import write_submission
+    from components.shared import checkpoints, distributed, storage
     from components.shared.images import ImageSet
     from components.shared.metrics import write
-    from components.shared.prediction import Classifier, read_records
+    from components.shared.prediction import Labelling, read_records
     from components.shared.targets import Targets
 
     images, labels = ImageSet.load(validation_images), Targets.load(validation_labels)
@@ -57,9 +58,27 @@ def ensemble(
     if len(images) == 0:
         raise UserError(f"{validation_images}: no validation images to compare the models on")
     records = read_records(models, labels.names)
-    classifiers = [Classifier.load(folder) for folder in models]
+    place = checkpoints.place(
+        "ensemble", [validation_images, test_images, *models], batch_size=batch_size
+    )
+    opinions = Labelling(
+        place=f"{place}/validation",
+        images=images,
+        folders=models,
+        top_k=TOP,
+        batch_size=batch_size,
+        each=True,
+    )
+    test_opinions = Labelling(
+        place=f"{place}/test", images=tests, folders=models, top_k=TOP, batch_size=batch_size
+    )
+    distributed.launch()
+    opinions.make("validation")
+    test_opinions.make("test images")
+    if distributed.rank() > 0:
+        return
 
-    validation = validate(images, labels, classifiers, batch_size)
+    validation = validate(opinions, labels)
     write_predictions(predictions, images, validation)
     write_confusion(confusion, validation.labels, validation.predictions.classes[:, 0], labels)
     write(metrics, validation.metrics(unique_titles(records)))
@@ -67,4 +86,5 @@ def ensemble(
 
     if len(tests) == 0:
         logger.info("the data set has no test images: the submission is empty")
-    write_submission(submission, tests.ids(), predict(tests, classifiers, batch_size).classes)
+    write_submission(submission, tests.ids(), predict(test_opinions).classes)
+    storage.remove_folder(place)

@@ -13,7 +13,7 @@ from components.shared import storage
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def write_submission(path: Path, ids: Sequence[str], classes: NDArray[np.int64]) -> None:
+def write_submission(path: Path, ids: Sequence[str], classes: NDArray[np.int32]) -> None:
     """Write the zip with its `predictions.txt`.
 
     Each line is an image's file name, a tab, and its classes (N, K) separated by blanks, the most

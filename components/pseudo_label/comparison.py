@@ -25,7 +25,7 @@ class Disagreement:
 
     number: int
     given: int
-    classes: NDArray[np.int64]
+    classes: NDArray[np.int32]
     probabilities: NDArray[np.float32]
 
 
@@ -45,7 +45,6 @@ class Comparison:
 
     def __init__(self, given: Targets, min_confidence: float) -> None:
         """Begin to compare with the given labels."""
-        assert (np.diff(given.offsets) == 1).all(), "ingest gives each image one label"
         self._given, self._min_confidence = given, min_confidence
         num_classes = len(given.names)
         self.images = self.labelled = 0
@@ -57,11 +56,13 @@ class Comparison:
     def update(
         self,
         numbers: NDArray[np.int64],
-        classes: NDArray[np.int64],
+        classes: NDArray[np.int32],
         probabilities: NDArray[np.float32],
     ) -> None:
         """Add a batch: image numbers (B,), classes and probabilities (B, K), best first."""
-        given = self._given.padded(numbers)[0][:, 0]
+        labels, weights = self._given.padded(numbers)
+        assert weights.shape[1] == 1 and weights.all(), "ingest gives each image one label"
+        given = labels[:, 0]
         first, confidence = classes[:, 0], probabilities[:, 0]
         kept = confidence >= self._min_confidence
         same = kept & (first == given)

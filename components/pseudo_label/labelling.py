@@ -26,8 +26,8 @@ def best(records: Sequence[Record], num_teachers: int) -> list[int]:
 
 
 def as_pairs(
-    classes: NDArray[np.int64], probabilities: NDArray[np.float32], min_confidence: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    classes: NDArray[np.int32], probabilities: NDArray[np.float32], min_confidence: float
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """Return a batch of labels as a TargetsWriter takes them.
 
     Args:

@@ -37,40 +37,38 @@ def pseudo_label(
         min_confidence: Images whose best concept is less probable get no label.
         batch_size: Images at a time.
     """
-    import numpy as np
-
     from components.pseudo_label.comparison import Comparison
     from components.pseudo_label.labelling import as_pairs, best
     from components.pseudo_label.report import draw
+    from components.shared import checkpoints, distributed, storage
     from components.shared.images import ImageSet
     from components.shared.metrics import write
-    from components.shared.prediction import (
-        Classifier,
-        most_probable,
-        probabilities,
-        read_records,
-    )
+    from components.shared.prediction import Labelling, read_records
     from components.shared.targets import Targets, TargetsWriter
 
-    if top_k < 1:
-        raise UserError(f"top_k={top_k}: at least 1 is needed")
     image_set, given = ImageSet.load(images), Targets.load(labels)
     image_set.numbering.check(given.numbering, str(labels))
     records = read_records(models, given.names)
     chosen = best(records, num_teachers)
-    teachers = [Classifier.load(models[i]) for i in chosen]
+    teachers = [models[i] for i in chosen]
+    # What the teachers say outlives a min_confidence that turns out too high.
+    place = checkpoints.place(
+        "pseudo_label", [images, *teachers], top_k=top_k, batch_size=batch_size
+    )
+    opinions = Labelling(
+        place=place, images=image_set, folders=teachers, top_k=top_k, batch_size=batch_size
+    )
+    distributed.launch()
+    opinions.make("pseudo labels")
+    if distributed.rank() > 0:
+        return
+
     comparison = Comparison(given, min_confidence)
     with TargetsWriter(pseudo_labels, given.names, given.titles, given.numbering) as writer:
-        for numbers, opinions in probabilities(
-            image_set,
-            np.arange(len(image_set)),
-            teachers,
-            batch_size=batch_size,
-            what="pseudo labels",
-        ):
-            classes, means = most_probable(opinions, top_k)
-            writer.append(*as_pairs(classes, means, min_confidence))
-            comparison.update(numbers, classes, means)
+        for part in opinions:
+            classes, probabilities = part.classes[0], part.probabilities[0]
+            writer.append(*as_pairs(classes, probabilities, min_confidence))
+            comparison.update(part.numbers, classes, probabilities)
         if comparison.labelled == 0:
             raise UserError(
                 f"min_confidence={min_confidence}: no image's best concept is so probable "
@@ -78,3 +76,4 @@ def pseudo_label(
             )
     write(metrics, comparison.metrics)
     draw(report, comparison, records, chosen, image_set, given, min_confidence)
+    storage.remove_folder(place)

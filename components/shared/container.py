@@ -8,6 +8,7 @@ artifacts, can leave an artifact out, and can hand metrics to the UI.
 
 import inspect
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ def run(stage: Stage, executor_input: str) -> None:
         elif name in given:
             arguments_by_name[name] = _path(given[name])
     call(stage, arguments_by_name)
-    _write_output(stage, outputs)
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first has made the outputs
+        _write_output(stage, outputs)
 
 
 def _path(artifacts: Mapping[str, Any]) -> Path:

@@ -34,7 +34,11 @@ class BalancedAccuracy:
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
         """Add a batch: scores (B, C), logits or probabilities, and labels (B,) int64."""
-        hits = top_k(scores, 5)[1] == labels[:, None]
+        self.update_ranked(top_k(scores, 5)[1], labels)
+
+    def update_ranked(self, classes: Tensor, labels: Tensor) -> None:
+        """Add a batch: its classes (B, min(5, C)) of the highest scores, and labels (B,) int64."""
+        hits = classes == labels[:, None]
         num_classes = self.counts.shape[1]
         for row, counted in enumerate((labels, labels[hits[:, 0]], labels[hits.any(dim=1)])):
             self.counts[row] += torch.bincount(counted, minlength=num_classes).cpu()

@@ -9,7 +9,8 @@ import functools
 import io
 import math
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from components.shared import distributed
+from components.shared import distributed, shard_cache
 from components.shared.images import ImageSet
 from components.shared.parallel import cores
 
@@ -161,33 +162,55 @@ def _leave_signals_to_parent(worker: int) -> None:
 
 def evaluation_batches(
     images: ImageSet,
-    numbers: NDArray[np.int64],
+    stretches: Sequence[Sequence[int] | NDArray[np.int64]],
     image_sizes: Sequence[int],
     batch_size: int,
 ) -> Iterator[tuple[NDArray[np.int64], list[Tensor]]]:
     """Yield the evaluation crops of images in batches; each image is decoded once.
 
+    Shards on S3 are fetched ahead, in the order in which the images ask for them.
+
+    Args:
+        images: Where the images are.
+        stretches: Image numbers, in any order; a batch ends where its stretch ends.
+        image_sizes: Sides S of the crops, in pixels.
+        batch_size: Images of a batch, at most.
+
     Yields:
         The numbers (B,) and, for each of the image sizes S, the crops as uint8 (B, 3, S, S).
     """
-    parts = [numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size)]
-    crops = batches(_EvaluationBatches(images, parts, image_sizes), range(len(parts)))
-    yield from zip(parts, crops, strict=True)
+
+    def parts() -> Iterator[NDArray[np.int64]]:
+        for stretch in stretches:
+            for start in range(0, len(stretch), batch_size):
+                yield np.asarray(stretch[start : start + batch_size])
+
+    def groups() -> Iterator[tuple[list[int], Iterator[NDArray[np.int64]]]]:
+        """Yield shards, and the parts one after another that are in just these."""
+        return groupby(parts(), lambda part: np.unique(images.index["shard"][part]).tolist())
+
+    def announced(begin_next: Callable[[], None]) -> Iterator[NDArray[np.int64]]:
+        for number, (_, group) in enumerate(groups()):
+            if number > 0:
+                begin_next()
+            yield from group
+
+    shards = ([images.shards[shard] for shard in group] for group, _ in groups())
+    with shard_cache.ahead(shards) as begin_next:
+        crops = batches(_EvaluationBatches(images, image_sizes), announced(begin_next))
+        yield from zip(parts(), crops, strict=True)
 
 
 class _EvaluationBatches(Dataset[list[Tensor]]):
-    def __init__(
-        self, images: ImageSet, parts: Sequence[NDArray[np.int64]], image_sizes: Sequence[int]
-    ) -> None:
-        self._images, self._parts, self._image_sizes = images, parts, image_sizes
+    def __init__(self, images: ImageSet, image_sizes: Sequence[int]) -> None:
+        self._images, self._image_sizes = images, image_sizes
 
-    def __getitem__(self, part: int) -> list[Tensor]:
-        numbers = self._parts[part].tolist()
+    def __getitem__(self, numbers: NDArray[np.int64]) -> list[Tensor]:
         crops = [
             torch.empty(len(numbers), 3, size, size, dtype=torch.uint8)
             for size in self._image_sizes
         ]
-        for row, number in enumerate(numbers):
+        for row, number in enumerate(numbers.tolist()):
             image = decoded(self._images.read(number))
             for size, batch in zip(self._image_sizes, crops, strict=True):
                 batch[row] = evaluation_crop(image, size)

@@ -1,24 +1,30 @@
 """What several classifiers say of the same images, each image decoded once for all of them.
 
-Shapes: M classifiers, B images of a batch, C classes.
+Shapes: M classifiers, N images of a shard, B of a batch, C classes, the K most probable of them.
 """
 
+import hashlib
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load, save
 from torch import Tensor, nn
 
-from components.shared import models, pictures
+from components.shared import distributed, models, pictures, storage
 from components.shared.evaluation import top_k
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.models import Record
 from components.shared.progress import progress
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +64,28 @@ def _excerpt(names: Sequence[str]) -> str:
 @torch.inference_mode()
 def probabilities(
     images: ImageSet,
-    numbers: NDArray[np.int64],
+    stretches: Sequence[Sequence[int]],
     classifiers: Sequence[Classifier],
-    *,
     batch_size: int,
-    what: str,
-) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Yield image numbers (B,) and each classifier's probabilities (M, B, C), batch by batch.
+) -> Iterator[Tensor]:
+    """Yield each classifier's probabilities (M, B, C) in fp32, on the device, batch by batch.
 
-    The batches follow the order of `numbers`. The probabilities are fp32, on the device. Each
-    classifier sees the images at the size that it was trained at.
+    Each classifier sees the images at the size that it was trained at.
 
     Args:
         images: Where the images are.
-        numbers: Which of them.
+        stretches: Image numbers; a batch ends where its stretch ends.
         classifiers: Models with the same classes.
         batch_size: Images at a time.
-        what: What this is for, shown with the progress.
     """
-    if batch_size < 1:
-        raise UserError(f"batch_size={batch_size}: at least 1 is needed")
     sizes = sorted({classifier.record.image_size for classifier in classifiers})
     device = pictures.device()
-    batches = pictures.evaluation_batches(images, numbers, sizes, batch_size)
-    total = math.ceil(len(numbers) / batch_size)
-    for batch, crops in progress(batches, total=total, unit="batch", what=what):
+    for _, crops in pictures.evaluation_batches(images, stretches, sizes, batch_size):
         pixels = {
             size: pictures.normalized(crop, device) for size, crop in zip(sizes, crops, strict=True)
         }
         scored = [softmax(each.model, pixels[each.record.image_size]) for each in classifiers]
-        yield batch, torch.stack(scored)
+        yield torch.stack(scored)
 
 
 def softmax(model: nn.Module, pixels: Tensor) -> Tensor:
@@ -97,15 +95,158 @@ def softmax(model: nn.Module, pixels: Tensor) -> Tensor:
     return logits.float().softmax(dim=1)
 
 
-def most_probable(probabilities: Tensor, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def most_probable(probabilities: Tensor, k: int, *, each: bool = False) -> tuple[Tensor, Tensor]:
     """Return the classes with the highest mean over the classifiers, and that mean.
 
     Args:
         probabilities: (M, B, C).
         k: How many classes of each image.
+        each: Also each classifier's own, before the mean's.
 
     Returns:
-        Classes and mean probabilities, both (B, min(k, C)), the most probable first.
+        Classes int64 and probabilities, both (1, B, min(k, C)) or, with `each`, (M+1, …), the
+        most probable first.
     """
-    means, classes = top_k(probabilities.mean(dim=0), k)
-    return classes.cpu().numpy(), means.cpu().numpy()
+    mean = probabilities.mean(dim=0, keepdim=True)
+    asked = torch.cat([probabilities, mean]) if each else mean
+    scores, classes = top_k(asked.flatten(0, 1), k)
+    shape = (*asked.shape[:2], -1)
+    return classes.view(shape), scores.view(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Opinions:
+    """What is said of the images of a shard.
+
+    Attributes:
+        numbers: (N,) The images.
+        classes: (1, N, K) int32 The classes with the highest mean probability, highest first; if
+            each classifier's own are kept too, (M+1, N, K), the mean's last.
+        probabilities: Theirs, float32.
+    """
+
+    numbers: NDArray[np.int64]
+    classes: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labelling:
+    """Asks classifiers for all images of a set, and keeps the most probable classes in parts.
+
+    A part is a shard's opinions, a file `<shard>-<digest of the content>.safetensors`, written when
+    the shard is done. The ranks share the shards; those whose parts are there already are done.
+
+    Attributes:
+        place: URI of the parts' folder.
+        images: The images.
+        folders: The classifiers' folders.
+        top_k: How many classes of an image to keep.
+        batch_size: Images at a time; a batch ends with its shard, so that neither the number of
+            ranks nor a restart changes what is computed together.
+        each: Whether to keep each classifier's own classes as well.
+    """
+
+    place: str
+    images: ImageSet
+    folders: Sequence[Path]
+    top_k: int
+    batch_size: int
+    each: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what a user may have set."""
+        for name in ("top_k", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: at least 1 is needed")
+
+    def make(self, what: str) -> None:
+        """Make the parts that are missing, all ranks together.
+
+        Args:
+            what: What they are, shown with the progress.
+
+        Raises:
+            UserError: A batch does not fit the GPU.
+        """
+        missing = self._missing()
+        try:
+            if missing:
+                self._make(missing, what)
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"batch_size={self.batch_size}: the GPU's memory cannot hold so many images at a "
+                f"time: try batch_size={max(1, self.batch_size // 2)}"
+            ) from error
+        distributed.barrier()
+
+    def __iter__(self) -> Iterator[Opinions]:
+        """Yield the parts in the order of the shards, when all have been made.
+
+        Raises:
+            StorageError: One is damaged.
+        """
+        names = self._names()
+        for shard in range(len(self.images.shards)):
+            content = self._read(names[shard])
+            if content is None:
+                raise storage.StorageError(
+                    f"{self.place}/{names[shard]} was damaged after it had been written: run the "
+                    "stage again, which makes it anew"
+                )
+            yield Opinions(numbers=np.array(self._numbers(shard)), **load(content))
+
+    def _missing(self) -> list[int]:
+        """Return the shards of this rank's share that have no part, or a damaged one."""
+        share = range(distributed.rank(), len(self.images.shards), distributed.world())
+        names, missing = self._names(), []
+        for shard in share:
+            if shard not in names:
+                missing.append(shard)
+            elif self._read(names[shard]) is None:
+                uri = f"{self.place}/{names[shard]}"
+                logger.warning("%s is damaged; its images are labelled again", uri)
+                storage.remove(uri)
+                missing.append(shard)
+        if len(missing) < len(share):
+            done = len(share) - len(missing)
+            logger.info("%s: %d of %d shards are labelled already", self.place, done, len(share))
+        return missing
+
+    def _make(self, shards: Sequence[int], what: str) -> None:
+        classifiers = [Classifier.load(folder) for folder in self.folders]
+        stretches = [self._numbers(shard) for shard in shards]
+        # One stream for all: its workers are forked once, and read ahead across shards.
+        stream = probabilities(self.images, stretches, classifiers, self.batch_size)
+        shown = progress(shards, total=len(shards), unit="shard", what=what)
+        for shard, numbers in zip(shown, stretches, strict=True):
+            num_batches = math.ceil(len(numbers) / self.batch_size)
+            # They stay on the device until the shard is done: a GPU need not wait batch by batch.
+            found = [
+                most_probable(each, self.top_k, each=self.each)
+                for each in islice(stream, num_batches)
+            ]
+            classes, shares = (torch.cat(tensors, dim=1) for tensors in zip(*found, strict=True))
+            self._write(shard, classes.int(), shares)
+
+    def _numbers(self, shard: int) -> range:
+        first = sum(each.images for each in self.images.shards[:shard])
+        return range(first, first + self.images.shards[shard].images)
+
+    def _names(self) -> dict[int, str]:
+        names = (entry.name for entry in storage.listed(self.place))
+        return {int(name.split("-")[0]): name for name in names}
+
+    def _read(self, name: str) -> bytes | None:
+        """Return a part's content, if it is what was written."""
+        content = storage.read(f"{self.place}/{name}")
+        return content if name == _name(int(name.split("-")[0]), content) else None
+
+    def _write(self, shard: int, classes: Tensor, shares: Tensor) -> None:
+        content = save({"classes": classes.cpu().numpy(), "probabilities": shares.cpu().numpy()})
+        with storage.uploading(f"{self.place}/{_name(shard, content)}") as path:
+            path.write_bytes(content)
+
+
+def _name(shard: int, content: bytes) -> str:
+    return f"{shard:06d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"

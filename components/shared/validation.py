@@ -133,7 +133,7 @@ def _logits(
     """Yield image numbers (B,) of this rank's share and their logits (B, C) in fp32."""
     where = device()
     share = numbers[distributed.rank() :: distributed.world()]
-    for batch, (crops,) in evaluation_batches(images, share, [image_size], _BATCH_SIZE):
+    for batch, (crops,) in evaluation_batches(images, [share], [image_size], _BATCH_SIZE):
         with autocast():
             logits = model(normalized(crops, where))
         yield batch, logits.float()

@@ -1,17 +1,23 @@
 import json
+import os
+import subprocess
+import sys
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from components.ensemble.confusion import write_confusion
 from components.ensemble.stage import ensemble
 from components.ensemble.submission import write_submission
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
+from components.shared.prediction import Labelling
 from components.shared.targets import Targets
 from tests import tiny_models
 from tests.synthetic import coloured_squares, image_set, targets
@@ -33,11 +39,14 @@ class Given:
 def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
     """Three random models, and labels of which they get one in three right, another in five."""
     folder = tmp_path_factory.mktemp("given")
-    validation = image_set(folder / "validation", coloured_squares(17, 48, seed=0)[0])
+    validation = image_set(
+        folder / "validation", coloured_squares(17, 48, seed=0)[0], images_per_shard=4
+    )
     test = image_set(
         folder / "test",
         coloured_squares(3, 48, seed=1)[0],
         ["test/test000002.jpg", "test/test000003.jpg", "test/test000001.jpg"],
+        images_per_shard=2,
     )
     found = [
         tiny_models.save(folder / str(seed), NAMES, seed=seed, image_size=size)
@@ -48,6 +57,14 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
     pairs = [[(int(ranks[i, [0, 2, 5][i % 3]]), 1.0)] for i in range(17)]
     labels = targets(folder / "labels", validation.numbering, pairs, NAMES)
     return Given(folder, validation, labels, test, found, together)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WEBLY_CHECKPOINTS", str(folder))
+        yield folder
 
 
 def run(given: Given, out: Path, *, test: ImageSet | None = None) -> None:
@@ -66,10 +83,20 @@ def run(given: Given, out: Path, *, test: ImageSet | None = None) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(given: Given, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(given: Given, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     out = tmp_path_factory.mktemp("made")
+    # The order of sums, and so their last bits, may depend on how many threads share them.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     run(given, out)
-    return out
+    yield out
+    torch.set_num_threads(threads)
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """Return what the stage wrote, but for the report."""
+    names = ("predictions.parquet", "submission.zip", "confusion.json", "metrics.json")
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def balanced(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -195,3 +222,61 @@ def test_labels_of_other_images_are_refused(given: Given, tmp_path: Path) -> Non
     other = image_set(tmp_path / "other", coloured_squares(4, 48, seed=2)[0])
     with pytest.raises(UserError, match="one and the same ingest"):
         run(replace(given, validation=other), tmp_path)
+
+
+class Interruption(BaseException):
+    pass
+
+
+def test_a_stage_that_was_interrupted_goes_on_and_ends_as_one_that_was_not(
+    given: Given, made: Path, checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards: list[int] = []
+    make, write = Labelling._make, Labelling._write
+
+    def counting(self: Labelling, missing: list[int], what: str) -> None:
+        shards.extend(missing)
+        make(self, missing, what)
+
+    def failing(self: Labelling, shard: int, *tensors: torch.Tensor) -> None:
+        if self.place.endswith("test"):
+            raise Interruption
+        write(self, shard, *tensors)
+
+    monkeypatch.setattr(Labelling, "_make", counting)
+    with monkeypatch.context() as broken:
+        broken.setattr(Labelling, "_write", failing)
+        with pytest.raises(Interruption):
+            run(given, tmp_path)
+    shards.clear()
+    run(given, tmp_path)
+    assert shards == [0, 1]  # the test images'
+    assert outputs(tmp_path) == outputs(made)
+    assert not any(checkpoints.iterdir())
+
+
+def test_two_processes_make_what_one_makes(
+    given: Given, made: Path, checkpoints: Path, tmp_path: Path
+) -> None:
+    arguments: dict[str, list[Path]] = {
+        "validation_images": [given.validation.folder],
+        "validation_labels": [given.folder / "labels"],
+        "test_images": [given.test.folder],
+        "models": given.models,
+        "predictions": [tmp_path / "predictions.parquet"],
+        "submission": [tmp_path / "submission.zip"],
+        "confusion": [tmp_path / "confusion.json"],
+        "report": [tmp_path / "report.html"],
+        "metrics": [tmp_path / "metrics.json"],
+    }
+    words = [str(word) for name, paths in arguments.items() for word in (f"--{name}", *paths)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "components.ensemble", *words, "--batch_size=8"],
+        env={**os.environ, "WEBLY_PROCESSES": "2", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "going on in 2 processes" in ended.stderr
+    assert outputs(tmp_path) == outputs(made)
+    assert not any(checkpoints.iterdir())

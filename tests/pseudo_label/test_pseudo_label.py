@@ -1,16 +1,24 @@
+import contextlib
 import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from components.pseudo_label.comparison import Comparison
 from components.pseudo_label.labelling import as_pairs, best
 from components.pseudo_label.stage import pseudo_label
-from components.shared import models
+from components.shared import models, storage
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
+from components.shared.prediction import Classifier
 from components.shared.targets import Targets
 from tests import tiny_models
 from tests.synthetic import coloured_squares, image_set, targets
@@ -24,14 +32,24 @@ class Given:
     images: ImageSet
     labels: Targets
 
+    @classmethod
+    def write(cls, folder: Path, count: int) -> "Given":
+        pictures, colours = coloured_squares(count, 48, seed=0)
+        images = image_set(folder, pictures, images_per_shard=4)
+        pairs = [[(colour, 1.0)] for colour in colours]
+        return cls(folder, images, targets(folder / "labels", images.numbering, pairs, NAMES))
+
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
-    folder = tmp_path_factory.mktemp("given")
-    pictures, colours = coloured_squares(21, 48, seed=0)
-    images = image_set(folder, pictures)
-    pairs = [[(colour, 1.0)] for colour in colours]
-    return Given(folder, images, targets(folder / "labels", images.numbering, pairs, NAMES))
+    return Given.write(tmp_path_factory.mktemp("given"), 21)
+
+
+@pytest.fixture(autouse=True)
+def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "checkpoints"
+    monkeypatch.setenv("WEBLY_CHECKPOINTS", str(folder))
+    return folder
 
 
 def run(given: Given, teachers: list[Path], out: Path, **parameters: float) -> Targets:
@@ -142,7 +160,25 @@ def test_when_no_image_is_labelled_nothing_is_written(given: Given, tmp_path: Pa
     assert not (tmp_path / "pseudo_labels").exists()
 
 
-@pytest.mark.parametrize("parameter", ["num_teachers", "top_k"])
+def test_a_lower_min_confidence_then_needs_no_model_any_more(
+    given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsure = tiny_models.save(tmp_path / "unsure", NAMES, probabilities=[0.25] * 4)
+    with pytest.raises(UserError):
+        run(given, [unsure], tmp_path, num_teachers=1, min_confidence=0.5)
+    monkeypatch.delattr(Classifier, "load")
+    found = run(given, [unsure], tmp_path, num_teachers=1, min_confidence=0.2)
+    assert len(found.classes) == 21 * 4
+
+
+def test_nothing_is_left_of_what_it_could_have_gone_on_from(
+    given: Given, tmp_path: Path, checkpoints: Path
+) -> None:
+    run(given, [tiny_models.save(tmp_path / "teacher", NAMES)], tmp_path)
+    assert not any(checkpoints.iterdir())
+
+
+@pytest.mark.parametrize("parameter", ["num_teachers", "top_k", "batch_size"])
 def test_none_of_something_is_refused(given: Given, tmp_path: Path, parameter: str) -> None:
     teacher = tiny_models.save(tmp_path / "teacher", NAMES)
     with pytest.raises(UserError, match=f"{parameter}=0"):
@@ -178,3 +214,85 @@ def test_the_most_confident_disagreements_survive_the_batches(given: Given) -> N
     assert comparison.pseudo.tolist() == [0, 0, 0, 19]
     assert comparison.given.tolist() == [7, 7, 7, 0]
     assert comparison.confidence.sum() == 21
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """The order of sums, and so their last bits, may depend on how many threads share them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def started(given: Given, teachers: list[Path], out: Path, place: str) -> subprocess.Popen[str]:
+    """Start the stage as a command that goes on in two processes."""
+    arguments: dict[str, list[object]] = {
+        "images": [given.images.folder],
+        "labels": [given.folder / "labels"],
+        "models": list(teachers),
+        "pseudo_labels": [out / "pseudo_labels"],
+        "report": [out / "report.html"],
+        "metrics": [out / "metrics.json"],
+        "batch_size": [8],
+    }
+    words = [word for name, values in arguments.items() for word in (f"--{name}", *values)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "components.pseudo_label", *map(str, words)],
+        env={
+            **os.environ,
+            "WEBLY_CHECKPOINTS": place,
+            "WEBLY_PROCESSES": "2",
+            "OMP_NUM_THREADS": "1",
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(holds) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def mention(text: str) -> bool:
+    """Return whether a process has this text in its command line."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(path.read_text())
+    return any(text in line for line in lines)
+
+
+def test_two_processes_that_are_killed_label_the_rest_and_end_as_one_that_was_not(
+    tmp_path: Path, place: str, one_thread: None
+) -> None:
+    given = Given.write(tmp_path / "given", 48)
+    teachers = [tiny_models.save(tmp_path / str(seed), NAMES, seed=seed) for seed in (0, 1)]
+    run(given, teachers, tmp_path / "alone")
+    together = tmp_path / "together"
+    # Each of the two waits in its fourth shard for what nobody writes.
+    for shard in given.images.shards[6:8]:
+        Path(shard.uri).rename(f"{shard.uri}.away")
+        os.mkfifo(shard.uri)
+
+    killed = started(given, teachers, together, place)
+    wait_until(lambda: killed.poll() is not None or len(list(storage.listed(place))) == 6)
+    killed.kill()
+    _, log = killed.communicate()
+    assert killed.returncode == -9, log
+    wait_until(lambda: not mention(str(together)))
+    assert len(list(storage.listed(place))) == 6
+    assert not together.exists()
+
+    for shard in given.images.shards[6:8]:
+        Path(f"{shard.uri}.away").rename(shard.uri)
+    again = started(given, teachers, together, place)
+    _, log = again.communicate(timeout=120)
+    assert again.returncode == 0, log
+    assert log.count("3 of 6 shards are labelled already") == 1  # the first rank speaks for both
+    for name in ("pseudo_labels/classes.npy", "pseudo_labels/weights.npy", "metrics.json"):
+        assert (together / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    assert not any(storage.listed(place))

@@ -190,6 +190,15 @@ def test_the_executor_output_tells_the_ui_the_metrics(tmp_path: Path) -> None:
     assert set(written) == {"mixture", "report", "metrics"}
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_of_several_processes_only_the_first_writes_the_executor_output(
+    rank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    container.run(mix, json.dumps(executor_input("", tmp_path)))
+    assert (tmp_path / "out" / "executor_output.json").exists() == (rank == "0")
+
+
 def test_an_optional_input_that_is_given_arrives(tmp_path: Path) -> None:
     request = executor_input("", tmp_path)
     extra = write(tmp_path / "elsewhere", "more")

@@ -1,4 +1,8 @@
 import io
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +11,8 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import RandomResizedCrop
 
-from components.shared import pictures
+from components.shared import pictures, shard_cache, storage
+from components.shared.shard_cache import Shard
 from tests.synthetic import coloured_squares, image_set
 
 
@@ -120,9 +125,58 @@ def test_evaluation_batches_hold_every_image_at_every_size(tmp_path: Path) -> No
     drawn, labels = coloured_squares(7, 40, seed=0)
     images = image_set(tmp_path, drawn)
     numbers = np.array([6, 0, 3, 1, 5], np.int64)
-    seen = list(pictures.evaluation_batches(images, numbers, [32, 16], batch_size=2))
+    seen = list(pictures.evaluation_batches(images, [numbers], [32, 16], batch_size=2))
     assert [part.tolist() for part, _ in seen] == [[6, 0], [3, 1], [5]]
     assert [tuple(crop.shape) for crop in seen[2][1]] == [(1, 3, 32, 32), (1, 3, 16, 16)]
     for part, (crop, _) in seen:
         brightest = crop.float().mean(dim=(2, 3)).argmax(dim=1)
         assert brightest.tolist() == [labels[number] for number in part]
+
+
+def test_an_evaluation_batch_ends_where_its_stretch_ends(tmp_path: Path) -> None:
+    images = image_set(tmp_path, coloured_squares(7, 40, seed=0)[0])
+    seen = pictures.evaluation_batches(images, [range(2, 5), range(0), range(6)], [8], batch_size=2)
+    assert [part.tolist() for part, _ in seen] == [[2, 3], [4], [0, 1], [2, 3], [4, 5]]
+
+
+def test_evaluation_says_when_the_reading_of_the_next_shards_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = image_set(tmp_path, coloured_squares(9, 40, seed=0)[0], images_per_shard=3)
+    events: list[object] = []
+
+    @contextmanager
+    def ahead(groups: Iterable[Sequence[Shard]]) -> Iterator[Callable[[], None]]:
+        for group in groups:
+            events.append([Path(shard.uri).stem[-1] for shard in group])
+        yield lambda: events.append("next")
+
+    monkeypatch.setattr(shard_cache, "ahead", ahead)
+    stretches = [np.array([0, 1, 2, 4, 5, 6, 7, 8])]
+    for part, _ in pictures.evaluation_batches(images, stretches, [8], batch_size=2):
+        events.append(part.tolist())
+    assert events[:4] == [["0"], ["0", "1"], ["1", "2"], ["2"]]
+    assert events[4:] == [[0, 1], "next", [2, 4], "next", [5, 6], "next", [7, 8]]
+
+
+def test_shards_on_s3_are_there_before_an_evaluation_reads_them(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBLY_CACHE", str(tmp_path / "cache"))
+    local = image_set(tmp_path, coloured_squares(8, 40, seed=0)[0], images_per_shard=2)
+    for shard in local.shards:
+        storage.put(Path(shard.uri), f"{bucket}/{Path(shard.uri).name}")
+    remote = replace(
+        local,
+        shards=[replace(each, uri=f"{bucket}/{Path(each.uri).name}") for each in local.shards],
+    )
+    seen = pictures.evaluation_batches(remote, [range(8)], [8], batch_size=2)
+    next(seen)
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "cache").glob("*.tar"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    expected = pictures.evaluation_batches(local, [range(2, 8)], [8], batch_size=2)
+    for (numbers, (crops,)), (again, (same,)) in zip(seen, expected, strict=True):
+        assert numbers.tolist() == again.tolist()
+        assert torch.equal(crops, same)
