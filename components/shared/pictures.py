@@ -151,6 +151,8 @@ def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
         multiprocessing_context="fork" if workers else None,
         pin_memory=device().type == "cuda",
         worker_init_fn=_leave_signals_to_parent,
+        # Workers' seeds, of no use here, would else be drawn from what dropout is drawn from.
+        generator=torch.Generator(),
     )
 
 
