@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.s3_proxy import Proxy
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 
@@ -78,3 +80,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "place")
     bucket: str = request.getfixturevalue("bucket")
     return f"{bucket}/place"
+
+
+@pytest.fixture
+def proxy(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What stands between this process and the server of `bucket`, from now on."""
+    with Proxy(s3_server) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        yield proxy

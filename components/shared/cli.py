@@ -13,6 +13,7 @@ from pathlib import Path
 
 from components.shared import container
 from components.shared.interface import Argument, Stage, UserError, arguments, call, summary
+from components.shared.storage import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,8 @@ logger = logging.getLogger(__name__)
 def main(stage: Stage, words: Sequence[str] | None = None) -> None:
     """Run a stage with the words of a command line, or with an ExecutorInput as its only word.
 
-    Exits with 2 and one line when the user can put it right, with a traceback otherwise.
+    Exits with 2 and one line when the user can put it right, with 1 and one line when S3 does not
+    answer, with a traceback otherwise.
     """
     words = sys.argv[1:] if words is None else words
     logging.basicConfig(
@@ -38,6 +40,9 @@ def main(stage: Stage, words: Sequence[str] | None = None) -> None:
     except UserError as error:
         logger.error("%s: %s", stage.__name__, error)
         sys.exit(2)
+    except StorageError as error:  # not 2: the same command may succeed later
+        logger.error("%s: %s", stage.__name__, error)
+        sys.exit(1)
 
 
 def parse(stage: Stage, words: Sequence[str]) -> dict[str, object]:

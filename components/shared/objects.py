@@ -165,6 +165,10 @@ class _Reader(io.RawIOBase):
         self._position = start + offset
         return self._position
 
+    def readall(self) -> bytes:
+        # The inherited one reads 8 kB at a time.
+        return self.read(max(0, self._size - self._position)) or b""
+
     def readinto(self, buffer: "WriteableBuffer") -> int:
         target = memoryview(buffer)
         length = max(0, min(len(target), self._size - self._position))

@@ -187,6 +187,8 @@ def _client_of(process: int, endpoint: str, timeout: float) -> "S3Client":
     for name in _SECRETS:  # a signature would not match, or a header show the secret in its error
         if os.environ.get(name, "") != os.environ.get(name, "").strip():
             raise UserError(f"{name} begins or ends with white space: take it away")
+    if "@" in endpoint:  # messages name the endpoint
+        raise UserError("AWS_ENDPOINT_URL has a user in it: set AWS_ACCESS_KEY_ID instead")
     config = Config(
         connect_timeout=min(10.0, timeout / 3),
         read_timeout=min(60.0, timeout / 3),
@@ -200,4 +202,6 @@ def _client_of(process: int, endpoint: str, timeout: float) -> "S3Client":
         # A session of its own: threads may come here at once, which boto3's own cannot bear.
         return boto3.session.Session().client("s3", config=config)
     except ValueError as error:
-        raise UserError(f"AWS_ENDPOINT_URL: {error}: use http://host:port or https://…") from error
+        raise UserError(
+            f"{error}: check AWS_ENDPOINT_URL (http://host:port) and AWS_DEFAULT_REGION"
+        ) from error

@@ -14,6 +14,7 @@ import sys, time
 from pathlib import Path
 from components.shared.cli import main
 from components.shared.interface import OutputDataset, UserError
+from components.shared.storage import StorageError
 
 def stage(table: OutputDataset, *, size: int = 1) -> None:
     """Do something.
@@ -26,6 +27,8 @@ def stage(table: OutputDataset, *, size: int = 1) -> None:
         raise UserError("size=2: take another")
     if size == 3:
         raise ValueError("a bug")
+    if size == 5:
+        raise StorageError("s3://bucket/x: no answer")
     if size == 4:
         try:
             table.touch()
@@ -56,6 +59,14 @@ def test_a_users_error_ends_with_one_line_and_exit_code_2(command: list[str]) ->
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert line.endswith("ERROR stage: size=2: take another")
+
+
+def test_an_s3_that_does_not_answer_ends_with_one_line_and_exit_code_1(command: list[str]) -> None:
+    ended = run([*command, "--size=5"])
+
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.endswith("ERROR stage: s3://bucket/x: no answer")
 
 
 def test_any_other_error_ends_with_a_traceback(command: list[str]) -> None:
