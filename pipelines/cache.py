@@ -95,9 +95,11 @@ class Cache:
 
 
 def _has_shards(manifest: Path) -> bool:
-    """Return whether an image set's shards, which lie outside it, are there; if on this machine."""
-    shards = json.loads(manifest.read_text())["shards"]
-    return all(storage.is_s3(shard["uri"]) or storage.exists(shard["uri"]) for shard in shards)
+    """Return whether an image set's shards, which lie outside it, are there."""
+    shards = {shard["uri"] for shard in json.loads(manifest.read_text())["shards"]}
+    folders = {uri.rpartition("/")[0] for uri in shards}
+    there = {f"{folder}/{entry.name}" for folder in folders for entry in storage.listed(folder)}
+    return shards <= there
 
 
 def _files(path: Path) -> dict[str, Path]:

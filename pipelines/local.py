@@ -19,6 +19,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from components.shared.interface import UserError
+from components.shared.storage import StorageError
 from pipelines import graph, table
 from pipelines.compile import compile_recipe
 from pipelines.engine import Engine, Host
@@ -68,6 +69,9 @@ def main() -> None:
     except UserError as error:
         logger.error("%s", error)
         sys.exit(2)
+    except StorageError as error:
+        logger.error("%s", error)
+        sys.exit(1)
     except KeyboardInterrupt:
         logger.error("stopped; the same command goes on from here")
         sys.exit(130)

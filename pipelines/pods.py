@@ -7,6 +7,14 @@ from kfp import dsl, kubernetes
 # `k8s/` makes the config map; the secret is KFP's own.
 _CONFIG_MAP = "webly"
 _SECRET = "mlpipeline-minio-artifact"
+_PLACES = ("WEBLY_STORE", "WEBLY_CHECKPOINTS", "WEBLY_CACHE")
+_SETTINGS = (
+    "WEBLY_CACHE_GIGABYTES",
+    "WEBLY_CHECKPOINT_MINUTES",
+    "WEBLY_STORAGE_TIMEOUT",
+    "AWS_ENDPOINT_URL",
+    "AWS_DEFAULT_REGION",
+)
 # Workers hand batches to the trainer through shared memory; the default 64 MiB end in bus errors.
 _SHARED_MEMORY = "16Gi"
 
@@ -16,11 +24,11 @@ def with_storage(task: dsl.PipelineTask) -> None:
 
     The environment is not in KFP's cache key: moving a bucket retrains nothing.
     """
-    places = {name: name for name in ("WEBLY_STORE", "WEBLY_CHECKPOINTS", "WEBLY_CACHE")}
-    endpoint = {"AWS_ENDPOINT_URL": "AWS_ENDPOINT_URL"}
+    places = {name: name for name in _PLACES}
+    settings = {name: name for name in _SETTINGS}
     keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
     kubernetes.use_config_map_as_env(task, _CONFIG_MAP, places)
-    kubernetes.use_config_map_as_env(task, _CONFIG_MAP, endpoint, optional=True)
+    kubernetes.use_config_map_as_env(task, _CONFIG_MAP, settings, optional=True)
     kubernetes.use_secret_as_env(task, _SECRET, keys, optional=True)
 
 

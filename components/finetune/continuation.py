@@ -46,5 +46,5 @@ def lineage(initial_model: Path | None, targets: Targets, image_size: int) -> li
     """Return the stages that the model will have gone through, this one included."""
     before = [] if initial_model is None else read_record(initial_model).lineage
     # Given labels have the weight 1, pseudo labels a probability.
-    kind = "pseudo labels" if (targets.weights < 1).any() else "given labels"
+    kind = "pseudo labels" if targets.weights.min() < 1 else "given labels"
     return [*before, f"finetune on {kind} {image_size} px"]
