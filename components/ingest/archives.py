@@ -1,4 +1,4 @@
-"""Tar archives, read in place: found by one pass over their headers, then read at random.
+"""Tar archives, local or on S3, read in place: one pass over their headers, then at random.
 
 Nothing is ever extracted, so a member's name is only a name; names that would escape from a folder
 are refused nevertheless, as are links: whoever packed them did not pack images.
@@ -8,10 +8,12 @@ import functools
 import os
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from io import FileIO
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from components.ingest.dataset import Reject
+from components.shared import storage
 
 
 class Member(NamedTuple):
@@ -22,18 +24,23 @@ class Member(NamedTuple):
     length: int
 
 
-def members(path: Path) -> Iterator[Member | Reject]:
-    """Yield a tar's files in their order, and what cannot be read as rejects (18 µs each)."""
-    size = path.stat().st_size
+def members(uri: str, size: int) -> Iterator[Member | Reject]:
+    """Yield a tar's files in their order, and what cannot be read as rejects (18 µs each).
+
+    Args:
+        uri: The tar.
+        size: How many bytes it has.
+    """
+    archive = uri.rpartition("/")[2]
     end = 0
     try:
-        with tarfile.open(path, "r:") as tar:
+        with storage.opened(uri) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 # tarfile would keep them all.
                 tar.members = []  # type: ignore[attr-defined]
                 if member.size < 0:  # leads tarfile back to where it was, again and again
                     detail = f"a size of {member.size:,} bytes"
-                    yield Reject("", "broken archive", path.name, member.name, detail)
+                    yield Reject("", "broken archive", archive, member.name, detail)
                     return
                 end = tar.offset
                 name = PurePosixPath(member.name)
@@ -41,25 +48,27 @@ def members(path: Path) -> Iterator[Member | Reject]:
                     continue
                 if not member.isfile() or name.is_absolute() or ".." in name.parts:
                     detail = "leaves its folder" if member.isfile() else "not a regular file"
-                    yield Reject("", "unsafe member", path.name, member.name, detail)
+                    yield Reject("", "unsafe member", archive, member.name, detail)
                 elif member.offset_data + member.size > size:
                     detail = f"the archive ends after {size:,} bytes"
-                    yield Reject("", "broken archive", path.name, member.name, detail)
+                    yield Reject("", "broken archive", archive, member.name, detail)
                 else:
                     yield Member(member.name, member.offset_data, member.size)
         # tarfile takes a damaged header for the end; the true end is a block of zeros.
-        if size > end and any(read(path, end, tarfile.BLOCKSIZE)):
-            yield Reject("", "broken archive", path.name, path.name, f"no header at byte {end:,}")
+        if size > end and any(read(uri, end, tarfile.BLOCKSIZE)):
+            yield Reject("", "broken archive", archive, archive, f"no header at byte {end:,}")
     except tarfile.ReadError as error:
-        yield Reject("", "broken archive", path.name, path.name, f"after byte {end:,}: {error}")
+        yield Reject("", "broken archive", archive, archive, f"after byte {end:,}: {error}")
 
 
-def read(path: Path | str, offset: int, length: int) -> bytes:
-    """Return a part of a file."""
-    return os.pread(_descriptor(str(path)), length, offset)
+def read(uri: str, offset: int, length: int) -> bytes:
+    """Return a part of an archive."""
+    if storage.is_s3(uri):
+        return storage.read(uri, offset, length)
+    return os.pread(_open(uri).fileno(), length, offset)
 
 
+# Opening a file takes several times as long as reading an image. No limit of open files is so low.
 @functools.lru_cache(maxsize=256)
-def _descriptor(path: str) -> int:
-    # Open until the process ends; 256 are more than WebVision's archives, less than any limit.
-    return os.open(path, os.O_RDONLY)
+def _open(path: str) -> FileIO:
+    return FileIO(path)

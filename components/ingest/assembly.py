@@ -103,6 +103,6 @@ def _unlisted(data: DataSet, plan: Plan) -> Iterator[pa.Table]:
     for container, (start, end) in zip(data.files.containers, bounds, strict=True):
         unlisted = plan.unlisted[start:end]
         if unlisted.any():
-            name, detail = Path(container).name, "in no list, or there twice"
+            name, detail = container.rpartition("/")[2], "in no list, or there twice"
             ids = compress(data.ids(container), unlisted.tolist())
             yield table([Reject("", "unlisted image", name, id, detail) for id in ids])

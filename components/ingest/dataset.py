@@ -7,7 +7,7 @@ id, and everything about them is in arrays.
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,6 +15,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from components.shared import storage
+from components.shared.interface import UserError
 
 SPLITS = ("train", "validation", "test")
 REJECTS = pa.schema(
@@ -81,7 +84,7 @@ class Files:
     """Where the encoded images lie, 20 bytes each, container by container.
 
     Attributes:
-        containers: Tar files and folders.
+        containers: URIs of tar files and folders.
         ends: For each, the number of files in it and in those before it.
     """
 
@@ -112,6 +115,12 @@ class Files:
         self._lengths.extend(lengths)
         self.containers.append(container)
         self.ends.append(len(self))
+
+    def add_folders(self, folders: "Mapping[str, array[int]]") -> None:
+        """Add folders, given the hashes of the images that are right in them."""
+        for folder, hashes in folders.items():
+            zeros = array("I", [0]) * len(hashes)
+            self.add(folder, hashes, zeros, zeros)
 
     def take_hashes(self) -> NDArray[np.uint64]:
         """Return the hashes of the ids; they are gone from here afterwards, to save memory."""
@@ -152,6 +161,20 @@ class DataSet:
     ids: Callable[[str], Iterable[str]]
     text: TextSource
     rejects: list[Reject]
+
+
+def listed(root: str) -> Iterator[storage.Entry]:
+    """Yield all files below a data set's folder, in the order of their names.
+
+    Raises:
+        UserError: There are none.
+    """
+    empty = True
+    for entry in storage.listed(root):
+        empty = False
+        yield entry
+    if empty:
+        raise UserError(f"{root}: no such folder, or no files in it")
 
 
 def id_hash(id: str) -> int:

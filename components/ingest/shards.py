@@ -1,15 +1,18 @@
 """Shards: each holds the images of consecutive places, and a part beside it says what is in it.
 
 Any process can make any shard from the plan. The part is written last: a shard that has one is
-finished, and an ingest that was killed goes on with the others.
+finished, and an ingest that was killed goes on with the others, on whatever node. All that is
+written follows from the plan, so several that make the same do no harm to each other.
 """
 
 import hashlib
 import io
+import logging
 import math
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.ingest import archives
+from components.ingest import originals
 from components.ingest.dataset import SPLITS, Files
 from components.ingest.text_parts import TextParts
 from components.ingest.validation import InvalidImageError, stored
@@ -25,6 +28,8 @@ from components.shared import images, storage, texts
 from components.shared.interface import UserError
 from components.shared.parallel import ordered
 from components.shared.progress import progress
+
+logger = logging.getLogger(__name__)
 
 # What a part holds of each image besides its text; `kind` and `detail` of a reject, else empty.
 _SCHEMA = pa.schema(
@@ -60,8 +65,8 @@ class Shards:
     Attributes:
         text_parts: The texts, and with them the plan.
         files: Where the images come from.
-        folder: Where the parts are.
-        prefix: Where the shards are, local or s3://.
+        folder: Where copies of the parts are.
+        prefix: Where the shards are, local or s3://, and the parts until all are made.
         ranges: What each holds.
         image_side: Longer short sides are reduced to it.
     """
@@ -75,12 +80,19 @@ class Shards:
 
     def make_all(self) -> None:
         """Make the shards that are not there yet, on all cores."""
-        for folder in (self.folder, Path(self.prefix)):
-            for path in folder.glob(".*.part"):  # of an ingest that was killed
-                path.unlink()
-        made = ordered(self._make, range(len(self.ranges)))
+        finished = self._finished()
+        if finished:
+            logger.info("%d of %d shards are there", len(finished), len(self.ranges))
+        made = ordered(partial(self._make, finished), range(len(self.ranges)))
         for _ in progress(made, total=len(self.ranges), unit="shard", what="images"):
             pass
+
+    def tidy(self) -> None:
+        """Leave the shards that have images, and nothing else."""
+        for number, shard in enumerate(self.ranges):
+            if not self.shard(number).images:
+                storage.remove(self._uri(shard))
+        storage.remove_folder(f"{self.prefix}/parts")
 
     def of_split(self, split: str) -> list[int]:
         """Return the numbers of a split's shards."""
@@ -105,26 +117,46 @@ class Shards:
             sha256=metadata[b"sha256"].decode(),
         )
 
-    def _make(self, number: int) -> None:
+    def _finished(self) -> set[str]:
+        """Return the names of shards that are there, after removing what never will be."""
+        storage.abandon_uploads(self.prefix)
+        if not storage.is_s3(self.prefix):
+            for path in Path(self.prefix).glob("**/.*.part"):
+                path.unlink()
+        there = {entry.name for entry in storage.listed(self.prefix)}
+        names = (shard.name for shard in self.ranges)
+        return {name for name in names if {f"{name}.tar", f"parts/{name}.parquet"} <= there}
+
+    def _make(self, finished: set[str], number: int) -> None:
         shard = self.ranges[number]
-        if not (self._part(shard).is_file() and storage.exists(self._uri(shard))):
-            self._write(shard)
+        copy = self._part(shard)
+        if shard.name in finished:
+            try:
+                if not copy.is_file():
+                    storage.fetch(self._part_uri(shard), copy)
+                return
+            except FileNotFoundError:
+                pass  # removed by another ingest of the same, which has ended meanwhile
+        self._write(shard)
+        storage.put(copy, self._part_uri(shard))
 
     def _part(self, shard: ShardRange) -> Path:
         return self.folder / f"{shard.name}.parquet"
+
+    def _part_uri(self, shard: ShardRange) -> str:
+        return f"{self.prefix}/parts/{shard.name}.parquet"
 
     def _uri(self, shard: ShardRange) -> str:
         return f"{self.prefix}/{shard.name}.tar"
 
     def _write(self, shard: ShardRange) -> None:
+        """Write a shard, and the copy of its part."""
         rows = self.text_parts.between(shard.start, shard.end)
-        places = range(shard.start, shard.end)
+        numbers = self.text_parts.plan.files[shard.start : shard.end].tolist()
+        reads = originals.readers(self.files, numbers, rows["id"].to_pylist())
         with storage.uploading(self._uri(shard)) as path:
             with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-                added = [
-                    self._add(tar, place, id)
-                    for place, id in zip(places, rows["id"].to_pylist(), strict=True)
-                ]
+                added = [self._add(tar, shard.start + i, read) for i, read in enumerate(reads)]
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = path.stat().st_size
@@ -138,12 +170,12 @@ class Shards:
         with storage.complete(self._part(shard)) as temporary:
             pq.write_table(part, temporary, compression="zstd")
 
-    def _add(self, tar: tarfile.TarFile, place: int, id: str) -> tuple[int, int, str, str]:
+    def _add(
+        self, tar: tarfile.TarFile, place: int, read: Callable[[], bytes]
+    ) -> tuple[int, int, str, str]:
         """Add an image to a shard; return its offset and length, or kind and detail of a reject."""
         try:
-            content = stored(
-                encoded(self.files, int(self.text_parts.plan.files[place]), id), self.image_side
-            )
+            content = stored(read(), self.image_side)
         except InvalidImageError as error:
             return 0, 0, error.kind, error.detail
         member = tarfile.TarInfo(f"{place:09d}.jpg")
@@ -151,22 +183,6 @@ class Shards:
         offset = tar.offset + tarfile.BLOCKSIZE
         tar.addfile(member, io.BytesIO(content))
         return offset, len(content), "", ""
-
-
-def encoded(files: Files, number: int, id: str) -> bytes:
-    """Return an image's bytes as they are in the data set.
-
-    Raises:
-        InvalidImageError: It is a file of its own that cannot be opened.
-    """
-    columns = files.columns()
-    container = files.containers[columns["container"][number]]
-    if block := int(columns["block"][number]):
-        return archives.read(container, tarfile.BLOCKSIZE * block, int(columns["length"][number]))
-    try:
-        return Path(container, id.rpartition("/")[2]).read_bytes()
-    except OSError as error:
-        raise InvalidImageError("unreadable file", str(error)) from None
 
 
 def plan_shards(
@@ -185,9 +201,10 @@ def plan_shards(
         )
     ids = text_parts.between(0, min(_NUM_SAMPLES, plan.ends[0]))["id"].to_pylist()
     sizes, error = [], ""
-    for place, id in enumerate(ids):
+    reads = originals.readers(files, plan.files[: len(ids)].tolist(), ids)
+    for id, read in zip(ids, reads, strict=True):
         try:
-            content = stored(encoded(files, int(plan.files[place]), id), image_side)
+            content = stored(read(), image_side)
             sizes.append(len(content) + 1.5 * tarfile.BLOCKSIZE)  # a header, and half a block lost
         except InvalidImageError as invalid:
             error = f"; {id}: {invalid.kind}, {invalid.detail}"

@@ -1,6 +1,5 @@
 """The stage `ingest`."""
 
-import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +40,7 @@ def ingest(
         rejects: What was left out or is lacking, and why (Parquet).
         report: Counts and samples of what was read.
         metrics: Counts by kind.
-        dataset: The data set's folder, local or s3://.
+        dataset: The data set's folder, local or s3://; it is read in place.
         dataset_version: Any text; change it when the data behind `dataset` change.
         layout: WebVision's files, or one folder of images per class.
         image_side: Longer short sides are reduced to this many pixels.
@@ -57,11 +56,12 @@ def ingest(
     from components.ingest.report import write_report
     from components.ingest.shards import Shards, plan_shards
     from components.ingest.text_parts import NUM_ROWS, TextParts
-    from components.shared import storage
+    from components.shared import environment, storage
 
     _check(image_side, limit, validation_share, shard_megabytes)
+    root = dataset.rstrip("/") if storage.is_s3(dataset) else str(Path(dataset).resolve())
     fingerprint = workplace.fingerprint(
-        dataset=dataset if storage.is_s3(dataset) else str(Path(dataset).resolve()),
+        dataset=root,
         dataset_version=dataset_version,
         layout=layout,
         image_side=image_side,
@@ -70,7 +70,7 @@ def ingest(
         shard_megabytes=shard_megabytes,
         seed=seed,
     )
-    with storage.local_folder(dataset) as root, workplace.locked(fingerprint) as folder:
+    with workplace.locked(fingerprint) as folder:
         is_webvision = layout == "webvision" or (layout == "auto" and webvision.is_there(root))
         data = (webvision if is_webvision else folders).read(root, folder / "lists")
         table = meanings.of_classes(data.names, data.taxonomy)
@@ -83,7 +83,7 @@ def ingest(
         text_parts = TextParts(folder / name, blocks, len(titles), data.text, planned)
         text_parts.make_all()
         ranges = plan_shards(text_parts, data.files, 1_000_000 * shard_megabytes, image_side)
-        prefix = f"{storage.store()}/images/{name}"
+        prefix = f"{environment.store()}/images/{name}"
         shards = Shards(text_parts, data.files, folder / name, prefix, ranges, image_side)
         shards.make_all()
 
@@ -101,8 +101,7 @@ def ingest(
         splits = {"train": train.images, "validation": validation.images, "test": test.images}
         write_report(report, images, texts, labels, splits, kinds)
         assembly.write_metrics(metrics, splits, kinds)
-        text_parts.remove()
-        shutil.rmtree(folder / "lists")
+        shards.tidy()
 
 
 def _check(image_side: int, limit: int, validation_share: float, shard_megabytes: int) -> None:

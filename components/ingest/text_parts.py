@@ -52,11 +52,6 @@ class TextParts:
         for _ in progress(made, total=len(self.blocks), unit="block", what="texts"):
             pass
 
-    def remove(self) -> None:
-        """Remove the parts: the shards' own hold the texts by now."""
-        for path in self.folder.glob("*.arrow"):
-            path.unlink()
-
     def rejects(self, number: int) -> pa.Table:
         """Return what is wrong with a block's rows and texts."""
         return _read(self.folder / f"rejects-{number:05d}.arrow")

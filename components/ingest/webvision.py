@@ -6,19 +6,30 @@ Labels come from the file lists; `queries_synsets_map.txt` says the same again a
 """
 
 import functools
-import os
 import re
 import tarfile
 from array import array
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from components.ingest import archives, metadata
-from components.ingest.dataset import DataSet, FileList, Files, Reject, Text, id_hash, number
+from components.ingest.dataset import (
+    DataSet,
+    FileList,
+    Files,
+    Reject,
+    Text,
+    id_hash,
+    listed,
+    number,
+)
+from components.shared import storage
 from components.shared.interface import UserError
 from components.shared.parallel import ordered
+from components.shared.progress import progress
 
 _SOURCES = ("google", "flickr")
 _TRAIN = re.compile(r"(?:.*/)?(google|flickr)[^/]*/(?:[^/]+/)*(q\d+)/([^/]+)")
@@ -29,25 +40,35 @@ _LISTS |= {f"queries_{source}.txt" for source in _SOURCES}
 _LISTS |= {
     f"train_{kind}_{source}.txt" for kind in ("filelist", "meta_list") for source in _SOURCES
 }
+_PIECE = 8 * 2**20  # bytes of a list copied at a time
 
 
 class _Place(NamedTuple):
-    """Where a file's content is; a length of -1 means the whole of a file of its own."""
+    """Where a file's content is: in a tar, or at an offset of 0 the whole of a file of its own."""
 
-    path: str
+    uri: str
     offset: int
     length: int
 
     def read(self) -> bytes:
-        if self.length < 0:
-            return Path(self.path).read_bytes()
-        return archives.read(self.path, self.offset, self.length)
+        if self.offset:
+            return archives.read(self.uri, self.offset, self.length)
+        return storage.read(self.uri)
+
+    def copy(self, path: Path) -> None:
+        if not self.offset:
+            storage.fetch(self.uri, path)
+            return
+        end = self.offset + self.length
+        with path.open("wb") as file:
+            for start in range(self.offset, end, _PIECE):
+                file.write(archives.read(self.uri, start, min(_PIECE, end - start)))
 
 
-class _Container(NamedTuple):
-    """A tar or a folder: the images in it, other files by key, and what is wrong with it."""
+class _Tar(NamedTuple):
+    """A tar: the images in it, other files by key, and what is wrong with it."""
 
-    path: str
+    uri: str
     hashes: "array[int]"
     blocks: "array[int]"
     lengths: "array[int]"
@@ -55,28 +76,32 @@ class _Container(NamedTuple):
     rejects: list[Reject]
 
 
-def is_there(root: Path) -> bool:
+def is_there(root: str) -> bool:
     """Return whether a folder holds WebVision's files."""
-    return (root / "info.tar").is_file() or (root / "info" / "synsets.txt").is_file()
+    return any(storage.exists(f"{root}/{name}") for name in ("info.tar", "info/synsets.txt"))
 
 
-def read(root: Path, scratch: Path) -> DataSet:
+def read(root: str, scratch: Path) -> DataSet:
     """Return the data set in a folder.
 
     Args:
         root: Tars, folders, or both; a file that is there twice is read where it is unpacked.
-        scratch: A folder for copies of lists that are in tars.
+        scratch: A folder for copies of lists.
 
     Raises:
         UserError: A list is missing, or an archive is compressed.
     """
-    files, others, rejects = Files(), dict[str, _Place](), []
-    for container in ordered(partial(_scan, root), _containers(root)):
-        if container.hashes:
-            files.add(container.path, container.hashes, container.blocks, container.lengths)
-        others = container.others | others
-        rejects += container.rejects
-    lists = {name: _local(others[name], scratch / name) for name in _LISTS if name in others}
+    files, others, rejects = Files(), dict[str, _Place](), list[Reject]()
+    tars = _list(root, files, others)
+    scanned = ordered(_scan, tars.items())
+    for tar in progress(scanned, total=len(tars), unit="archive", what="headers"):
+        if tar.hashes:
+            files.add(tar.uri, tar.hashes, tar.blocks, tar.lengths)
+        others = tar.others | others
+        rejects += tar.rejects
+    lists = {name: scratch / name for name in _LISTS if name in others}
+    for name, copy in lists.items():
+        others[name].copy(copy)
     if "synsets.txt" not in lists:
         raise UserError(f"{root}: no info/synsets.txt, neither in a folder nor in a tar")
     queries = {
@@ -91,13 +116,13 @@ def read(root: Path, scratch: Path) -> DataSet:
         taxonomy=lists.get("taxonomy.jsonl"),
         lists=list(_file_lists(lists, root)),
         files=files,
-        ids=partial(_ids, root),
+        ids=partial(_ids, root, tars),
         text=_Texts({key: place for key, place in others.items() if key not in _LISTS}, queries),
         rejects=rejects,
     )
 
 
-def _file_lists(lists: Mapping[str, Path], root: Path) -> Iterator[FileList]:
+def _file_lists(lists: Mapping[str, Path], root: str) -> Iterator[FileList]:
     for source in _SOURCES:
         name, records = f"train_filelist_{source}.txt", f"train_meta_list_{source}.txt"
         if name in lists and records not in lists:
@@ -111,60 +136,56 @@ def _file_lists(lists: Mapping[str, Path], root: Path) -> Iterator[FileList]:
             yield FileList(lists[name], split)
 
 
-def _containers(root: Path) -> list[Path]:
-    """Return the folders, then the tars, each in the order of their names."""
-    folders, tars = [], []
-    for folder, below, names in os.walk(root, followlinks=True):
-        below.sort()
-        folders.append(Path(folder))
-        for path in (Path(folder, name) for name in sorted(names)):
-            if path.suffix == ".tar":
-                tars.append(path)
-            elif path.name.endswith((".tar.gz", ".tgz")):
-                raise UserError(f"{path}: compressed; gunzip it: it is read at random")
-    return folders + tars
+def _list(root: str, files: Files, others: dict[str, _Place]) -> dict[str, int]:
+    """Add what lies in folders to `files` and `others`; return the tars with their sizes."""
+    tars = {}
+    folders: dict[str, array[int]] = defaultdict(lambda: array("Q"))
+    for name, size in listed(root):
+        uri = f"{root}/{name}"
+        if name.endswith(".tar"):
+            tars[uri] = size
+        elif name.endswith((".tar.gz", ".tgz")):
+            raise UserError(f"{uri}: compressed; gunzip it: it is read at random")
+        elif id := _image_id(name):
+            folders[uri.rpartition("/")[0]].append(id_hash(id))
+        elif key := _key(name):
+            others.setdefault(key, _Place(uri, 0, size))
+    files.add_folders(folders)
+    return tars
 
 
-def _scan(root: Path, path: Path) -> _Container:
-    """Find what is in a tar or a folder, by nothing but the files' names."""
-    found = _Container(str(path), array("Q"), array("I"), array("I"), {}, [])
-    for file in _named(root, path):
-        if isinstance(file, Reject):
-            found.rejects.append(file)
+def _scan(tar: tuple[str, int]) -> _Tar:
+    """Find what is in a tar, by nothing but the files' names."""
+    uri, size = tar
+    found = _Tar(uri, array("Q"), array("I"), array("I"), {}, [])
+    for member in archives.members(uri, size):
+        if isinstance(member, Reject):
+            found.rejects.append(member)
             continue
-        name, place = file
+        name = _name_below(uri, member.name)
         if id := _image_id(name):
             found.hashes.append(id_hash(id))
-            found.blocks.append(place.offset // tarfile.BLOCKSIZE)
-            found.lengths.append(max(0, place.length))
-        elif metadata := _METADATA.fullmatch(name):
-            found.others["/".join(metadata.groups())] = place
-        elif (list_name := name.rpartition("/")[2]) in _LISTS:
-            found.others[list_name] = place
+            found.blocks.append(member.offset // tarfile.BLOCKSIZE)
+            found.lengths.append(member.length)
+        elif key := _key(name):
+            found.others[key] = _Place(uri, member.offset, member.length)
     return found
 
 
-def _ids(root: Path, container: str) -> Iterator[str]:
-    for file in _named(root, Path(container)):
-        if not isinstance(file, Reject) and (id := _image_id(file[0])):
-            yield id
+def _ids(root: str, tars: Mapping[str, int], container: str) -> Iterator[str]:
+    if container in tars:
+        members = archives.members(container, tars[container])
+        files = (item.name for item in members if not isinstance(item, Reject))
+        names = (_name_below(container, file) for file in files)
+    else:
+        files = (entry.name for entry in storage.listed(container) if "/" not in entry.name)
+        names = (f"{container}/{file}".removeprefix(f"{root}/") for file in files)
+    yield from filter(None, map(_image_id, names))
 
 
-def _named(root: Path, path: Path) -> Iterator[tuple[str, _Place] | Reject]:
-    """Yield a container's files with their names below the data set's folder."""
-    if path.is_dir():
-        with os.scandir(path) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_file())
-        for name in names:
-            yield str((path / name).relative_to(root)), _Place(str(path / name), 0, -1)
-        return
-    for member in archives.members(path):
-        if isinstance(member, Reject):
-            yield member
-        else:
-            # The archive's name counts as a folder: some copies name the source only there.
-            place = _Place(str(path), member.offset, member.length)
-            yield f"{path.stem}/{member.name}", place
+def _name_below(tar: str, member: str) -> str:
+    # The archive's name counts as a folder: some copies name the source only there.
+    return f"{tar.rpartition('/')[2].removesuffix('.tar')}/{member}"
 
 
 def _image_id(name: str) -> str:
@@ -176,11 +197,12 @@ def _image_id(name: str) -> str:
     return ""
 
 
-def _local(place: _Place, copy: Path) -> Path:
-    if place.length < 0:
-        return Path(place.path)
-    copy.write_bytes(place.read())
-    return copy
+def _key(name: str) -> str:
+    """Return what a list or a file of metadata is known by, for any other an empty text."""
+    if found := _METADATA.fullmatch(name):
+        return "/".join(found.groups())
+    file = name.rpartition("/")[2]
+    return file if file in _LISTS else ""
 
 
 def _lines(path: Path) -> list[str]:

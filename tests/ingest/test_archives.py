@@ -6,6 +6,7 @@ import pytest
 
 from components.ingest import archives
 from components.ingest.dataset import Reject
+from components.shared import storage
 
 
 def _tar(path: Path, names: list[str], format: int = tarfile.GNU_FORMAT) -> Path:
@@ -18,15 +19,28 @@ def _tar(path: Path, names: list[str], format: int = tarfile.GNU_FORMAT) -> Path
 
 
 @pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
-def test_members_are_found_and_read_in_place(tmp_path: Path, format: int) -> None:
+def test_members_are_found_and_read_in_place(place: str, tmp_path: Path, format: int) -> None:
     names = ["a.jpg", "./b/-c.jpg", "/".join(["long" * 10] * 4) + "/d.jpg"]
     path = _tar(tmp_path / "x.tar", names, format)
+    uri = f"{place}/x.tar"
+    storage.put(path, uri)
 
-    found = [item for item in archives.members(path) if isinstance(item, archives.Member)]
+    found = list(archives.members(uri, path.stat().st_size))
 
-    assert [member.name for member in found] == names
-    contents = [archives.read(path, member.offset, member.length) for member in found]
+    assert [member.name for member in found if isinstance(member, archives.Member)] == names
+    contents = [archives.read(uri, member.offset, member.length) for member in found
+                if isinstance(member, archives.Member)]  # fmt: skip
     assert contents == [bytes([number]) * (700 + number) for number in range(3)]
+
+
+def test_no_more_than_some_archives_stay_open(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(400):
+        path = tmp_path / f"{number}.tar"
+        path.write_bytes(b"content")
+        assert archives.read(str(path), 3, 2) == b"te"
+
+    assert len(list(Path("/proc/self/fd").iterdir())) < before + 300
 
 
 def test_members_that_escape_and_links_are_refused(tmp_path: Path) -> None:
@@ -39,7 +53,7 @@ def test_members_that_escape_and_links_are_refused(tmp_path: Path) -> None:
             member.type, member.linkname = kind, "/etc/passwd"
             tar.addfile(member)
 
-    found = list(archives.members(path))
+    found = list(archives.members(str(path), path.stat().st_size))
 
     assert [item.name for item in found if isinstance(item, archives.Member)] == ["good.jpg"]
     refused = [item for item in found if isinstance(item, Reject)]
@@ -52,7 +66,7 @@ def test_an_archive_that_ends_too_early_says_so(tmp_path: Path, cut: int) -> Non
     path = _tar(tmp_path / "x.tar", ["a.jpg", "b.jpg"])
     path.write_bytes(path.read_bytes()[:cut])
 
-    found = list(archives.members(path))
+    found = list(archives.members(str(path), path.stat().st_size))
 
     assert "broken archive" in {item.kind for item in found if isinstance(item, Reject)}
 
@@ -63,7 +77,7 @@ def test_a_negative_size_ends_an_archive(tmp_path: Path) -> None:
     member.size = -2_048  # back to the header of b.jpg
     path.write_bytes(path.read_bytes()[:3_072] + member.tobuf(tarfile.GNU_FORMAT) + bytes(1_024))
 
-    found = list(archives.members(path))
+    found = list(archives.members(str(path), path.stat().st_size))
 
     assert [type(item) for item in found] == [archives.Member, archives.Member, Reject]
     assert found[2][4] == "a size of -2,048 bytes"
@@ -75,7 +89,7 @@ def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
     content[1_536 + 3] ^= 0xFF  # in the second header
     path.write_bytes(content)
 
-    found = list(archives.members(path))
+    found = list(archives.members(str(path), path.stat().st_size))
 
     assert [type(item) for item in found] == [archives.Member, Reject]
     assert "byte 1,536" in found[1][4]

@@ -1,11 +1,6 @@
-import fcntl
 import io
 import json
-import signal
-import subprocess
-import sys
 import tarfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,60 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from components.ingest import shards, text_parts, workplace
-from components.ingest.stage import ingest
 from components.shared import parallel
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.targets import Targets
 from components.shared.texts import Texts
 from tests.ingest import layouts
-
-OUTPUTS = {
-    "images": "images",
-    "texts": "texts.parquet",
-    "labels": "labels",
-    "validation_images": "validation_images",
-    "validation_labels": "validation_labels",
-    "test_images": "test_images",
-    "concepts": "concepts.parquet",
-    "rejects": "rejects.parquet",
-    "report": "report.html",
-    "metrics": "metrics.json",
-}
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("WEBLY_STORE", str(tmp_path / "store"))
-    return tmp_path / "store"
-
-
-def run(folder: Path, dataset: Path, **parameters: Any) -> Path:
-    outputs = {name: folder / file for name, file in OUTPUTS.items()}
-    ingest(**outputs, dataset=str(dataset), **parameters)
-    return folder
-
-
-def rows(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the texts by id."""
-    table = pq.read_table(folder / "texts.parquet").to_pylist()
-    return {row["id"]: row for row in table}
-
-
-def rejects(folder: Path) -> list[tuple[str, str, str]]:
-    table = pq.read_table(folder / "rejects.parquet").to_pylist()
-    return sorted((row["split"], row["kind"], row["id"]) for row in table)
-
-
-def contents(*folders: Path) -> dict[str, bytes]:
-    """Return all files."""
-    return {
-        f"{number}/{path.relative_to(folder)}": path.read_bytes()
-        for number, folder in enumerate(folders)
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+from tests.ingest.running import contents, rejects, rows, run
 
 
 @pytest.mark.parametrize("layout", ["tars", "folders", "renamed folders", "1.0"])
@@ -192,45 +140,16 @@ def test_the_seed_changes_the_order_of_training_images_only(tmp_path: Path) -> N
     assert sorted(rows(first)) == sorted(rows(second))
 
 
-@pytest.fixture
-def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Ninety images in folders, cut into many shards and blocks."""
-    monkeypatch.setattr(shards, "_MIN_IMAGES", 10)
-    monkeypatch.setattr(text_parts, "NUM_ROWS", 7)
-    for number in range(90):
-        path = tmp_path / "many" / "train" / f"class{number % 3}" / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(layouts.jpeg((number, 2 * number, 0)))
-    return tmp_path / "many"
-
-
 def test_outputs_are_the_same_with_any_number_of_cores(
-    many: Path, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
     for cores in (1, 3):
         monkeypatch.setattr(parallel, "cores", lambda cores=cores: cores)
-        out = run(tmp_path / f"out{cores}", many)
-        found.append(contents(out, store / "images"))
-        store.rename(tmp_path / f"store{cores}")
+        found.append(contents(run(tmp_path / f"out{cores}", many)))
 
     assert len([name for name in found[0] if name.endswith(".tar")]) >= 9
     assert found[0] == found[1]
-
-
-def test_shards_that_are_finished_are_not_made_again(
-    many: Path, tmp_path: Path, store: Path
-) -> None:
-    first = run(tmp_path / "a", many)
-    kept, lost = sorted(store.glob("images/*/train-*.tar"))[:2]
-    before = kept.stat().st_mtime_ns
-    lost.unlink()
-
-    second = run(tmp_path / "b", many)
-
-    assert kept.stat().st_mtime_ns == before
-    assert lost.is_file()
-    assert contents(first) == contents(second)
 
 
 def test_other_arguments_do_not_reuse_what_is_there(
@@ -241,43 +160,6 @@ def test_other_arguments_do_not_reuse_what_is_there(
 
     assert len(list(store.glob("images/*"))) == 2
     assert ImageSet.load(out / "images").image_side == 8
-
-
-def test_an_ingest_that_was_killed_goes_on_and_ends_like_any_other(
-    tmp_path: Path, store: Path
-) -> None:
-    for number in range(4_000):
-        path = tmp_path / "data" / f"class{number % 3}" / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(layouts.jpeg((number % 256, 0, 0)))
-    words = [word for name, file in OUTPUTS.items() for word in (f"--{name}", tmp_path / file)]
-    command = [sys.executable, "-m", "components.ingest", "--dataset", tmp_path / "data", *words]
-    with subprocess.Popen(command) as process:
-        while not list(store.glob("ingest/*/*/train-*.parquet")):
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    parts = store.glob("ingest/*/*/train-*.parquet")
-    finished = {path: path.stat().st_mtime_ns for path in parts}
-    assert not (tmp_path / "images").exists()
-
-    subprocess.run(command, check=True)
-    resumed = contents(tmp_path / "images", tmp_path / "labels", store / "images")
-    assert {path: path.stat().st_mtime_ns for path in finished} == finished
-    store.rename(tmp_path / "resumed")
-    subprocess.run(command, check=True)
-
-    assert resumed == contents(tmp_path / "images", tmp_path / "labels", store / "images")
-
-
-def test_a_second_ingest_of_the_same_waits_for_nobody(tmp_path: Path, store: Path) -> None:
-    fingerprint = workplace.fingerprint(seed=0)
-    with workplace.locked(fingerprint) as folder:
-        assert folder.is_relative_to(store)
-        with (folder / "lock").open("w") as lock, pytest.raises(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with pytest.raises(UserError, match="is running"), workplace.locked(fingerprint):
-            pass
 
 
 def test_folders_of_classes_with_captions_are_read(tmp_path: Path) -> None:
@@ -308,6 +190,18 @@ def test_folders_of_classes_with_captions_are_read(tmp_path: Path) -> None:
         ("train", "not an image", "train/cat/notes.txt"),
         ("validation", "unknown class", "val/dog/5.jpg"),
     ]
+
+
+def test_links_to_folders_and_images_are_followed(tmp_path: Path) -> None:
+    for name in ("elsewhere/1.jpg", "elsewhere/2.jpg", "data/cat/3.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(layouts.jpeg((0, 0, 0)))
+    (tmp_path / "data" / "dog").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "cat" / "4.jpg").symlink_to(tmp_path / "elsewhere" / "1.jpg")
+
+    out = run(tmp_path / "out", tmp_path / "data", validation_share=0.0)
+
+    assert set(rows(out)) == {"cat/3.jpg", "cat/4.jpg", "dog/1.jpg", "dog/2.jpg"}
 
 
 def test_folders_of_classes_may_bring_their_own_taxonomy(many: Path, tmp_path: Path) -> None:
@@ -342,7 +236,7 @@ def test_a_split_beside_the_classes_is_refused(tmp_path: Path) -> None:
         (tmp_path / "data" / name).parent.mkdir(parents=True)
         (tmp_path / "data" / name).write_bytes(layouts.jpeg((0, 0, 0)))
 
-    with pytest.raises(UserError, match=r"data/val: a split, but there is no .*data/train"):
+    with pytest.raises(UserError, match=r"data/val/: a split, but there is no .*data/train/"):
         run(tmp_path / "out", tmp_path / "data")
 
 
@@ -402,21 +296,22 @@ def test_metrics_count_what_the_table_of_rejects_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"dataset": "nowhere"}, "nowhere: no such folder"),
+        ({"dataset": "nowhere"}, "nowhere: no such folder, or no files in it"),
         ({"image_side": 0}, "image_side=0"),
         ({"limit": -1}, "limit=-1"),
         ({"validation_share": 1.0}, "validation_share=1.0"),
         ({"layout": "webvision"}, "no info/synsets.txt"),
-        ({}, "no folders there"),
+        ({"layout": "folders"}, "no folders there"),
     ],
 )
 def test_what_cannot_be_read_is_refused(
     tmp_path: Path, parameters: dict[str, Any], message: str
 ) -> None:
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "1.jpg").touch()
 
     with pytest.raises(UserError, match=message):
-        run(tmp_path / "out", parameters.pop("dataset", tmp_path / "empty"), **parameters)
+        run(tmp_path / "out", parameters.pop("dataset", tmp_path / "data"), **parameters)
 
     assert not (tmp_path / "out" / "images").exists()
 
@@ -431,6 +326,7 @@ def test_a_data_set_without_any_readable_image_is_refused(tmp_path: Path) -> Non
 
 def test_classes_without_any_image_are_refused(tmp_path: Path) -> None:
     (tmp_path / "data" / "cat").mkdir(parents=True)
+    (tmp_path / "data" / "cat" / "notes.txt").touch()
 
     with pytest.raises(UserError, match="no training images: 0 rows"):
         run(tmp_path / "out", tmp_path / "data")

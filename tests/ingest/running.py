@@ -1,0 +1,81 @@
+"""Runs of ingest, in this process or as a command, and what they leave."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from components.ingest.stage import ingest
+from components.shared import storage
+
+OUTPUTS = {
+    "images": "images",
+    "texts": "texts.parquet",
+    "labels": "labels",
+    "validation_images": "validation_images",
+    "validation_labels": "validation_labels",
+    "test_images": "test_images",
+    "concepts": "concepts.parquet",
+    "rejects": "rejects.parquet",
+    "report": "report.html",
+    "metrics": "metrics.json",
+}
+
+
+def run(folder: Path, dataset: Path | str, **parameters: Any) -> Path:
+    outputs = {name: folder / file for name, file in OUTPUTS.items()}
+    ingest(**outputs, dataset=str(dataset), **parameters)
+    return folder
+
+
+def command(folder: Path, dataset: Path | str) -> list[str]:
+    words = [word for name, file in OUTPUTS.items() for word in (f"--{name}", str(folder / file))]
+    return [sys.executable, "-m", "components.ingest", "--dataset", str(dataset), *words]
+
+
+def rows(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the texts by id."""
+    table = pq.read_table(folder / "texts.parquet").to_pylist()
+    return {row["id"]: row for row in table}
+
+
+def rejects(folder: Path) -> list[tuple[str, str, str]]:
+    table = pq.read_table(folder / "rejects.parquet").to_pylist()
+    return sorted((row["split"], row["kind"], row["id"]) for row in table)
+
+
+def named(folder: Path) -> list[str]:
+    """Return the URIs of the shards that the manifests name."""
+    manifests = [json.loads(path.read_text()) for path in sorted(folder.glob("*/manifest.json"))]
+    return [shard["uri"] for manifest in manifests for shard in manifest["shards"]]
+
+
+def in_store(store: str) -> list[str]:
+    """Return the URIs of all that is in a store."""
+    return [f"{store}/{entry.name}" for entry in storage.listed(store)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the outputs, and the shards that they name, with all but the shards' URIs."""
+    files = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    for uri in named(folder):
+        shard = uri.rpartition("/")[2]
+        files[shard] = storage.read(uri)
+        for name in files:
+            if name.endswith("manifest.json"):
+                files[name] = files[name].replace(f'"{uri}"'.encode(), f'"{shard}"'.encode())
+    return files
+
+
+def upload(folder: Path, uri: str) -> str:
+    """Copy a folder to `uri`."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            storage.put(path, f"{uri}/{path.relative_to(folder)}")
+    return uri

@@ -1,0 +1,30 @@
+from array import array
+from pathlib import Path
+
+import pytest
+
+from components.ingest import originals
+from components.ingest.dataset import Files
+from components.ingest.validation import InvalidImageError
+from components.shared import storage
+
+
+def test_images_come_in_the_order_asked_for_and_missing_ones_as_errors(
+    place: str, tmp_path: Path
+) -> None:
+    for number in range(3):
+        (tmp_path / "image").write_bytes(bytes([number]))
+        storage.put(tmp_path / "image", f"{place}/cat/{number}.jpg")
+    files = Files()
+    files.add_folders({f"{place}/cat": array("Q", range(40))})
+
+    ids = [f"train/cat/{number}.jpg" for number in (2, 0, 7, 1)] * 10
+    reads = list(originals.readers(files, list(range(40)), ids))
+
+    assert len(reads) == 40
+    for number, read in enumerate(reads):
+        if number % 4 == 2:
+            with pytest.raises(InvalidImageError, match="unreadable file"):
+                read()
+        else:
+            assert read() == bytes([[2, 0, 0, 1][number % 4]])
