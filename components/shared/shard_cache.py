@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 _TOUCH_SECONDS = 60.0
 _WAIT_SECONDS = 0.1
-_THREADS = 8
+_THREADS = 4  # each of which fetches several parts of a shard at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +165,7 @@ def _fetched(shard: Shard, path: Path) -> int | None:
     with _locked(path.with_suffix(".lock")) as lock:
         if path.exists():
             return None
+        _remove_parts(path)
         part = path.with_suffix(".part")
         try:
             _fetch(shard, part, lock)
@@ -261,8 +262,13 @@ def _evict(folder: Path, needed: int, limit: int) -> int:
 def _remove_parts_of_killed(folder: Path) -> None:
     for path in folder.glob("*.lock"):
         with suppress(BlockingIOError), _locked(path, wait=False):
-            for part in folder.glob(f"*{path.stem}.*part"):  # also what `storage.fetch` left
-                part.unlink(missing_ok=True)
+            _remove_parts(path)
+
+
+def _remove_parts(path: Path) -> None:
+    """Remove what a killed process left of a shard, whose lock this one holds."""
+    for part in path.parent.glob(f"*{path.stem}.*part"):  # by `storage.fetch`'s name, too
+        part.unlink()
 
 
 def _files(folder: Path, suffix: str) -> list[tuple[Path, os.stat_result]]:
@@ -284,20 +290,17 @@ def _locked(path: Path, *, wait: bool = True) -> Iterator[int]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            # The one before has removed the file it held, so another may have made it anew.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    break
-        except BaseException:
+            # Whoever held it before has removed it, and others may have made it anew.
+            if os.fstat(descriptor).st_nlink > 0:
+                try:
+                    yield descriptor
+                finally:
+                    path.unlink(missing_ok=True)
+                return
+        finally:
+            # Closing is not enough where a process was forked meanwhile, which has it open, too.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
-            raise
-        os.close(descriptor)
-    try:
-        yield descriptor
-    finally:
-        path.unlink(missing_ok=True)
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile holds it, too
-        os.close(descriptor)
 
 
 def _fetch_ahead(groups: Iterable[Sequence[Shard]], calls: int, caller: int, parent: int) -> None:
@@ -308,14 +311,14 @@ def _fetch_ahead(groups: Iterable[Sequence[Shard]], calls: int, caller: int, par
     under_way = deque[tuple[Sequence[Shard], list[Future[None]]]]()
     with ThreadPoolExecutor(_THREADS) as threads:
         for group in groups:
-            if len(under_way) == 2:  # one that is read and the next
+            _touch(group)
+            under_way.append((group, [threads.submit(_try_to_fetch, shard) for shard in group]))
+            if len(under_way) == 2:  # the one that is read and the next
                 if not os.read(calls, 1):
                     return
                 for future in under_way.popleft()[1]:
                     future.cancel()
                 _touch(under_way[0][0])
-            _touch(group)
-            under_way.append((group, [threads.submit(_try_to_fetch, shard) for shard in group]))
 
 
 def _end_with(parent: int) -> None:
