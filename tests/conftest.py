@@ -17,6 +17,12 @@ def _shared(name: str) -> Path:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Stages leave what they go on from outside the working tree."""
+    os.environ["WEBLY_CHECKPOINTS"] = str(tmp_path_factory.mktemp("checkpoints"))
+
+
 @pytest.fixture(scope="session")
 def sample() -> Path:
     """Twelve thousand real photographs in the WebVision layout."""

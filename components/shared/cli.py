@@ -5,13 +5,12 @@ A KFP launcher calls the same command with one argument, the ExecutorInput (see 
 
 import argparse
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.shared import container
+from components.shared import container, environment
 from components.shared.interface import Argument, Stage, UserError, arguments, call, summary
 from components.shared.storage import StorageError
 
@@ -26,10 +25,9 @@ def main(stage: Stage, words: Sequence[str] | None = None) -> None:
     """
     words = sys.argv[1:] if words is None else words
     logging.basicConfig(
-        level=os.environ.get("WEBLY_LOG_LEVEL", "INFO"),
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
+        level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
+    logging.getLogger("components").setLevel(environment.log_level())
     # A terminated pod unwinds like any other end: temporary files go, locks are released.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:

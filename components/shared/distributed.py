@@ -151,7 +151,7 @@ def _join() -> None:
     )
     atexit.register(dist.destroy_process_group)
     if number > 0:  # the first rank speaks for all
-        logging.getLogger().setLevel(logging.WARNING)
+        logging.getLogger("components").setLevel(logging.WARNING)
 
 
 def _end_with_launcher(launcher: int) -> None:

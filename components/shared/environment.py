@@ -7,6 +7,7 @@
     WEBLY_CHECKPOINT_MINUTES  between two checkpoints (10)
     WEBLY_STORAGE_TIMEOUT     seconds after which an S3 that does not answer is given up (300)
     WEBLY_PROCESSES           processes of a training stage on this node (one per GPU)
+    WEBLY_LOG_LEVEL           of our own loggers: DEBUG tells of every step (INFO)
 
 On the cluster they come from a config map, as do boto3's own (`AWS_ENDPOINT_URL`, …). They are no
 parameters, which are in KFP's cache key: moving a bucket retrains nothing.
@@ -56,6 +57,11 @@ def storage_timeout() -> float:
 def processes() -> int | None:
     """Return how many processes a training stage shall have here; None means one per GPU."""
     return int(_number("WEBLY_PROCESSES", 1)) if "WEBLY_PROCESSES" in os.environ else None
+
+
+def log_level() -> str:
+    """Return the level from which on the project's own loggers are heard."""
+    return os.environ.get("WEBLY_LOG_LEVEL", "INFO").upper()
 
 
 def _place(name: str, default: str) -> str:
