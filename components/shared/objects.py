@@ -3,7 +3,6 @@
 import contextlib
 import io
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -75,14 +74,15 @@ def exists(uri: str) -> bool:
 def fetch(uri: str, path: Path) -> None:
     """Write an object to a file, several parts at a time."""
     first = _get(uri, 0, _PART)
-    with path.open("wb") as file:
-        file.write(first.content)
-        file.flush()
+    path.write_bytes(first.content)
 
-        def rest(start: int) -> None:
-            os.pwrite(file.fileno(), _get(uri, start, _PART, first.etag).content, start)
+    def rest(start: int) -> None:
+        content = _get(uri, start, _PART, first.etag).content
+        with path.open("r+b") as file:
+            file.seek(start)
+            file.write(content)
 
-        _in_parallel(rest, range(_PART, first.total, _PART))
+    _in_parallel(rest, range(_PART, first.total, _PART))
 
 
 def read(uri: str, offset: int, length: int | None) -> bytes:
@@ -243,8 +243,11 @@ def _get(uri: str, start: int, length: int | None, etag: str = "") -> _Block:
         with answer["Body"] as body:
             if etag not in ("", answer["ETag"]):
                 raise changed
+            content = body.read()
+            if "ContentRange" not in answer:  # all of it, as some servers give an empty object
+                return _Block(content[start:][:length], len(content), answer["ETag"])
             total = int(answer["ContentRange"].rpartition("/")[2])
-            return _Block(body.read()[:length], total, answer["ETag"])
+            return _Block(content[:length], total, answer["ETag"])
 
     try:
         return s3.ask(uri, request)

@@ -8,7 +8,6 @@ it, and need not have it.
 import contextlib
 import errno
 import functools
-import itertools
 import logging
 import os
 import random
@@ -81,8 +80,8 @@ def ask(uri: str, request: Callable[["S3Client"], Answer]) -> Answer:
     from botocore.exceptions import BotoCoreError, ClientError
     from urllib3.exceptions import HTTPError
 
-    failed, pause = 0.0, _FIRST_PAUSE
-    for retry in itertools.count(1):
+    failed, pause, retries = 0.0, _FIRST_PAUSE, 0
+    while True:
         try:
             return request(_client())
         except (BotoCoreError, ClientError, HTTPError) as error:
@@ -95,11 +94,11 @@ def ask(uri: str, request: Callable[["S3Client"], Answer]) -> Answer:
                 raise StorageError(
                     f"{uri}: no answer from {_endpoint()} for {now - failed:.0f} s: {_text(error)}"
                 ) from error
+            retries += 1
             wait = min(left, pause * _random.uniform(0.5, 1.0))
-            logger.warning("%s: %s; retry %d in %.1f s", uri, _text(error), retry, wait)
+            logger.warning("%s: %s; retry %d in %.1f s", uri, _text(error), retries, wait)
         time.sleep(wait)
         pause = min(_LONGEST_PAUSE, 2 * pause)
-    raise AssertionError
 
 
 def attempt(request: Callable[["S3Client"], object]) -> None:
@@ -189,6 +188,8 @@ def _client_of(process: int, endpoint: str, timeout: float) -> "S3Client":
             raise UserError(f"{name} begins or ends with white space: take it away")
     if "@" in endpoint:  # messages name the endpoint
         raise UserError("AWS_ENDPOINT_URL has a user in it: set AWS_ACCESS_KEY_ID instead")
+    # It tells of each process's credentials, and in detail of the token in each request's headers.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     config = Config(
         connect_timeout=min(10.0, timeout / 3),
         read_timeout=min(60.0, timeout / 3),

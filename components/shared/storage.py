@@ -49,8 +49,9 @@ def complete(path: Path) -> Iterator[Path]:
 def put(path: Path, uri: str, *, if_absent: bool = False) -> None:
     """Copy a local file to `uri`; it appears there complete or not at all.
 
-    With `if_absent` what is there stays. Of several that write at once the first wins, except on an
-    S3 server that knows no `If-None-Match` for this: there all find nothing, and the last wins.
+    With `if_absent` what is there stays, whoever put it there meanwhile included; except that on an
+    S3 server that knows no `If-None-Match` (Ceph 16 for files over 16 MB), the last of several that
+    write at once wins.
     """
     if is_s3(uri):
         objects.put(path, uri, if_absent=if_absent)

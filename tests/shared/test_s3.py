@@ -41,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
         answers = self.server.answers
         status, body = answers.pop(0) if answers else (400, error("Unexpected"))
         self.send_response(status)
-        self.send_header("ETag", "1")
+        self.send_header("ETag", str(len(self.server.requests)))  # never the same
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
@@ -282,6 +282,37 @@ def test_a_page_of_a_listing_may_be_empty(server: ScriptedServer) -> None:
 
     assert list(storage.listed("s3://bucket/folder")) == [("a", 1), ("b", 1)]
     assert ["=next" in request for request in server.requests] == [False, True, True]
+
+
+def test_a_server_may_give_more_than_was_asked_for(server: ScriptedServer) -> None:
+    server.answer((200, "0123456789"))
+
+    assert storage.read("s3://bucket/file", 3, 4) == b"3456"
+
+
+def test_a_file_that_changes_while_it_is_fetched_is_no_mixture(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "_PART", 5)
+    server.answer((200, "0123456789"), (200, "0123456789"))
+
+    with pytest.raises(UserError, match="s3://bucket/file: changed while it was read"):
+        storage.fetch("s3://bucket/file", tmp_path / "folder" / "file")
+
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_nothing_more_is_begun_after_a_failure(server: ScriptedServer) -> None:
+    keys = "".join(
+        f"<Contents><Key>x/{number}</Key><Size>1</Size></Contents>" for number in range(500)
+    )
+    listing = f"<ListBucketResult><IsTruncated>false</IsTruncated>{keys}</ListBucketResult>"
+    server.answer((200, listing), (403, error("AccessDenied")), *[(204, "")] * 499)
+
+    with pytest.raises(UserError, match="AccessDenied"):
+        storage.remove_folder("s3://bucket/x")
+
+    assert len(server.answers) > 0
 
 
 def test_wrong_keys_are_named_but_not_shown(
