@@ -12,15 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from components.shared import environment, objects
+from components.shared import objects
 from components.shared.interface import UserError
 from components.shared.objects import Entry as Entry
 from components.shared.s3 import StorageError as StorageError
-
-
-def store() -> str:
-    """Return where image shards live."""
-    return environment.store()
 
 
 def is_s3(uri: str) -> bool:
