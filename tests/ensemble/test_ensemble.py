@@ -255,6 +255,7 @@ def test_a_stage_that_was_interrupted_goes_on_and_ends_as_one_that_was_not(
     assert not any(checkpoints.iterdir())
 
 
+@pytest.mark.slow
 def test_two_processes_make_what_one_makes(
     given: Given, made: Path, checkpoints: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,134 @@
+"""Time and private memory of `pseudo_label`: `python -m tests.benchmarks.labelling`.
+
+Labels 10,000 and then 100,000 drawn images with two tiny networks, on one core; then does what the
+first process does at the end for 16 M images whose parts are all there.
+"""
+
+import json
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save
+
+from components.pseudo_label import report  # noqa: F401 (matplotlib's memory is not the images')
+from components.pseudo_label.stage import pseudo_label
+from components.shared import checkpoints, prediction
+from components.shared.images import INDEX
+from components.shared.numbering import Numbering
+from components.shared.targets import TargetsWriter
+from tests import tiny_models
+from tests.synthetic import COLOURS, coloured_squares, image_set, targets
+
+logger = logging.getLogger("labelling")
+SHARDS, IMAGES_PER_SHARD, CLASSES, TOP_K, BATCH_SIZE = 2_000, 8_000, 5_000, 5, 256
+
+
+@contextmanager
+def measured(num_images: int) -> Iterator[None]:
+    """Log how long the block takes, and by how much this process's own memory grows meanwhile."""
+    ended, before = threading.Event(), private_bytes()
+    peak = before
+
+    def watch() -> None:
+        nonlocal peak
+        while not ended.wait(0.02):
+            peak = max(peak, private_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start = time.process_time()
+    yield
+    seconds = time.process_time() - start
+    ended.set()
+    watcher.join()
+    logger.info(
+        "%s images: %.0f per second, %.0f MiB",
+        f"{num_images:,}",
+        num_images / seconds,
+        (peak - before) / 2**20,
+    )
+
+
+def private_bytes() -> int:
+    """Return this process's memory without what is memory-mapped from files."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith("RssAnon:")]
+    return 1024 * int(line.split()[1])
+
+
+def run(folder: Path, models: list[Path]) -> None:
+    """Label the images of a folder."""
+    inputs, outputs = ("images", "labels"), ("pseudo_labels", "report.html", "metrics.json")
+    pseudo_label(
+        *(folder / name for name in inputs),
+        models,
+        *(folder / name for name in outputs),
+        top_k=TOP_K,
+        min_confidence=0.1,
+        batch_size=BATCH_SIZE,
+    )
+
+
+def drawn(folder: Path, num_images: int, models: list[Path]) -> None:
+    """Measure the labelling of drawn images."""
+    pictures, colours = coloured_squares(num_images, 32, seed=0)
+    images = image_set(folder, pictures, images_per_shard=2_000)
+    targets(folder / "labels", images.numbering, [[(c, 1.0)] for c in colours], COLOURS)
+    del pictures
+    with measured(num_images):
+        run(folder, models)
+
+
+def ended(folder: Path) -> None:
+    """Measure the end of a full-size run, from parts that agree with the given labels."""
+    names = [f"n{number:08d}" for number in range(CLASSES)]
+    model = tiny_models.save(folder / "model", names)
+    numbering = Numbering(SHARDS * IMAGES_PER_SHARD, "")
+    (folder / "images").mkdir()
+    np.save(folder / "images" / "index.npy", np.zeros(numbering.images, INDEX))
+    shard = {"uri": "gone.tar", "bytes": 1, "images": IMAGES_PER_SHARD, "sha256": ""}
+    manifest = {
+        "images": numbering.images,
+        "digest": numbering.digest,
+        "preprocessing": {"image_side": 256},
+        "shards": [shard] * SHARDS,
+    }
+    (folder / "images" / "manifest.json").write_text(json.dumps(manifest))
+    place = Path(
+        checkpoints.place(
+            "pseudo_label", [folder / "images", model], top_k=TOP_K, batch_size=BATCH_SIZE
+        )
+    )
+    place.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    shape = (1, IMAGES_PER_SHARD, TOP_K)
+    with TargetsWriter(folder / "labels", names, names, numbering) as writer:
+        for number in range(SHARDS):
+            classes = random.integers(0, CLASSES, shape, np.int32)
+            shares = -np.sort(-random.random(shape, np.float32) / TOP_K, axis=2)
+            content = save({"classes": classes, "probabilities": shares})
+            (place / prediction._name(number, content)).write_bytes(content)
+            writer.append(np.ones(shape[1]), classes[0, :, 0], np.ones(shape[1]))
+    with measured(numbering.images):
+        run(folder, [model])
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level="INFO", format="%(message)s")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        os.environ["WEBLY_CHECKPOINTS"] = str(root / "checkpoints")
+        teachers = [tiny_models.save(root / str(seed), COLOURS, seed=seed) for seed in (0, 1)]
+        for number in (10_000, 100_000):
+            drawn(root / f"{number}", number, teachers)
+        (root / "full").mkdir()
+        ended(root / "full")
