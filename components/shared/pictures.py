@@ -41,7 +41,11 @@ def device() -> torch.device:
 def normalized(batch: Tensor, device: torch.device) -> Tensor:
     """Return a uint8 batch (B, 3, S, S) on the device as ImageNet's mean 0 and deviation 1."""
     mean, deviation = _statistics(device)
-    return (batch.to(device, non_blocking=True) - mean) / deviation
+    batch = batch.to(device, non_blocking=True)
+    if device.type == "cuda":
+        # A model takes over the memory format of its input, and channels last suits not every one.
+        batch = batch.contiguous()
+    return (batch - mean) / deviation
 
 
 @functools.cache
@@ -120,10 +124,22 @@ def evaluation_crop(image: Tensor, size: int) -> Tensor:
     return _resized(image[:, top : top + side, left : left + side], size)
 
 
+def empty_batch(num_images: int, size: int) -> Tensor:
+    """Return room for crops, uint8 (B, 3, S, S), with the channels last, as decoders leave them.
+
+    To move them would take a core another 0.05 ms for a crop of 224 pixels.
+    """
+    shape = (num_images, 3, size, size)
+    return torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
+
+
 def _resized(image: Tensor, size: int) -> Tensor:
     if image.shape[1:] == (size, size):
         return image
-    return F.interpolate(image[None], size=(size, size), mode="bilinear", antialias=True)[0]
+    # A batch of one by itself would hide from torch that the channels are last, as decoders leave
+    # them; then it would move them, and move them back.
+    batch = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
+    return F.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)[0]
 
 
 def num_workers() -> int:
@@ -208,10 +224,7 @@ class _EvaluationBatches(Dataset[list[Tensor]]):
         self._images, self._image_sizes = images, image_sizes
 
     def __getitem__(self, numbers: NDArray[np.int64]) -> list[Tensor]:
-        crops = [
-            torch.empty(len(numbers), 3, size, size, dtype=torch.uint8)
-            for size in self._image_sizes
-        ]
+        crops = [empty_batch(len(numbers), size) for size in self._image_sizes]
         for row, number in enumerate(numbers.tolist()):
             image = decoded(self._images.read(number))
             for size, batch in zip(self._image_sizes, crops, strict=True):

@@ -32,7 +32,14 @@ from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.losses import TargetsLoss
 from components.shared.models import autocast, place
-from components.shared.pictures import batches, decoded, device, normalized, training_crop
+from components.shared.pictures import (
+    batches,
+    decoded,
+    device,
+    empty_batch,
+    normalized,
+    training_crop,
+)
 from components.shared.progress import progress
 from components.shared.sampling import Part, Plan
 from components.shared.schedule import Division, learning_rate, steps_per_epoch
@@ -248,7 +255,7 @@ class _Examples(Dataset[_Example]):
         self._seed = settings.seed
 
     def __getitem__(self, part: Part) -> _Example:
-        crops = torch.empty(len(part.images), 3, self._size, self._size, dtype=torch.uint8)
+        crops = empty_batch(len(part.images), self._size)
         for row, image in enumerate(part.images.tolist()):
             # By its place in the plan, not by the worker that happens to decode it.
             random = np.random.default_rng((self._seed, part.first + row))

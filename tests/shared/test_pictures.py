@@ -96,6 +96,20 @@ def test_random_boxes_are_distributed_as_torchvisions() -> None:
     assert ours.std(axis=0) == pytest.approx(expected.std(axis=0), rel=0.04)
 
 
+def test_a_crop_is_the_same_however_its_channels_lie_and_leaves_them_last() -> None:
+    (picture,), _ = coloured_squares(1, 64, seed=0)
+    last = pictures.decoded(encoded(picture, "JPEG"))
+    first = last.contiguous()
+    for size in (16, 56):
+        random, again = np.random.default_rng(0), np.random.default_rng(0)
+        batch = pictures.empty_batch(2, size)
+        batch[0] = pictures.training_crop(last, size, 0.08, random)
+        batch[1] = pictures.evaluation_crop(last, size)
+        assert torch.equal(batch[0], pictures.training_crop(first, size, 0.08, again))
+        assert torch.equal(batch[1], pictures.evaluation_crop(first, size))
+        assert pictures.training_crop(last, size, 0.08, random).stride() == batch.stride()[1:]
+
+
 def test_an_image_much_wider_than_high_is_still_cropped() -> None:
     crop = pictures.training_crop(gradient(250, 4), 8, 0.9, np.random.default_rng(0))
     assert crop.shape == (3, 8, 8)
