@@ -1,4 +1,4 @@
-"""How much memory ingest's index and plan take: `python tests/benchmarks/ingest_memory.py 2000000`.
+"""How much memory ingest's index and plan take: `python -m tests.benchmarks.ingest_memory 2000000`.
 
 Simulates a training list of so many images and archives that hold them in another order, then plans
 as ingest does. What a process of this project has before that is measured and left out.

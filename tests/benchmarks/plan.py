@@ -1,4 +1,4 @@
-"""Time and memory of a plan at full size: `python tests/benchmarks/plan.py [images]`.
+"""Time and memory of a plan at full size: `python -m tests.benchmarks.plan [images]`.
 
 Draws a pass over 16 M images with five of 35,000 keywords each, on a long tail.
 """
