@@ -1,0 +1,150 @@
+"""What checkpoints cost: seconds to write one, their share of training time, seconds to read one.
+
+    python -m tests.benchmarks.checkpoints
+
+Of the first backbone of the paper's recipe, one every `WEBLY_CHECKPOINT_MINUTES`, and of the
+demo's, one every epoch (which takes as long as its steps do here, without decoding). To a local
+folder, and to a bucket of its own on the S3 server at `AWS_ENDPOINT_URL` or `WEBLY_TEST_S3`, if one
+is set: it needs 2 GB there (a Ceph of its own, for it keeps what was removed for hours).
+"""
+
+import argparse
+import os
+import secrets
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
+from itertools import repeat
+
+import torch
+from torch import nn
+
+from components.shared import environment, models, storage
+from components.shared.checkpoints import Checkpoints
+from components.shared.losses import TargetsLoss
+from components.shared.pictures import device, empty_batch
+from components.shared.schedule import Division
+from components.shared.settings import TrainingSettings
+from components.shared.training import _Example, _gradients
+from components.shared.training_state import TrainingState
+from pipelines import recipe
+from tests.benchmarks.rounds import machine, print_table
+
+DEMO_IMAGES, DEMO_CLASSES = 6_983, 20
+
+
+@contextmanager
+def places() -> Iterator[dict[str, str]]:
+    """Yield folders to write to, by what they are."""
+    with ExitStack() as stack:
+        found = {"local": stack.enter_context(tempfile.TemporaryDirectory())}
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", os.environ.get("WEBLY_TEST_S3"))
+        if endpoint:
+            found["S3"] = stack.enter_context(_bucket(endpoint))
+        else:
+            print("S3 is left out: AWS_ENDPOINT_URL is not set\n")
+        yield found
+
+
+@contextmanager
+def _bucket(endpoint: str) -> Iterator[str]:
+    import boto3
+
+    os.environ["AWS_ENDPOINT_URL"] = endpoint
+    bucket = boto3.resource("s3", endpoint_url=endpoint).Bucket(f"webly-{secrets.token_hex(6)}")
+    bucket.create()
+    try:
+        yield f"s3://{bucket.name}/checkpoints"
+    finally:
+        storage.remove_folder(f"s3://{bucket.name}/checkpoints")
+        bucket.delete()
+
+
+def settings(name: str) -> TrainingSettings:
+    """Return how a recipe finetunes its first candidate."""
+    found = recipe.load(name)
+    candidate = found.candidates[0]
+    values = {
+        field.name: getattr(candidate, field.name, None)
+        or found.resolve("finetune", field.name, {})
+        for field in fields(TrainingSettings)
+    }
+    return TrainingSettings(**values)
+
+
+class Training:
+    """A training on random pictures."""
+
+    def __init__(self, settings: TrainingSettings, num_classes: int) -> None:
+        """Take a first step, for there is no momentum before."""
+        self._settings = settings
+        self._model: nn.Module = models.create(settings, num_classes)
+        self._model = models.place(self._model, settings.backbone)
+        self.state = TrainingState(self._model, settings.weight_decay)
+        for parameter in self._model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        self.state.take_step(0.0, settings.clip_norm)
+
+    def step(self) -> None:
+        """Train on a batch, in one part."""
+        crops = empty_batch(self._settings.batch_size, self._settings.image_size)
+        ones = torch.ones(len(crops), 1)
+        examples = repeat(_Example(crops, ones.long(), ones))
+        division = Division(1, len(crops))
+        _gradients(self._model, examples, TargetsLoss(), self._settings, division)
+        self.state.take_step(self._settings.learning_rate, self._settings.clip_norm)
+        if device().type == "cuda":
+            torch.cuda.synchronize()
+
+    def seconds(self, images: int) -> float:
+        """Return how long it takes to train on so many images."""
+        return _median(self.step, rounds=30) * images / self._settings.batch_size
+
+
+def _median(run: Callable[[], object], rounds: int) -> float:
+    taken = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken[1:])
+
+
+def main() -> None:
+    """Print a table of models and places."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    between = environment.checkpoint_seconds()
+    print(machine(), "\n")
+    rows = []
+    with places() as folders:
+        for name, num_classes in (("paper", 5_000), ("demo", DEMO_CLASSES)):
+            training = Training(settings(name), num_classes)
+            period, when = between, f"every {between / 60:g} min"
+            if name == "demo":
+                period, when = training.seconds(DEMO_IMAGES), "every epoch"
+            for place, folder in folders.items():
+                uri = f"{folder}/{name}"
+                checkpoints = Checkpoints(uri)
+                writing = _median(lambda: checkpoints.save(training.state.checkpoint()), rounds)  # noqa: B023
+                reading = _median(checkpoints.newest, rounds)
+                size = max(entry.bytes for entry in storage.listed(uri)) / 1e6
+                share = writing / (period + writing)
+                row = [
+                    f"{name}, {num_classes:,} classes",
+                    place,
+                    f"{size:.1f}",
+                    f"{writing:.3f}",
+                    f"{share:.2%}",
+                ]
+                rows.append([*row, when, f"{reading:.3f}"])
+                storage.remove_folder(uri)
+    print_table(["model", "place", "MB", "write s", "of training", "if", "read s"], rows)
+
+
+if __name__ == "__main__":
+    main()
