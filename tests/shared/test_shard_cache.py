@@ -70,6 +70,22 @@ def kept(shards: Sequence[Shard]) -> set[str]:
     return {f"{shard.sha256}.tar" for shard in shards}
 
 
+def set_age(seconds: float, *shards: Shard) -> None:
+    """Have shards in the cache, last used so long ago."""
+    for shard in shards:
+        whole(shard)
+        used = time.time() - seconds
+        os.utime(environment.cache() / f"{shard.sha256}.tar", (used, used))
+
+
+def descriptors_of(path: Path) -> list[Path]:
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += [descriptor] * (descriptor.readlink() == path)
+    return found
+
+
 def started(function: Callable[..., object], *arguments: object) -> BaseProcess:
     process = FORK.Process(target=function, args=arguments)
     process.start()
@@ -247,14 +263,66 @@ def test_processes_that_need_more_than_the_cache_holds_wait_for_each_other(
     assert most[0] <= environment.cache_bytes()
 
 
+def test_a_second_attempt_lets_one_go_first_that_waits_for_its_room(
+    shards: list[Shard], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_to(1.5, monkeypatch)
+    fetch, fetched, other_waits = storage.fetch, FORK.Event(), FORK.Event()
+
+    def fetch_damaged_once(uri: str, path: Path) -> None:
+        fetch(uri, path)
+        if uri == shards[0].uri and not other_waits.is_set():
+            fetched.set()
+            other_waits.wait()
+            path.write_bytes(b"damaged")
+
+    monkeypatch.setattr(storage, "fetch", fetch_damaged_once)
+
+    first = started(whole, shards[0])
+    fetched.wait()
+    second = started(whole, shards[1])
+    wait_until(lambda: (cache / "lock").exists())
+    other_waits.set()
+    first.join()
+    second.join()
+
+    assert (first.exitcode, second.exitcode) == (0, 0)
+    assert names(cache) == kept(shards[:1])
+
+
+def test_a_process_forked_while_a_shard_is_fetched_does_not_keep_it_locked(
+    shards: list[Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch, forked = storage.fetch, threading.Event()
+
+    def fetch_late(uri: str, path: Path) -> None:
+        forked.wait()
+        fetch(uri, path)
+
+    monkeypatch.setattr(storage, "fetch", fetch_late)
+    environment.cache().mkdir()
+    lock = environment.cache() / f"{shards[0].sha256}.lock"
+
+    readers = [threading.Thread(target=whole, args=[shards[0]]) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    wait_until(lambda: len(descriptors_of(lock)) == 2)  # one fetches, the other waits
+    child = started(time.sleep, 600)
+    forked.set()
+    for reader in readers:
+        reader.join(60)
+    assert names(environment.cache()) == kept(shards[:1])
+    assert not any(reader.is_alive() for reader in readers)
+    child.kill()
+    child.join()
+
+
 def test_the_shard_that_was_not_used_for_longest_is_evicted(
     shards: list[Shard], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_to(3, monkeypatch)
-    for age, shard in enumerate(shards[:3]):
-        whole(shard)
-        long_ago = time.time() - 1_000 + age
-        os.utime(cache / f"{shard.sha256}.tar", (long_ago, long_ago))
+    for age, shard in zip((300, 200, 100), shards, strict=False):
+        set_age(age, shard)
 
     whole(shards[0])
     whole(shards[3])
@@ -370,22 +438,64 @@ def test_reading_does_not_wait_for_later_groups(
         wait_until(lambda: names(cache) == kept(shards))
 
 
+def test_shards_that_are_read_now_or_next_are_evicted_last(
+    shards: list[Shard], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_to(4, monkeypatch)
+    first, second, third = shards[:2], shards[2:4], shards[4:6]
+
+    def ages(shards: Sequence[Shard]) -> list[float]:
+        return [time.time() - (cache / name).stat().st_mtime for name in kept(shards)]
+
+    set_age(1_000, *first)
+    set_age(2_000, *second)
+    with shard_cache.ahead([first, second, third]) as begin_next:
+        wait_until(lambda: max(ages([*first, *second])) < 500)
+        set_age(20, *first)  # its readers used it until now
+        set_age(30, *second)
+        begin_next()
+        wait_until(lambda: kept(third) <= names(cache))
+
+    assert names(cache) == kept([*second, *third])
+
+
+def test_what_is_there_of_a_group_stays_while_the_rest_is_fetched(
+    shards: list[Shard], cache: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_to(2, monkeypatch)
+    monkeypatch.setattr(shard_cache, "_THREADS", 1)
+    set_age(300, shards[1])
+    set_age(200, shards[2])
+    proxy.received = 0
+
+    with shard_cache.ahead([shards[:2]]):
+        wait_until(lambda: not multiprocessing.active_children())
+
+    assert names(cache) == kept(shards[:2])
+    assert SIZE < proxy.received < 1.1 * SIZE
+
+
 def test_what_readers_have_passed_is_not_fetched_any_more(
     shards: list[Shard], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shard_cache, "_THREADS", 1)
-    fetch, passed = storage.fetch, FORK.Event()
+    fetch, passed, drawn = storage.fetch, FORK.Event(), FORK.Value("i", 0)
 
     def fetch_late(uri: str, path: Path) -> None:
         passed.wait()
         fetch(uri, path)
 
+    def groups() -> Iterator[Sequence[Shard]]:
+        for group in (shards[:4], shards[4:6], shards[6:7]):
+            drawn.value += 1
+            yield group
+
     monkeypatch.setattr(storage, "fetch", fetch_late)
 
-    with shard_cache.ahead([shards[:4], shards[4:6], shards[6:7]]) as begin_next:
+    with shard_cache.ahead(groups()) as begin_next:
         wait_until(lambda: any(cache.glob("*.lock")))
         begin_next()
-        time.sleep(0.2)  # until that process has heard of it
+        wait_until(lambda: drawn.value == 3)
         passed.set()
         wait_until(lambda: kept(shards[4:7]) <= names(cache))
 
