@@ -1,7 +1,6 @@
 import contextlib
 import errno
 import hashlib
-import itertools
 import multiprocessing
 import os
 import random
@@ -9,8 +8,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def kept(shards: Sequence[Shard]) -> set[str]:
+def kept(shards: Iterable[Shard]) -> set[str]:
     """The names of just these shards in the cache."""
     return {f"{shard.sha256}.tar" for shard in shards}
 
@@ -219,6 +219,19 @@ def test_what_was_damaged_on_its_way_is_fetched_again(
     assert damaged == [shards[0].uri]
 
 
+def test_a_process_that_is_ended_while_it_verifies_leaves_nothing(
+    shards: list[Shard], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(hashlib, "file_digest", end)
+
+    with pytest.raises(SystemExit):
+        whole(shards[0])
+    assert names(cache) == set()
+
+
 def test_a_shard_that_is_gone_is_named(shards: list[Shard], cache: Path) -> None:
     storage.remove(shards[0].uri)
 
@@ -239,8 +252,10 @@ def test_a_pass_through_a_cache_of_a_third_of_the_set_fetches_each_shard_once(
                 begin_next()
             for shard in window * 3:
                 assert whole(shard) == content(shards.index(shard))
+            fetched = kept(chain(*windows[number : number + 2]))
+            wait_until(lambda fetched=fetched: fetched <= names(cache))  # reading takes longer
 
-    assert proxy.received < 1.2 * NUM_SHARDS * SIZE
+    assert proxy.received < 1.1 * NUM_SHARDS * SIZE
     assert 2 * SIZE < most[0] <= environment.cache_bytes()
 
 
@@ -407,7 +422,7 @@ def test_two_groups_are_fetched_at_once_and_one_more_when_the_next_is_begun(
     drawn = FORK.Value("i", 0)
 
     def groups() -> Iterator[Sequence[Shard]]:
-        for number in itertools.count():
+        for number in count():
             drawn.value += 1
             yield [shards[number % NUM_SHARDS]]
 
@@ -510,6 +525,15 @@ def test_readers_raise_what_fetching_ahead_only_warns_of(shards: list[Shard], ca
         with pytest.raises(UserError, match="this shard is gone"):
             whole(shards[0])
         begin_next()
+
+
+def test_groups_may_be_begun_when_all_are_fetched(shards: list[Shard], cache: Path) -> None:
+    with shard_cache.ahead([shards[:2], shards[2:3]]) as begin_next:
+        begin_next()
+        wait_until(lambda: not multiprocessing.active_children())
+        begin_next()
+
+    assert names(cache) == kept(shards[:3])
 
 
 def test_the_fetching_process_ends_with_its_block(shards: list[Shard]) -> None:
