@@ -30,7 +30,7 @@ def cards(images: ImageSet, given: Targets, opinions: Mapping[str, Targets]) -> 
         numbers += _contradicted(given, opinions["pseudo labels"])
     return [
         Card(
-            _thumbnail(bytes(images.read(number))),
+            _thumbnail(images.peek(number)),
             ", ".join(given.titles[label] for label in given[number][0]),
             list(_lines(number, opinions)),
         )

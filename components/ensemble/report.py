@@ -162,7 +162,7 @@ def _examples(page: Page, validation: Validation, images: ImageSet, titles: Sequ
     page.cards(
         [
             Card(
-                image=bytes(images.read(i)),
+                image=images.peek(i),
                 title=f"label: {titles[validation.labels[i]]}",
                 lines=[
                     (f"{titles[c]} {p:.2f}", p)

@@ -71,5 +71,5 @@ def _examples(images: ImageSet, texts: Texts, labels: Targets) -> list[Card]:
         lines = [words[:_SHOWN_CHARACTERS] or "no text"]
         if query:
             lines.append(f"found by “{query}”")
-        cards.append(Card(bytes(images.read(number)), labels.titles[label], lines))
+        cards.append(Card(images.peek(number), labels.titles[label], lines))
     return cards

@@ -112,5 +112,5 @@ def _card(each: Disagreement, images: ImageSet, titles: Sequence[str]) -> Card:
         for label, share in zip(each.classes.tolist(), each.probabilities, strict=True)
     ]
     return Card(
-        image=bytes(images.read(each.number)), title=f"given: {titles[each.given]}", lines=bars
+        image=images.peek(each.number), title=f"given: {titles[each.given]}", lines=bars
     )

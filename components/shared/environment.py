@@ -3,7 +3,7 @@
     WEBLY_STORE               image shards: a folder or an s3:// prefix (runs/store)
     WEBLY_CHECKPOINTS         what a killed stage goes on from: likewise (runs/checkpoints)
     WEBLY_CACHE               a folder for shards fetched from S3 (runs/cache)
-    WEBLY_CACHE_GIGABYTES     how large it may grow (nine tenths of what its disk has free)
+    WEBLY_CACHE_GIGABYTES     how large it may grow (nine tenths of what its disk has for it)
     WEBLY_CHECKPOINT_MINUTES  between two checkpoints (10)
     WEBLY_STORAGE_TIMEOUT     seconds after which an S3 that does not answer is given up (300)
     WEBLY_PROCESSES           processes of a training stage on this node (one per GPU)
@@ -15,6 +15,7 @@ parameters, which are in KFP's cache key: moving a bucket retrains nothing.
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from components.shared.interface import UserError
@@ -40,8 +41,11 @@ def cache_bytes() -> int:
     if "WEBLY_CACHE_GIGABYTES" in os.environ:
         return int(1e9 * _number("WEBLY_CACHE_GIGABYTES", 0.0))
     cache().mkdir(parents=True, exist_ok=True)
-    held = sum(path.stat().st_size for path in cache().glob("*.tar"))
-    return held + int(0.9 * shutil.disk_usage(cache()).free)
+    held = 0
+    for path in cache().iterdir():
+        with suppress(FileNotFoundError):  # others fetch and evict meanwhile
+            held += 512 * path.stat().st_blocks
+    return int(0.9 * (held + shutil.disk_usage(cache()).free))
 
 
 def checkpoint_seconds() -> float:

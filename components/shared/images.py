@@ -105,6 +105,11 @@ class ImageSet:
         shard, length, offset = self.index[image].tolist()
         return shard_cache.read(self.shards[shard], offset, length)
 
+    def peek(self, image: int) -> bytes:
+        """Return the encoded bytes of one image, without fetching its shard."""
+        shard, length, offset = self.index[image].tolist()
+        return shard_cache.peek(self.shards[shard], offset, length)
+
     def window_shards(self, window_gigabytes: float) -> int:
         """Return how many shards, as large as the largest, a window of that size has; at least one.
 

@@ -136,6 +136,20 @@ def test_an_image_is_read_from_its_shard(shards: list[Shard], cache: Path) -> No
     assert names(cache) == kept([shards[3]])
 
 
+def test_a_peek_fetches_no_shard(shards: list[Shard], cache: Path) -> None:
+    assert shard_cache.peek(shards[3], 100, 50) == content(3)[100:150]
+    assert not cache.exists()
+    whole(shards[3])
+    storage.remove(shards[3].uri)
+    assert shard_cache.peek(shards[3], 100, 50) == content(3)[100:150]
+
+
+def test_a_peek_into_a_shard_that_is_gone_names_it(shards: list[Shard]) -> None:
+    storage.remove(shards[3].uri)
+    with pytest.raises(UserError, match="3.tar: this shard is gone"):
+        shard_cache.peek(shards[3], 100, 50)
+
+
 def test_processes_that_read_at_once_fetch_each_shard_once(
     shards: list[Shard], cache: Path, proxy: Proxy
 ) -> None:
