@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from components.shared import storage
+from components.shared import images, storage
 from pipelines.graph import Task
 
 
@@ -95,10 +95,14 @@ class Cache:
 
 
 def _has_shards(manifest: Path) -> bool:
-    """Return whether an image set's shards, which lie outside it, are there."""
-    shards = {shard["uri"] for shard in json.loads(manifest.read_text())["shards"]}
-    folders = {uri.rpartition("/")[0] for uri in shards}
-    there = {f"{folder}/{entry.name}" for folder in folders for entry in storage.listed(folder)}
+    """Return whether an image set's shards, which lie outside it, are there, all their bytes."""
+    shards = {(shard.uri, shard.bytes) for shard in images.shards(json.loads(manifest.read_text()))}
+    folders = {uri.rpartition("/")[0] for uri, _ in shards}
+    there = {
+        (f"{folder}/{entry.name}", entry.bytes)
+        for folder in folders
+        for entry in storage.listed(folder)
+    }
     return shards <= there
 
 

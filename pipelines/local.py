@@ -58,6 +58,7 @@ def main() -> None:
     folder = (given.run or Path("runs") / Path(given.recipe).stem).absolute()
     try:
         with locked(folder):
+            os.environ.update(_environment(folder, given.jobs))
             compiled = folder / "pipeline.yaml"
             compile_recipe(load(given.recipe), compiled)
             record = execute(compiled, folder, given.words, given.jobs, given.recipe)
@@ -118,7 +119,7 @@ def execute(
         started=time.time(),
         tasks=tasks,
     )
-    with closing(Host(_environment(folder, jobs), _TRAINING)) as machine:
+    with closing(Host(os.environ, _TRAINING)) as machine:
         Engine(pipeline, record, folder, machine).run(jobs, table.LiveTable(sys.stderr))
     record.ended = time.time()
     record.write(folder)
@@ -149,8 +150,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _environment(folder: Path, jobs: int) -> Mapping[str, str]:
-    """Return the stages' environment; what the user has set goes first."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    """Return the environment of the runner and its stages; what the user has set goes first."""
+    threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
     return {
         "WEBLY_STORE": str(folder / "store"),
         "WEBLY_CHECKPOINTS": str(folder / "checkpoints"),

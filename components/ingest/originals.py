@@ -53,5 +53,6 @@ def _read(files: Files, number: int, id: str) -> bytes:
         return archives.read(container, tarfile.BLOCKSIZE * block, int(columns["length"][number]))
     try:
         return storage.read(f"{container}/{id.rpartition('/')[2]}")
-    except OSError as error:
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        # Not any OSError: a disk that fails for an hour must end ingest, not lose its images.
         raise InvalidImageError("unreadable file", str(error)) from None

@@ -73,6 +73,11 @@ def ingest(
     with workplace.locked(fingerprint) as folder:
         is_webvision = layout == "webvision" or (layout == "auto" and webvision.is_there(root))
         data = (webvision if is_webvision else folders).read(root, folder / "lists")
+        if layout == "auto" and not is_webvision and {"google", "flickr"} <= {*data.names}:
+            raise UserError(
+                f"{root}: google and flickr seem to be classes: WebVision's info/synsets.txt or "
+                "info.tar is missing there, or give layout=webvision or layout=folders"
+            )
         table = meanings.of_classes(data.names, data.taxonomy)
         titles = [lemmas[0] for lemmas in table["lemmas"].to_pylist()[: len(data.names)]]
 

@@ -111,6 +111,4 @@ def _card(each: Disagreement, images: ImageSet, titles: Sequence[str]) -> Card:
         (f"{titles[label]} {share:.2f}", float(share))
         for label, share in zip(each.classes.tolist(), each.probabilities, strict=True)
     ]
-    return Card(
-        image=images.peek(each.number), title=f"given: {titles[each.given]}", lines=bars
-    )
+    return Card(image=images.peek(each.number), title=f"given: {titles[each.given]}", lines=bars)

@@ -90,7 +90,7 @@ class Checkpoints:
             values = json.dumps({"step": checkpoint.step, "values": checkpoint.values})
             save_file(dict(checkpoint.tensors), path, {"webly": values})
             name = _name(checkpoint.step, path)
-            storage.put(path, f"{self._uri}/{name}")
+            storage.put(path, f"{self._uri}/{name}", if_absent=True)
         self._names = [*(each for each in self._names if each != name), name]
         while len(self._names) > _KEPT:
             storage.remove(f"{self._uri}/{self._names.pop(0)}")

@@ -27,10 +27,10 @@ def main(stage: Stage, words: Sequence[str] | None = None) -> None:
     logging.basicConfig(
         level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    logging.getLogger("components").setLevel(environment.log_level())
     # A terminated pod unwinds like any other end: temporary files go, locks are released.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
+        logging.getLogger("components").setLevel(environment.log_level())
         if len(words) == 1 and words[0].startswith("{"):
             container.run(stage, words[0])
         else:

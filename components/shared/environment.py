@@ -13,6 +13,7 @@ On the cluster they come from a config map, as do boto3's own (`AWS_ENDPOINT_URL
 parameters, which are in KFP's cache key: moving a bucket retrains nothing.
 """
 
+import logging
 import os
 import shutil
 from contextlib import suppress
@@ -33,7 +34,10 @@ def checkpoints() -> str:
 
 def cache() -> Path:
     """Return the folder for fetched shards."""
-    return Path(os.environ.get("WEBLY_CACHE", "runs/cache")).absolute()
+    folder = _place("WEBLY_CACHE", "runs/cache")
+    if "://" in folder:
+        raise UserError(f"WEBLY_CACHE={folder}: a folder of this node is needed")
+    return Path(folder)
 
 
 def cache_bytes() -> int:
@@ -65,11 +69,14 @@ def processes() -> int | None:
 
 def log_level() -> str:
     """Return the level from which on the project's own loggers are heard."""
-    return os.environ.get("WEBLY_LOG_LEVEL", "INFO").upper()
+    level = os.environ.get("WEBLY_LOG_LEVEL", "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise UserError(f"WEBLY_LOG_LEVEL={level}: use DEBUG, INFO, WARNING or ERROR")
+    return level
 
 
 def _place(name: str, default: str) -> str:
-    place = os.environ.get(name, default).rstrip("/")
+    place = (os.environ.get(name) or default).rstrip("/")
     return place if "://" in place else str(Path(place).absolute())
 
 

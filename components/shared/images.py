@@ -4,6 +4,7 @@ A folder, small enough to be a KFP artifact; the shards themselves stay in the s
 
     manifest.json   {"format", "images", "digest", "preprocessing": {"image_side"},
                      "shards": [{"uri", "bytes", "images", "sha256"}], "counts": {…}}
+                    (a URI without a scheme and a leading slash is below WEBLY_STORE)
     index.npy       shard int32, length int32, offset int64, per image
     ids.parquet     id, per image; its schema carries the numbering
 
@@ -56,7 +57,7 @@ class ImageSet:
             raise UserError(f"{folder}: no image set there (manifest.json is missing)")
         manifest = json.loads((folder / "manifest.json").read_text())
         return cls(
-            shards=[Shard(**shard) for shard in manifest["shards"]],
+            shards=shards(manifest),
             # Not as np.memmap, of which to take an element is slow.
             index=np.load(folder / "index.npy", mmap_mode="r").view(np.ndarray),
             image_side=manifest["preprocessing"]["image_side"],
@@ -80,7 +81,11 @@ class ImageSet:
             "format": 1,
             **asdict(numbering),
             "preprocessing": {"image_side": image_side},
-            "shards": [asdict(shard) for shard in shards],
+            # Below the store, so that it can be moved: see `shards`.
+            "shards": [
+                asdict(shard) | {"uri": shard.uri.removeprefix(f"{environment.store()}/")}
+                for shard in shards
+            ],
             "counts": dict(counts),
         }
         assert len(index) == len(ids) == sum(shard.images for shard in shards)
@@ -129,3 +134,13 @@ class ImageSet:
                 + (f", or window_gigabytes to {smaller} or less" * (1e9 * smaller >= largest))
             )
         return window
+
+
+def shards(manifest: Mapping[str, Any]) -> list[Shard]:
+    """Return the shards that a manifest names."""
+    found = []
+    for entry in manifest["shards"]:
+        uri = entry["uri"]
+        in_store = "://" not in uri and not uri.startswith("/")
+        found.append(Shard(**entry | {"uri": f"{environment.store()}/{uri}" if in_store else uri}))
+    return found

@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import logging
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         MultipartUploadTypeDef,
     )
 
+logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -28,6 +31,7 @@ _PART = 16 * 2**20  # bytes that go over one connection at a time
 _MOST_PARTS = 10_000  # S3's limit
 _READ_AHEAD = 8 * 2**20
 _PARALLEL = 8
+_ATTEMPTS = 3
 _PAGE = 1000  # keys, S3's limit
 
 
@@ -46,20 +50,22 @@ class _Block(NamedTuple):
 
 def put(path: Path, uri: str, *, if_absent: bool) -> None:
     """Make an object of a file; see `storage.put`."""
-    if if_absent and exists(uri):
-        return
     send = _put_at_once if path.stat().st_size <= _PART else _put_in_parts
     condition = {"IfNoneMatch": "*"} if if_absent else {}
-    try:
-        send(path, uri, condition)
-    except s3.RefusedError as refused:
-        if not condition or refused.status not in (412, 501):
-            raise
-        if refused.status == 501:  # the server knows no such condition
-            send(path, uri, {})
-    except FileNotFoundError:
-        # The upload is gone: completed by a request whose answer was lost, or aborted by others.
-        send(path, uri, condition)
+    for _ in range(_ATTEMPTS):
+        if condition and exists(uri):
+            return
+        try:
+            return send(path, uri, condition)
+        except s3.RefusedError as refused:
+            if not condition or refused.status not in (412, 501):
+                raise
+            if refused.status == 412:  # another was faster
+                return
+            condition = {}  # the server knows none
+        except FileNotFoundError:
+            pass  # the upload is gone: completed, but the answer was lost, or aborted by others
+    raise s3.StorageError(f"{uri}: its upload is aborted again and again")
 
 
 def exists(uri: str) -> bool:
@@ -103,7 +109,9 @@ def listed(uri: str) -> Iterator[Entry]:
             continue
         name = key.removeprefix(prefix)
         if not {"", ".", ".."}.isdisjoint(name.split("/")):
-            raise UserError(f"s3://{bucket}/{key}: a key that leaves its folder: rename it")
+            raise UserError(
+                f"s3://{bucket}/{key}: a key that cannot be a path below a folder: rename it"
+            )
         yield Entry(name, size)
 
 
@@ -141,7 +149,10 @@ def abandon_uploads(uri: str) -> None:
                 lambda client: client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=id),
             )
 
-    _in_parallel(abort, s3.ask(uri, unfinished))
+    try:
+        _in_parallel(abort, s3.ask(uri, unfinished))
+    except (UserError, s3.RefusedError) as error:  # not allowed, or not known to this server
+        logger.warning("unfinished uploads stay: %s", error)
 
 
 class _Reader(io.RawIOBase):
@@ -290,11 +301,13 @@ def _folder(uri: str) -> tuple[str, str]:
 
 
 def _in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return function(item) for each item; after a failure no other is begun."""
+    """Return function(item) for each item; after a failure no other is begun, or tried again."""
     left = deque(enumerate(items))
     results: dict[int, Result] = {}
+    ended = threading.Event()
 
     def work() -> None:
+        s3.stop.set(ended)
         while True:
             try:
                 number, item = left.popleft()
@@ -309,4 +322,5 @@ def _in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> l
                 worker.result()
         finally:
             left.clear()
+            ended.set()
     return [results[number] for number in sorted(results)]

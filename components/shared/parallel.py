@@ -20,7 +20,9 @@ _function: Callable[[Any], Any]
 
 def cores() -> int:
     """Return how many cores this process may use, a container's CPU limit included."""
-    allowed = len(os.sched_getaffinity(0))
+    allowed = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        allowed = len(os.sched_getaffinity(0))
     with contextlib.suppress(FileNotFoundError):  # there is a limit only inside a cgroup v2
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         if quota != "max":

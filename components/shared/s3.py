@@ -11,8 +11,10 @@ import functools
 import logging
 import os
 import random
+import threading
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 from components.shared import environment
@@ -39,6 +41,9 @@ _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _SETTINGS = (
     "check AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 )
+# When it is set, requests made in this context are not made again: they serve nothing any more.
+stop: ContextVar[threading.Event] = ContextVar("stop")
+_NEVER = threading.Event()
 # Not of `random`'s own state, which may be a seeded one that others count on.
 _random = random.SystemRandom()
 
@@ -58,6 +63,10 @@ class RefusedError(Exception):
         """Return the HTTP status."""
         status: int = self.args[0]
         return status
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return str(self.args[1])
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -97,7 +106,8 @@ def ask(uri: str, request: Callable[["S3Client"], Answer]) -> Answer:
             retries += 1
             wait = min(left, pause * _random.uniform(0.5, 1.0))
             logger.warning("%s: %s; retry %d in %.1f s", uri, _text(error), retries, wait)
-        time.sleep(wait)
+        if stop.get(_NEVER).wait(wait):
+            raise StorageError(f"{uri}: given up, for another request has failed")
         pause = min(_LONGEST_PAUSE, 2 * pause)
 
 
@@ -186,8 +196,6 @@ def _client_of(process: int, endpoint: str, timeout: float) -> "S3Client":
     for name in _SECRETS:  # a signature would not match, or a header show the secret in its error
         if os.environ.get(name, "") != os.environ.get(name, "").strip():
             raise UserError(f"{name} begins or ends with white space: take it away")
-    if "@" in endpoint:  # messages name the endpoint
-        raise UserError("AWS_ENDPOINT_URL has a user in it: set AWS_ACCESS_KEY_ID instead")
     # It tells of each process's credentials, and in detail of the token in each request's headers.
     logging.getLogger("botocore").setLevel(logging.WARNING)
     config = Config(
@@ -201,8 +209,11 @@ def _client_of(process: int, endpoint: str, timeout: float) -> "S3Client":
     )
     try:
         # A session of its own: threads may come here at once, which boto3's own cannot bear.
-        return boto3.session.Session().client("s3", config=config)
+        client = boto3.session.Session().client("s3", config=config)
     except ValueError as error:
         raise UserError(
             f"{error}: check AWS_ENDPOINT_URL (http://host:port) and AWS_DEFAULT_REGION"
         ) from error
+    if "@" in client.meta.endpoint_url:  # messages name the endpoint, whichever variable it is from
+        raise UserError("the endpoint's URL has a user in it: set AWS_ACCESS_KEY_ID instead")
+    return client

@@ -40,6 +40,7 @@ from components.shared.interface import UserError
 
 logger = logging.getLogger(__name__)
 
+_AGAIN = "run ingest again, which makes the same shards (in a pipeline: another ingest_rerun)"
 _TOUCH_SECONDS = 60.0
 _WAIT_SECONDS = 0.1
 _THREADS = 4  # each of which fetches several parts of a shard at a time
@@ -166,7 +167,7 @@ def _opened_in_place(shard: Shard) -> int:
     size = os.fstat(descriptor).st_size
     if size != shard.bytes:
         os.close(descriptor)
-        raise UserError(f"{shard.uri}: {size:,} bytes, not {shard.bytes:,}: run ingest again")
+        raise UserError(f"{shard.uri}: {size:,} bytes, not {shard.bytes:,}: {_AGAIN}")
     return descriptor
 
 
@@ -218,7 +219,10 @@ def _fetch(shard: Shard, part: Path, lock: int) -> None:
 
 
 def _gone(shard: Shard) -> UserError:
-    return UserError(f"{shard.uri}: this shard is gone: run ingest again")
+    return UserError(
+        f"{shard.uri}: this shard is gone: put it back, point WEBLY_STORE to where it is, or "
+        f"{_AGAIN}"
+    )
 
 
 def _damage(shard: Shard, part: Path) -> UserError | None:
@@ -232,7 +236,7 @@ def _damage(shard: Shard, part: Path) -> UserError | None:
         return None
     return UserError(
         f"{shard.uri}: damaged: {size:,} bytes with SHA-256 {sha256}, not {shard.bytes:,} with "
-        f"{shard.sha256}: delete this object and run ingest again"
+        f"{shard.sha256}: {_AGAIN}"
     )
 
 

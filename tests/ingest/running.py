@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from components.ingest.stage import ingest
-from components.shared import storage
+from components.shared import environment, images, storage
 
 OUTPUTS = {
     "images": "images",
@@ -49,7 +49,7 @@ def rejects(folder: Path) -> list[tuple[str, str, str]]:
 def named(folder: Path) -> list[str]:
     """Return the URIs of the shards that the manifests name."""
     manifests = [json.loads(path.read_text()) for path in sorted(folder.glob("*/manifest.json"))]
-    return [shard["uri"] for manifest in manifests for shard in manifest["shards"]]
+    return [shard.uri for manifest in manifests for shard in images.shards(manifest)]
 
 
 def in_store(store: str) -> list[str]:
@@ -69,7 +69,8 @@ def contents(folder: Path) -> dict[str, bytes]:
         files[shard] = storage.read(uri)
         for name in files:
             if name.endswith("manifest.json"):
-                files[name] = files[name].replace(f'"{uri}"'.encode(), f'"{shard}"'.encode())
+                below = uri.removeprefix(f"{environment.store()}/")
+                files[name] = files[name].replace(f'"{below}"'.encode(), f'"{shard}"'.encode())
     return files
 
 

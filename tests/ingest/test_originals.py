@@ -1,3 +1,5 @@
+import errno
+import os
 from array import array
 from pathlib import Path
 
@@ -28,3 +30,15 @@ def test_images_come_in_the_order_asked_for_and_missing_ones_as_errors(
                 read()
         else:
             assert read() == bytes([[2, 0, 0, 1][number % 4]])
+
+
+def test_a_disk_that_fails_loses_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(uri: str) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files = Files()
+    files.add_folders({str(tmp_path): array("Q", [0])})
+    monkeypatch.setattr(storage, "read", fail)
+    (read,) = originals.readers(files, [0], ["train/cat/0.jpg"])
+    with pytest.raises(OSError, match="Input/output error"):
+        read()

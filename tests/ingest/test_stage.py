@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -281,6 +282,13 @@ def test_a_share_is_held_out_where_the_validation_images_are_missing(tmp_path: P
     assert validation
     assert all(id.startswith(("google/", "flickr/")) for id in validation)
     assert ("validation", "missing image", "val000001.jpg") in rejects(out)
+
+
+def test_webvision_without_its_lists_is_not_taken_for_classes(many: Path, tmp_path: Path) -> None:
+    for source in ("google", "flickr"):
+        shutil.copytree(many / "train" / "class0", tmp_path / "data" / source)
+    with pytest.raises(UserError, match="google and flickr seem to be classes"):
+        run(tmp_path / "out", tmp_path / "data")
 
 
 def test_metrics_count_what_the_table_of_rejects_lists(tmp_path: Path) -> None:

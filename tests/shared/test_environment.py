@@ -41,8 +41,21 @@ def test_what_is_no_positive_number_is_named(text: str, monkeypatch: pytest.Monk
         environment.storage_timeout()
 
 
+def test_a_cache_is_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBLY_CACHE", "s3://bucket/cache")
+    with pytest.raises(UserError, match="WEBLY_CACHE=s3://bucket/cache: a folder"):
+        environment.cache()
+
+
+def test_an_unknown_log_level_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBLY_LOG_LEVEL", "loud")
+    with pytest.raises(UserError, match="WEBLY_LOG_LEVEL=LOUD: use DEBUG"):
+        environment.log_level()
+
+
 @pytest.mark.parametrize(
-    ("given", "store"), [("s3://bucket/store/", "s3://bucket/store"), ("there", "{}/there")]
+    ("given", "store"),
+    [("s3://bucket/store/", "s3://bucket/store"), ("there", "{}/there"), ("", "{}/runs/store")],
 )
 def test_a_store_is_an_absolute_path_or_a_prefix(
     given: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -74,6 +74,24 @@ def test_a_window_has_the_shards_that_fit_it_at_least_one_at_most_all(
     assert with_shards(sizes, "/store").window_shards(gigabytes) == shards
 
 
+def test_the_shards_of_a_store_are_where_the_store_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBLY_STORE", str(tmp_path / "store"))
+    synthetic.image_set(
+        tmp_path / "store" / "images" / "x", synthetic.coloured_squares(1, 24, seed=0)[0]
+    )
+    (tmp_path / "store" / "images" / "x" / "images").rename(tmp_path / "images")
+    manifest = (tmp_path / "images" / "manifest.json").read_text()
+    assert '"uri": "images/x/shard-000000.tar"' in manifest
+
+    monkeypatch.setenv("WEBLY_STORE", str(tmp_path / "moved"))
+    with pytest.raises(UserError, match=f"{tmp_path}/moved/images/x/.* point WEBLY_STORE"):
+        ImageSet.load(tmp_path / "images").read(0)
+    (tmp_path / "store").rename(tmp_path / "moved")
+    assert ImageSet.load(tmp_path / "images").read(0)[:2] == b"\xff\xd8"
+
+
 def test_a_set_without_images_has_a_window() -> None:
     assert with_shards([]).window_shards(1) == 1
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,20 @@ def test_without_its_time_a_checkpoint_is_made_after_each_epoch(
     trained(data, str(tmp_path))
     steps = [int(path.name.split("-")[0]) for path in sorted(tmp_path.iterdir())]
     assert steps == [8, 12]
+
+
+def test_a_compiled_model_trains_alike_and_goes_on_from_a_plain_ones_checkpoint(
+    data: ColouredSquares, whole, interrupt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Captured and differentiated as ever, but not made into C++, for which not all have a compiler.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    interrupt(5)
+    with pytest.raises(Interruption):
+        trained(data, str(tmp_path))
+    weights, _ = trained(data, str(tmp_path), replace(SETTINGS, compile=True))
+    assert weights.keys() == whole[0].keys()
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, whole[0][name], rtol=1e-3, atol=1e-5)
 
 
 class Stage:

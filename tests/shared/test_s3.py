@@ -2,6 +2,7 @@ import os
 import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -270,6 +271,53 @@ def test_a_condition_that_the_server_does_not_know_is_left_out(
     ]
 
 
+def test_an_upload_whose_end_was_answered_in_vain_stays_if_so_wanted(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "_PART", 3)
+    (tmp_path / "file").write_bytes(b"four")
+    upload = "<R><UploadId>1</UploadId></R>"
+    server.answer((404, ""), (200, upload), (200, ""), (200, ""))
+    server.answer((500, error("InternalError")), (404, error("NoSuchUpload")), (204, ""), (200, ""))
+
+    storage.put(tmp_path / "file", "s3://bucket/file", if_absent=True)
+
+    methods = [request.split(" ")[0] for request in server.requests]
+    assert methods == ["HEAD", "POST", "PUT", "PUT", "POST", "POST", "DELETE", "HEAD"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, "AccessDenied"), (405, "MethodNotAllowed"), (501, "NotImplemented")]
+)
+def test_uploads_that_may_not_be_listed_are_left(
+    server: ScriptedServer, status: int, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answer((status, error(code)))
+    storage.abandon_uploads("s3://bucket/folder")
+    assert f"unfinished uploads stay: s3://bucket/folder: ListMultipartUploads got {code}" in (
+        caplog.text
+    )
+
+
+def test_other_requests_are_not_made_again_after_a_failure(server: ScriptedServer) -> None:
+    busy, refused = (503, error("SlowDown")), (403, error("AccessDenied"))
+    first = threading.Event()
+
+    def delete(number: int) -> None:
+        if number == 1:
+            assert first.wait(10)
+            time.sleep(0.1)  # the other waits before it asks again
+        first.set()
+        storage.remove(f"s3://bucket/{number}")
+
+    server.answer(busy, refused)
+    began = time.monotonic()
+    with pytest.raises(UserError, match="AccessDenied"):
+        objects._in_parallel(delete, range(2))
+    assert len(server.requests) == 2
+    assert time.monotonic() - began < 10
+
+
 def test_a_page_of_a_listing_may_be_empty(server: ScriptedServer) -> None:
     page = "<ListBucketResult><IsTruncated>{}</IsTruncated>{}</ListBucketResult>"
     token = "<NextContinuationToken>next</NextContinuationToken>"
@@ -332,7 +380,8 @@ def test_wrong_keys_are_named_but_not_shown(
         ("AWS_SECRET_ACCESS_KEY", "hidden\n", "AWS_SECRET_ACCESS_KEY begins or ends with white"),
         ("AWS_SESSION_TOKEN", "hidden\n", "AWS_SESSION_TOKEN begins or ends with white"),
         ("AWS_ENDPOINT_URL", "minio:9000", "minio:9000: check AWS_ENDPOINT_URL"),
-        ("AWS_ENDPOINT_URL", "http://user:hidden@minio:9000", "AWS_ENDPOINT_URL has a user"),
+        ("AWS_ENDPOINT_URL", "http://user:hidden@minio:9000", "endpoint's URL has a user"),
+        ("AWS_ENDPOINT_URL_S3", "http://user:hidden@minio:9000", "endpoint's URL has a user"),
     ],
 )
 def test_settings_that_cannot_be_are_named(

@@ -200,7 +200,7 @@ def test_a_key_that_leaves_its_folder_is_refused(bucket: str, key: str, direct: 
     direct.put_object(Bucket=bucket.removeprefix("s3://"), Key=key)
 
     with (
-        pytest.raises(UserError, match="leaves its folder"),
+        pytest.raises(UserError, match="cannot be a path below a folder"),
         storage.local_folder(f"{bucket}/data"),
     ):
         pass
