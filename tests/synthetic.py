@@ -105,12 +105,14 @@ class ColouredSquares:
     validation_labels: Path
 
     @classmethod
-    def write(cls, folder: Path) -> "ColouredSquares":
+    def write(cls, folder: Path, images_per_shard: int = 100) -> "ColouredSquares":
         """Draw 60 pictures for training and 30 for validation, 32 pixels wide."""
         for split, count, seed in (("train", 60, 0), ("validation", 30, 1)):
             pictures, labels = coloured_squares(count, 32, seed)
             ids = [f"{split}/{number}.jpg" for number in range(count)]
-            images = image_set(folder / split, pictures, ids, image_side=32)
+            images = image_set(
+                folder / split, pictures, ids, image_side=32, images_per_shard=images_per_shard
+            )
             given = [[(label, 1.0)] for label in labels]
             targets(folder / split / "labels", images.numbering, given, COLOURS)
             if split == "train":

@@ -56,7 +56,7 @@ def finetune(
         ImageSet.load(validation_images),
         Targets.load(validation_labels),
         labels.names,
-        training.image_size,
+        training,
     )
     if continue_learning_rate:
         training = continued(training, initial_model)

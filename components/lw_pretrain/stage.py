@@ -52,7 +52,7 @@ def lw_pretrain(
         ImageSet.load(validation_images),
         Targets.load(validation_labels),
         targets.names,
-        training.image_size,
+        training,
     )
     network = models.create(training, len(targets.names))
     loss = TargetsLoss(target_norm)

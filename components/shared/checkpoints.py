@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from components.shared import environment, storage
+from components.shared import distributed, environment, storage
 
 logger = logging.getLogger(__name__)
 # The one before the newest is kept, too: should the newest be damaged, little is lost.
@@ -74,7 +74,8 @@ class Checkpoints:
                 if name == _name(int(name.split("-")[0]), path):
                     return _read(path)
             logger.warning("%s/%s is damaged; going on from the one before", self._uri, name)
-            storage.remove(f"{self._uri}/{name}")
+            if distributed.rank() == 0:
+                storage.remove(f"{self._uri}/{name}")
             self._names.remove(name)
         return None
 

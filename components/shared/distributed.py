@@ -29,8 +29,9 @@ from components.shared import environment
 from components.shared.parallel import cores
 
 logger = logging.getLogger(__name__)
-# Ranks wait for the first one while it validates arguments, writes checkpoints or joins parts.
-_TIMEOUT = timedelta(hours=1)
+# Ranks wait for the slowest of them, which at the end of labelling may take hours more than the
+# first. (When one dies the launcher ends all: that needs no timeout.)
+_TIMEOUT = timedelta(days=1)
 _TERMINATED = 128 + signal.SIGTERM
 _store: TCPStore
 
@@ -102,7 +103,7 @@ class Termination:
 
     def leave(self) -> None:
         """End this process, and the other ranks that know of the signal."""
-        if world() > 1:
+        if world() > 1 and rank() == 0:
             _store.set("terminated", "")
         sys.exit(_TERMINATED)
 

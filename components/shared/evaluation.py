@@ -16,7 +16,8 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     and a measure that asks "is any score above the label's?" would reward a constant model.
     """
     ordered, classes = scores.sort(dim=1, descending=True, stable=True)
-    return ordered[:, :k], classes[:, :k]
+    # Copies: as views they would keep all scores in memory.
+    return ordered[:, :k].clone(), classes[:, :k].clone()
 
 
 class BalancedAccuracy:

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,17 @@ def cores() -> int:
         if quota != "max":
             allowed = min(allowed, max(1, round(int(quota) / int(period))))
     return allowed
+
+
+def leave_signals_to_parent() -> None:
+    """Let this forked process end when its parent ends it, not when their group is signalled.
+
+    A group's SIGTERM must not take helpers from work that their parent is going to finish. But they
+    must heed the parent's own, which it may send, and then wait, on its way out.
+    """
+    os.setpgrp()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def ordered(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -8,7 +8,6 @@ which is to replace that decoder, is as fast and 23 MB more.) PIL reads what is 
 import functools
 import io
 import math
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -25,7 +24,9 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from components.shared import distributed, shard_cache
 from components.shared.images import ImageSet
-from components.shared.parallel import cores
+from components.shared.interface import UserError
+from components.shared.parallel import cores, leave_signals_to_parent
+from components.shared.storage import StorageError
 
 # The customary share of the short side that is evaluated: 224 of 256.
 CROP_RATIO = 0.875
@@ -157,8 +158,8 @@ def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
         order: Which batches; it is iterated in this process.
     """
     workers = num_workers()
-    yield from DataLoader(
-        dataset,
+    loader = DataLoader(
+        _Caught(dataset),
         batch_size=None,
         sampler=order,
         num_workers=workers,
@@ -166,16 +167,27 @@ def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
         # They share the memory-mapped arrays with this process; Python 3.14 would pickle them.
         multiprocessing_context="fork" if workers else None,
         pin_memory=device().type == "cuda",
-        worker_init_fn=_leave_signals_to_parent,
+        worker_init_fn=lambda worker: leave_signals_to_parent(),
         # Workers' seeds, of no use here, would else be drawn from what dropout is drawn from.
         generator=torch.Generator(),
     )
+    for batch in loader:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
 
 
-def _leave_signals_to_parent(worker: int) -> None:
-    """A group's SIGTERM must not take the workers from a step that is to be finished."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _Caught(Dataset[Any]):
+    """Hands on what went wrong: of an exception raised in a worker, torch makes a traceback."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, item: Any) -> Any:
+        try:
+            return self._dataset[item]
+        except (UserError, StorageError) as error:
+            return error
 
 
 def evaluation_batches(

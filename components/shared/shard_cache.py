@@ -24,7 +24,6 @@ import mmap
 import multiprocessing
 import os
 import shutil
-import signal
 import threading
 import time
 from collections import deque
@@ -37,6 +36,7 @@ from pathlib import Path
 
 from components.shared import environment, storage
 from components.shared.interface import UserError
+from components.shared.parallel import leave_signals_to_parent
 
 logger = logging.getLogger(__name__)
 
@@ -326,8 +326,7 @@ def _locked(path: Path, *, wait: bool = True) -> Iterator[int]:
 
 
 def _fetch_ahead(groups: Iterable[Sequence[Shard]], calls: int, caller: int, parent: int) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # the parent decides how long it needs this
+    leave_signals_to_parent()
     os.close(caller)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     under_way = deque[tuple[Sequence[Shard], list[Future[None]]]]()

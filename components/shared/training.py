@@ -13,6 +13,7 @@ is the one that was interrupted; on the CPU bit for bit.
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -145,7 +146,6 @@ def train(
             ):
                 started = time.monotonic()
                 rate = learning_rate(step, steps, settings)
-                state.seed(settings.seed)
                 state.losses += _gradients(parallel, examples, loss, settings, division)
                 state.take_step(rate, settings.clip_norm)
                 if state.step % _STEPS_BETWEEN_CHECKS == 0 or state.step == end:
@@ -170,8 +170,13 @@ def train(
 def _parallel(model: nn.Module, settings: TrainingSettings) -> nn.Module:
     """Return the model as the ranks train it together."""
     if settings.compile:
+        if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+            raise UserError("compile=true: there is no C compiler here: install gcc, or set false")
         model = torch.compile(model)  # type: ignore[assignment]
-    return DistributedDataParallel(model) if distributed.world() > 1 else model
+    if distributed.world() == 1:
+        return model
+    # Of the buffers, batch norm's statistics, only evaluation makes use: see `_synchronised`.
+    return DistributedDataParallel(model, broadcast_buffers=False)
 
 
 def _synchronised(model: nn.Module) -> nn.Module:
@@ -192,6 +197,9 @@ def _gradients(
     where = device()
     losses = torch.zeros((), device=where)
     for number, example in enumerate(islice(examples, division.parts), start=1):
+        # Dropout is that of the part, whichever rank has it.
+        sequence = np.random.SeedSequence((settings.seed, example.first))
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
         waits = isinstance(model, DistributedDataParallel) and number < division.parts
         with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
             with autocast():
@@ -244,6 +252,7 @@ class _Example(NamedTuple):
     crops: Tensor  # (B, 3, S, S) uint8
     classes: Tensor  # (B, K) int64
     weights: Tensor  # (B, K) float32
+    first: int  # as in `Part`
 
 
 class _Examples(Dataset[_Example]):
@@ -262,7 +271,7 @@ class _Examples(Dataset[_Example]):
             picture = decoded(self._images.read(image))
             crops[row] = training_crop(picture, self._size, self._smallest_crop, random)
         classes, weights = self._targets.padded(part.images)
-        return _Example(crops, torch.from_numpy(classes), torch.from_numpy(weights))
+        return _Example(crops, torch.from_numpy(classes), torch.from_numpy(weights), part.first)
 
 
 def _check_finite(loss: Tensor, rate: float, epoch: int) -> None:

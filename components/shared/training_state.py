@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import nn
 
 from components.shared import distributed
 from components.shared.checkpoints import Checkpoint, Checkpoints
+from components.shared.storage import StorageError
 
 logger = logging.getLogger(__name__)
 _MOMENTUM = 0.9
@@ -32,11 +32,6 @@ class TrainingState:
         self.step, self.seconds = 0, 0.0
         self.losses = torch.zeros((), device=next(model.parameters()).device)
         self.curve: list[dict[str, float]] = []
-
-    def seed(self, seed: int) -> None:
-        """Make what is random in the next step (dropout, not the draws) a function of it."""
-        sequence = np.random.SeedSequence((seed, self.step, distributed.rank()))
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     def take_step(self, rate: float, clip_norm: float) -> None:
         """Change the weights by their gradients."""
@@ -81,6 +76,9 @@ class TrainingState:
         found = checkpoints.newest()
         if distributed.rank() == 0:
             distributed.barrier()
+        step = torch.tensor(found.step if found else 0)
+        if distributed.total(step) != distributed.world() * step:
+            raise StorageError("the processes have read different checkpoints: run the stage again")
         if found is None:
             return
         weights = {

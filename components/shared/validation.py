@@ -16,9 +16,9 @@ from components.shared.interface import UserError
 from components.shared.losses import TargetsLoss
 from components.shared.models import autocast
 from components.shared.pictures import device, evaluation_batches, normalized
+from components.shared.settings import TrainingSettings
 from components.shared.targets import Targets
 
-_BATCH_SIZE = 128
 _HELD_OUT = 0.005
 
 
@@ -46,7 +46,11 @@ class LabelValidation:
     per_class: NDArray[np.float64] | None = None
 
     def __init__(
-        self, images: ImageSet, labels: Targets, names: Sequence[str], image_size: int
+        self,
+        images: ImageSet,
+        labels: Targets,
+        names: Sequence[str],
+        settings: TrainingSettings,
     ) -> None:
         """Take the labelled images of a validation set, and the names of the model's classes.
 
@@ -59,7 +63,7 @@ class LabelValidation:
                 f"the validation labels' {len(labels.names):,} classes are not the targets' "
                 f"{len(names):,}: use the outputs of one and the same ingest"
             )
-        self._images, self._labels, self._image_size = images, labels, image_size
+        self._images, self._labels, self._settings = images, labels, settings
         self._numbers = np.flatnonzero(np.diff(labels.offsets) > 0)
         if not len(self._numbers):
             raise UserError(f"{images.folder}: no validation image has a label")
@@ -67,7 +71,7 @@ class LabelValidation:
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Return balanced top-1 and top-5 accuracy, 0 … 1."""
         accuracy = BalancedAccuracy(len(self._labels.names))
-        for numbers, logits in _logits(model, self._images, self._numbers, self._image_size):
+        for numbers, logits in _logits(model, self._images, self._numbers, self._settings):
             labels = self._labels.classes[self._labels.offsets[numbers]]
             accuracy.update(logits, torch.from_numpy(labels).long().to(logits.device))
         accuracy.counts = distributed.total(accuracy.counts)
@@ -87,16 +91,16 @@ class HeldOutValidation:
         targets: Targets,
         numbers: NDArray[np.int64],
         loss: TargetsLoss,
-        image_size: int,
+        settings: TrainingSettings,
     ) -> None:
         """Take the images with these numbers, each of which has targets."""
         self._images, self._targets, self._numbers = images, targets, numbers
-        self._loss, self._image_size = loss, image_size
+        self._loss, self._settings = loss, settings
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Return the mean loss, and the share of an image's targets among its top five outputs."""
         sums = torch.zeros(2, dtype=torch.float64)
-        for numbers, logits in _logits(model, self._images, self._numbers, self._image_size):
+        for numbers, logits in _logits(model, self._images, self._numbers, self._settings):
             classes, weights = (
                 torch.from_numpy(part).to(logits.device) for part in self._targets.padded(numbers)
             )
@@ -121,12 +125,14 @@ def held_out(targets: Targets) -> NDArray[np.int64]:
 
 @torch.inference_mode()
 def _logits(
-    model: nn.Module, images: ImageSet, numbers: NDArray[np.int64], image_size: int
+    model: nn.Module, images: ImageSet, numbers: NDArray[np.int64], settings: TrainingSettings
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Yield image numbers (B,) of this rank's share and their logits (B, C) in fp32."""
     where = device()
     share = numbers[distributed.rank() :: distributed.world()]
-    for batch, (crops,) in evaluation_batches(images, [share], [image_size], _BATCH_SIZE):
+    # What can be trained on at a time can be evaluated at a time.
+    batch_size = settings.batch_size // settings.accumulation_steps
+    for batch, (crops,) in evaluation_batches(images, [share], [settings.image_size], batch_size):
         with autocast():
             logits = model(normalized(crops, where))
         yield batch, logits.float()

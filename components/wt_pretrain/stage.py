@@ -45,7 +45,7 @@ def wt_pretrain(
     image_set, targets = ImageSet.load(images), Targets.load(keywords)
     image_set.numbering.check(targets.numbering, "keywords")
     loss, apart = TargetsLoss(target_norm), held_out(targets)
-    validation = HeldOutValidation(image_set, targets, apart, loss, training.image_size)
+    validation = HeldOutValidation(image_set, targets, apart, loss, training)
     network = models.create(training, len(targets.names))
     distributed.launch()
     inputs = [images, keywords]

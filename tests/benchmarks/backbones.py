@@ -58,10 +58,13 @@ def our_step(settings: TrainingSettings, where: str) -> Step:
     state, parallel = TrainingState(model, settings.weight_decay), _parallel(model, settings)
     classes = torch.randint(NUM_CLASSES, (settings.batch_size, TARGETS))
     pinned = map(_pinned, (_crops(settings), classes, torch.rand(classes.shape)))
-    examples, loss, division = repeat(_Example(*pinned)), TargetsLoss(), Division(1, len(classes))
+    examples, loss, division = (
+        repeat(_Example(*pinned, first=0)),
+        TargetsLoss(),
+        Division(1, len(classes)),
+    )
 
     def step() -> None:
-        state.seed(settings.seed)
         state.losses += _gradients(parallel, examples, loss, settings, division)
         state.take_step(settings.learning_rate, settings.clip_norm)
 

@@ -92,7 +92,7 @@ class Training:
         """Train on a batch, in one part."""
         crops = empty_batch(self._settings.batch_size, self._settings.image_size)
         ones = torch.ones(len(crops), 1)
-        examples = repeat(_Example(crops, ones.long(), ones))
+        examples = repeat(_Example(crops, ones.long(), ones, 0))
         division = Division(1, len(crops))
         _gradients(self._model, examples, TargetsLoss(), self._settings, division)
         self.state.take_step(self._settings.learning_rate, self._settings.clip_norm)

@@ -78,3 +78,8 @@ def test_top_k_orders_by_score_then_by_class() -> None:
     values, classes = top_k(torch.tensor([[1.0, 3.0, 3.0, 2.0, 3.0]]), 4)
     assert classes.tolist() == [[1, 2, 4, 3]]
     assert values.tolist() == [[3.0, 3.0, 3.0, 2.0]]
+
+
+def test_the_highest_scores_do_not_keep_the_others_in_memory() -> None:
+    for found in top_k(torch.rand(4, 1000), 5):
+        assert found.untyped_storage().nbytes() == 4 * 5 * found.element_size()

@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
 from torchvision.transforms.v2 import RandomResizedCrop
 
 from components.shared import pictures, shard_cache, storage
+from components.shared.interface import UserError
 from components.shared.shard_cache import Shard
 from tests.synthetic import coloured_squares, image_set
 
@@ -194,3 +199,39 @@ def test_shards_on_s3_are_there_before_an_evaluation_reads_them(
     for (numbers, (crops,)), (again, (same,)) in zip(seen, expected, strict=True):
         assert numbers.tolist() == again.tolist()
         assert torch.equal(crops, same)
+
+
+class Failing(Dataset[Tensor]):
+    """Items of which the fourth cannot be had."""
+
+    def __getitem__(self, number: int) -> Tensor:
+        if number == 3:
+            raise UserError("a shard is damaged")
+        return torch.zeros(())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_worker_raises_for_users_is_raised_as_it_is(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "num_workers", lambda: workers)
+    seen = 0
+    with pytest.raises(UserError, match="^a shard is damaged$"):
+        for _ in pictures.batches(Failing(), range(10)):
+            seen += 1
+    assert seen == 3
+
+
+def test_a_process_that_fails_ends_with_its_workers() -> None:
+    script = """if True:
+        import signal, sys
+        from components.shared import pictures
+        from tests.shared.test_pictures import Failing
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # as stages do
+        pictures.num_workers = lambda: 2
+        for _ in pictures.batches(Failing(), range(3)):
+            raise RuntimeError("a bug")
+    """
+    ended = subprocess.run([sys.executable, "-c", script], timeout=100, capture_output=True)
+    assert ended.returncode == 1
+    assert b"RuntimeError: a bug" in ended.stderr

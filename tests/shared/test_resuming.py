@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from components.shared import models, storage
+from components.shared import distributed, models, storage
 from components.shared.checkpoints import Checkpoints
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
@@ -31,19 +32,28 @@ from tests.synthetic import COLOURS, TRAINING, ColouredSquares
 
 # Twelve steps of two parts in three epochs; batch norm and dropout, so that state and chance count.
 ARGUMENTS = json.loads(TRAINING.backbone_args) | {"drop_rate": 0.5}
-SETTINGS = replace(TRAINING, backbone_args=json.dumps(ARGUMENTS), epochs=3, epoch_images=32)
+# Nine shards of seven images, two a window: parts, epochs and passes end amid windows.
+SETTINGS = replace(
+    TRAINING,
+    backbone_args=json.dumps(ARGUMENTS),
+    epochs=3,
+    epoch_images=32,
+    window_gigabytes=4.5e-5,
+)
 GROUP_NORM = replace(
     SETTINGS,
     backbone="resnet50_gn",
     backbone_args=json.dumps(
-        {"layers": [1, 1, 1, 1], "channels": [32, 32, 32, 32], "stem_width": 32}
+        {"layers": [1, 1, 1, 1], "channels": [64, 64, 64, 64], "stem_width": 32}
     ),
 )
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> ColouredSquares:
-    return ColouredSquares.write(tmp_path_factory.mktemp("squares"))
+    data = ColouredSquares.write(tmp_path_factory.mktemp("squares"), images_per_shard=7)
+    assert ImageSet.load(data.images).window_shards(SETTINGS.window_gigabytes) == 2
+    return data
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +73,7 @@ def trained(
         ImageSet.load(data.images),
         Targets.load(data.labels),
         TargetsLoss(),
-        LabelValidation(images, labels, COLOURS, settings.image_size),
+        LabelValidation(images, labels, COLOURS, settings),
         settings,
         Checkpoints(uri),
         balance_on="strongest",
@@ -114,6 +124,37 @@ def test_a_training_that_goes_on_ends_as_one_that_was_not_interrupted(
     weights, curve = trained(data, place)
     assert same(weights, whole[0])
     assert curve == whole[1]
+
+
+def test_a_training_that_streams_its_shards_is_the_same(
+    data: ColouredSquares,
+    whole,
+    interrupt,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shards = ImageSet.load(data.images).shards
+    limit = 4 * shards[0].bytes  # two windows
+    monkeypatch.setenv("WEBLY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("WEBLY_CACHE_GIGABYTES", str(limit / 1e9))
+    monkeypatch.setenv("WEBLY_STORE", bucket)
+    shutil.copytree(data.images, tmp_path / "images")
+    manifest = tmp_path / "images" / "manifest.json"
+    for number, shard in enumerate(shards):
+        storage.put(Path(shard.uri), f"{bucket}/{number}.tar")
+        manifest.write_text(manifest.read_text().replace(f'"{shard.uri}"', f'"{number}.tar"'))
+    remote = replace(data, images=tmp_path / "images")
+
+    interrupt(7)
+    with pytest.raises(Interruption):
+        trained(remote, f"{bucket}/checkpoints")
+    weights, curve = trained(remote, f"{bucket}/checkpoints")
+
+    assert same(weights, whole[0])
+    assert curve == whole[1]
+    held = sum(path.stat().st_size for path in (tmp_path / "cache").iterdir())
+    assert 0 < held <= limit
 
 
 def test_an_interrupted_validation_is_done_again(
@@ -230,12 +271,25 @@ class Stage:
         self._log.close()
         return self._process.returncode
 
-    def signal_after(self, step: int, number: signal.Signals) -> int:
-        """Send a signal to the process when it has taken a step; return its exit code."""
+    def wait_for(self, text: str) -> None:
+        """Wait until its log has some text."""
         deadline = time.monotonic() + 120
-        while f"step {step}\n" not in self.log:
+        while text not in self.log:
             assert self._process.poll() is None and time.monotonic() < deadline, self.log
             time.sleep(0.01)
+
+    def ranks(self) -> list[int]:
+        """Return the process numbers of its ranks, in their order."""
+        path = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return [
+            child
+            for child in sorted(map(int, path.read_text().split()))
+            if b"RANK=" in Path(f"/proc/{child}/environ").read_bytes()
+        ]
+
+    def signal_after(self, step: int, number: signal.Signals) -> int:
+        """Send a signal to the process when it has taken a step; return its exit code."""
+        self.wait_for(f"step {step}\n")
         self._process.send_signal(number)
         return self.end()
 
@@ -269,25 +323,47 @@ def test_sigterm_leaves_a_checkpoint_of_the_step_at_hand(
     assert same(again.weights, undisturbed.weights)
 
 
+def test_sigterm_is_noted_within_an_epoch_and_ends_a_validation() -> None:
+    with distributed.termination() as termination:
+        termination.at_once = False
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert termination.noted
+        termination.at_once = True
+        with pytest.raises(SystemExit, match="143"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 def test_a_finished_stage_leaves_no_checkpoint(undisturbed: Stage) -> None:
     assert not any((undisturbed.folder / "checkpoints").iterdir())
 
 
 # Of batch norm's running statistics each rank has seen its own parts only.
+@pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("settings", [GROUP_NORM, SETTINGS], ids=["group norm", "batch norm"])
 def test_two_processes_train_as_one(
-    settings: TrainingSettings, data: ColouredSquares, tmp_path: Path
+    settings: TrainingSettings, parts: int, data: ColouredSquares, tmp_path: Path
 ) -> None:
-    settings = replace(settings, backbone_args=settings.backbone_args.replace("0.5", "0.0"))
+    settings = replace(settings, accumulation_steps=2 * parts)
     alone, _ = trained(data, str(tmp_path / "alone"), settings)
     stage = Stage(data, tmp_path / "together", settings, WEBLY_PROCESSES="2")
     assert stage.end() == 0, stage.log
-    assert "2 × 1 parts" in stage.log
+    assert f"2 × {parts} parts" in stage.log
     together = stage.weights
     assert together.keys() == alone.keys()
     for name in alone:
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(together[name], alone[name], rtol=1e-3, atol=1e-5)
+
+
+def test_a_process_that_dies_ends_the_others(data: ColouredSquares, tmp_path: Path) -> None:
+    two = {"WEBLY_PROCESSES": "2"}
+    stage = Stage(data, tmp_path / "stage", LONGER, **two)
+    stage.wait_for("step 5\n")
+    os.kill(stage.ranks()[1], signal.SIGKILL)
+    assert stage.end() == 137
+    again = Stage(data, tmp_path / "stage", LONGER, **two)
+    assert again.end() == 0, again.log
+    assert again.went_on_after >= 4
 
 
 def test_two_processes_that_are_terminated_go_on_as_if_they_were_not(

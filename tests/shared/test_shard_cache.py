@@ -560,16 +560,21 @@ def test_the_fetching_process_ends_with_its_block(shards: list[Shard]) -> None:
     assert fetching.exitcode is not None
 
 
-def test_the_fetching_process_outlives_signals_that_are_its_parents_to_decide_on(
-    shards: list[Shard], cache: Path
-) -> None:
-    with shard_cache.ahead([[shard] for shard in shards]) as begin_next:
-        wait_until(lambda: cache.is_dir() and names(cache) == kept(shards[:2]))
-        (fetching,) = multiprocessing.active_children()
+def test_the_fetching_process_outlives_its_groups_signals(shards: list[Shard], cache: Path) -> None:
+    def go_on() -> None:
+        os.setpgrp()
         for number in (signal.SIGTERM, signal.SIGINT):
-            os.kill(fetching.pid or 0, number)
-        begin_next()
-        wait_until(lambda: names(cache) == kept(shards[:3]))
+            signal.signal(number, signal.SIG_IGN)
+        with shard_cache.ahead([[shard] for shard in shards]) as begin_next:
+            wait_until(lambda: cache.is_dir() and names(cache) == kept(shards[:2]))
+            for number in (signal.SIGTERM, signal.SIGINT):
+                os.killpg(0, number)
+            begin_next()
+            wait_until(lambda: names(cache) == kept(shards[:3]))
+
+    process = started(go_on)
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_the_fetching_process_ends_when_its_parent_is_killed(
