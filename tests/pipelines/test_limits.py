@@ -88,7 +88,7 @@ def test_no_argument_is_longer_than_linux_takes(path: Path) -> None:
 
 
 def test_a_workflow_fits_etcd(path: Path) -> None:
-    """By an estimate from above: Argo keeps the specification as it is, and packs the nodes."""
+    """By an estimate: Argo keeps the specification as it is, and packs the nodes."""
     pipeline = graph.read(path, [])
     spec, pods = documents(path)
     # As JSON within the workflow's JSON.
