@@ -18,6 +18,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.shared.interface import UserError
 from components.shared.machine import OWN_INPUT
+from pipelines.pods import ENVIRONMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +160,10 @@ def _task(name: str, spec: Mapping[str, Any], form: Mapping[str, Any]) -> Task:
     executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
     _refuse(name, set(executor) - {"container"})
     container = executor["container"]
-    # Its environment says where things lie on a cluster.
     _refuse(name, set(container) - {"args", "command", "env", "image", "resources"})
+    # What pods are told of themselves means nothing here.
+    variables = {f"env {variable['name']}" for variable in container.get("env", [])}
+    _refuse(name, variables - {f"env {known}" for known in ENVIRONMENT})
     command, arguments = container["command"], container["args"]
     if command[:2] != ["python", "-m"] or len(command) != 3 or arguments != ["{{$}}"]:
         _refuse(name, {" ".join([*command, *arguments])})

@@ -16,9 +16,9 @@ from components.shared.interface import UserError
 # The oldest version of KFP's backend that a file shall run on.
 Backend = Literal["2.15", "2.16", "2.17"]
 
-# `k8s/` makes them, except for the secret's values.
-_CONFIG_MAP = "webly"
-_SECRET = "webly-s3"
+# What `k8s/` makes in the runs' namespace.
+CONFIG_MAP = "webly"
+SECRET = "webly-s3"
 _PLACES = ("WEBLY_STORE", "WEBLY_CHECKPOINTS")
 _SETTINGS = (
     "WEBLY_CHECKPOINT_MINUTES",
@@ -27,6 +27,10 @@ _SETTINGS = (
     "AWS_ENDPOINT_URL",
     "AWS_DEFAULT_REGION",
     "AWS_CA_BUNDLE",
+)
+# What the rest of this module tells stages by constants.
+ENVIRONMENT = frozenset(
+    ("WEBLY_IMAGE", "WEBLY_GPUS", "WEBLY_CACHE", "WEBLY_CACHE_GIGABYTES", "TMPDIR")
 )
 _DISK = "/mnt/webly"
 _UNITS = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -74,11 +78,11 @@ def _with_environment(task: dsl.PipelineTask, image: str) -> None:
     """Tell a task where images and checkpoints lie, let it in, and tell it where it runs."""
     places = {name: name for name in _PLACES}
     settings = {name: name for name in _SETTINGS}
-    keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
-    kubernetes.use_config_map_as_env(task, _CONFIG_MAP, places)
-    kubernetes.use_config_map_as_env(task, _CONFIG_MAP, settings, optional=True)
+    keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWSSECRET_ACCESS_KEY"}
+    kubernetes.use_config_map_as_env(task, CONFIG_MAP, places)
+    kubernetes.use_config_map_as_env(task, CONFIG_MAP, settings, optional=True)
     # Optional: the run's service account may give access instead.
-    kubernetes.use_secret_as_env(task, _SECRET, keys, optional=True)
+    kubernetes.use_secret_as_env(task, SECRET, keys, optional=True)
     kubernetes.use_field_path_as_env(task, "KFP_POD_NAME", "metadata.name")
     kubernetes.use_field_path_as_env(task, "WEBLY_NODE", "spec.nodeName")
     task.set_env_variable("WEBLY_IMAGE", image)

@@ -238,6 +238,17 @@ def test_a_recipe_sets_pods_by_step(tmp_path: Path) -> None:
     assert "storageClassName" not in pods(documents)["exec-ensemble"]["genericEphemeralVolume"][0]
 
 
+def test_a_form_may_set_cores_and_memory(tmp_path: Path) -> None:
+    spec, _ = with_values(tmp_path, "form: [training_cpu, training_memory]")
+
+    resources = executors(spec)["exec-finetune-resnet18-none"]["container"]["resources"]
+    for name, field in (("Cpu", "training_cpu"), ("Memory", "training_memory")):
+        assert spec["root"]["inputDefinitions"]["parameters"][field]["parameterType"] == "STRING"
+        for kind in ("Request", "Limit"):
+            assert f"pipelinechannel--{field}'" in resources[f"resource{name}{kind}"]
+    assert graph.read(tmp_path / "compiled.yaml", ["training_cpu=96"])
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
