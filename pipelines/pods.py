@@ -78,7 +78,7 @@ def _with_environment(task: dsl.PipelineTask, image: str) -> None:
     """Tell a task where images and checkpoints lie, let it in, and tell it where it runs."""
     places = {name: name for name in _PLACES}
     settings = {name: name for name in _SETTINGS}
-    keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWSSECRET_ACCESS_KEY"}
+    keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, places)
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, settings, optional=True)
     # Optional: the run's service account may give access instead.

@@ -88,9 +88,12 @@ def test_pods_find_each_config_map_and_secret_by_its_keys(
             assert name in there
             needed = {pair["configMapKey"] for pair in source["keyToEnv"]}
             assert source["optional"] or needed <= there[name]
-        for source in pod["secretAsEnv"]:
-            needed = {pair["secretKey"] for pair in source["keyToEnv"]}
-            assert needed == there[source["secretName"]]
+        (source,) = pod["secretAsEnv"]
+        given = {pair["secretKey"]: pair["envVar"] for pair in source["keyToEnv"]}
+        assert set(given) == there[source["secretName"]]
+        # As boto3 reads them.
+        assert given["accesskey"] == "AWS_ACCESS_KEY_ID"
+        assert given["secretkey"] == "AWS_SECRET_ACCESS_KEY"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
