@@ -93,6 +93,7 @@ def steps(tasks: set[str]) -> set[str]:
     return {split_task(task)[0] for task in tasks}
 
 
+@pytest.mark.slow
 def test_a_field_reaches_its_own_steps_and_what_follows_them(
     recipe: Recipe, compiled: Compiled
 ) -> None:
