@@ -7,45 +7,82 @@ import argparse
 import inspect
 import logging
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from kfp import compiler, dsl
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from components.shared.interface import UserError
+from pipelines.pods import Backend
 from pipelines.pretraining import pretraining
 from pipelines.recipe import Recipe, load
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A parameter of the pipeline: what the form shows, and a choice of texts if it is one."""
+
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+
+
 # Fields of every form; where training tasks go is the same for all of them.
-_PLACEMENT: dict[str, Any] = {
-    "gpu_type": "nvidia.com/gpu",
-    "gpu_node_selector": {},
-    "gpu_tolerations": [],
+_PLACEMENT = {
+    "gpu_type": _Field("nvidia.com/gpu", "Resource by which nodes offer their GPUs."),
+    "gpu_node_selector": _Field({}, "Labels of the nodes to train on."),
+    "gpu_tolerations": _Field([], "Kubernetes tolerations for those nodes' taints."),
 }
 
 
-def compile_recipe(recipe: Recipe, path: Path) -> None:
+def compile_recipe(
+    recipe: Recipe, path: Path, *, backend: Backend = "2.17", cache: bool = True
+) -> None:
     """Compile a recipe; its form becomes the pipeline's signature.
 
     Args:
         recipe: What to compile.
         path: The YAML file to write.
+        backend: The oldest version of KFP's backend that is to understand the file.
+        cache: Whether a task may take what an earlier run has made.
     """
-    fields = {name: field.default for name, field in recipe.fields().items()} | _PLACEMENT
+    fields = {
+        name: _Field(argument.default, argument.help, argument.choices)
+        for name, argument in recipe.fields().items()
+    } | _PLACEMENT
 
     def pipeline(*channels: object) -> None:
-        pretraining(recipe, dict(zip(fields, channels, strict=True)))
+        pretraining(recipe, dict(zip(fields, channels, strict=True)), backend)
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [
-        inspect.Parameter(name, kind, default=default, annotation=type(default))
-        for name, default in fields.items()
+        inspect.Parameter(name, kind, default=field.default, annotation=type(field.default))
+        for name, field in fields.items()
     ]
     pipeline.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     compiled = dsl.pipeline(pipeline, name=recipe.name, description=recipe.description)
+    _complete(compiled.pipeline_spec, fields, backend, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(compiled, str(path))
+
+
+def _complete(
+    spec: PipelineSpec, fields: Mapping[str, _Field], backend: Backend, cache: bool
+) -> None:
+    """Write into a compiled pipeline what KFP's SDK has no words for."""
+    definitions = spec.root.input_definitions.parameters
+    for name, field in fields.items():
+        definitions[name].description = field.help
+        if backend != "2.15":  # which does not know the IR's field; newer ones show a dropdown
+            for choice in field.choices:
+                definitions[name].literals.add(string_value=choice)
+    for task in spec.root.dag.tasks.values():
+        task.caching_options.enable_cache = cache
 
 
 def main() -> None:
@@ -57,10 +94,18 @@ def main() -> None:
     )
     parser.add_argument("--recipe", default="paper", help="a recipe, or the path of one")
     parser.add_argument("--output", type=Path, default=Path("pretraining.yaml"))
+    parser.add_argument(
+        "--backend",
+        choices=get_args(Backend),
+        default="2.17",
+        help="the version of KFP's backend, or an older one (default: 2.17)",
+    )
+    parser.add_argument("--no-cache", action="store_true", help="run every task, whatever is there")
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
-        compile_recipe(load(given.recipe), given.output)
+        recipe = load(given.recipe)
+        compile_recipe(recipe, given.output, backend=given.backend, cache=not given.no_cache)
     except UserError as error:
         logger.error("%s", error)
         sys.exit(2)

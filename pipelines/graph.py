@@ -6,7 +6,6 @@ flow would run the wrong tasks.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,8 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.shared.interface import UserError
-
-# How KFP passes a resource on to the task, beside its declared inputs.
-_OWN_INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
+from components.shared.machine import OWN_INPUT
+from pipelines.pods import ENVIRONMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,9 @@ def read(path: Path, words: Sequence[str]) -> Graph:
 
 def _parse(path: Path) -> dict[str, Any]:
     """Return the pipeline's document, after a parse that takes no unknown field."""
-    spec, *platforms = yaml.safe_load_all(path.read_text())
+    # Much faster than Python's own, which takes a second for the largest recipes.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    spec, *platforms = yaml.load_all(path.read_text(), Loader=loader)
     json_format.ParseDict(spec, PipelineSpec())
     for platform in platforms:
         json_format.ParseDict(platform, PlatformSpec())
@@ -113,6 +113,9 @@ def _form(fields: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
         if name not in fields:
             raise UserError(f"{name}: no such parameter; there are {', '.join(sorted(fields))}")
         given[name] = _typed(name, value, fields[name]["parameterType"])
+        choices = fields[name].get("literals", [value])
+        if value not in choices:
+            raise UserError(f"{name}={value}: choose one of {', '.join(choices)}")
     form = {}
     for name, field in fields.items():
         if name not in given and "defaultValue" not in field:
@@ -157,7 +160,10 @@ def _task(name: str, spec: Mapping[str, Any], form: Mapping[str, Any]) -> Task:
     executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
     _refuse(name, set(executor) - {"container"})
     container = executor["container"]
-    _refuse(name, set(container) - {"args", "command", "image", "resources"})
+    _refuse(name, set(container) - {"args", "command", "env", "image", "resources"})
+    # What pods are told of themselves means nothing here.
+    variables = {f"env {variable['name']}" for variable in container.get("env", [])}
+    _refuse(name, variables - {f"env {known}" for known in ENVIRONMENT})
     command, arguments = container["command"], container["args"]
     if command[:2] != ["python", "-m"] or len(command) != 3 or arguments != ["{{$}}"]:
         _refuse(name, {" ".join([*command, *arguments])})
@@ -197,7 +203,7 @@ def _parameters(
             kind = declared.get(key, {}).get("parameterType")
             values[key] = _as_declared(source["runtimeValue"]["constant"], kind)
     for key, value in values.items():
-        own = _OWN_INPUT.fullmatch(value) if isinstance(value, str) else None
+        own = OWN_INPUT.fullmatch(value) if isinstance(value, str) else None
         if own:
             values[key] = values[own[1]]
         elif isinstance(value, str) and "{{$" in value:

@@ -7,13 +7,13 @@ from typing import Any
 from pipelines import pods
 from pipelines.images import reference
 from pipelines.recipe import Candidate, Recipe
-from pipelines.steps import STEPS
+from pipelines.steps import POD, STEPS
 
 Form = Mapping[str, Any]
 Outputs = Mapping[str, Any]
 
 
-def pretraining(recipe: Recipe, form: Form) -> None:
+def pretraining(recipe: Recipe, form: Form, backend: pods.Backend) -> None:
     """Add the tasks of a recipe to the pipeline being compiled.
 
     Candidates are unrolled into named tasks: each shows in the graph, has resources of its own,
@@ -22,8 +22,9 @@ def pretraining(recipe: Recipe, form: Form) -> None:
     Args:
         recipe: Candidates and values.
         form: The pipeline's parameters by name.
+        backend: The version of KFP's backend that pods are configured for.
     """
-    add = functools.partial(_add, recipe, form)
+    add = functools.partial(_add, recipe, form, backend)
     ingest = add("ingest")
     images = {"images": ingest["images"]}
     validation = {name: ingest[name] for name in ("validation_images", "validation_labels")}
@@ -62,13 +63,18 @@ def pretraining(recipe: Recipe, form: Form) -> None:
 
 
 def _add(
-    recipe: Recipe, form: Form, step: str, candidate: Candidate | None = None, **inputs: Any
+    recipe: Recipe,
+    form: Form,
+    backend: pods.Backend,
+    step: str,
+    candidate: Candidate | None = None,
+    **inputs: Any,
 ) -> Outputs:
     """Add the task of a step, with every parameter given, and return its outputs."""
     component = STEPS[step].component
     assert component is not None, f"{step} is a group"
     values = {name: recipe.resolve(step, name, form) for name in STEPS[step].arguments()}
-    cpu, memory, gpus = (values.pop(name, None) for name in ("cpu", "memory", "gpus"))
+    resources = {name: values.pop(name) for name in POD if name in values}
     name = step.replace("_", "-")
     if candidate is not None:
         pretrains = step.endswith("_pretrain")
@@ -77,11 +83,16 @@ def _add(
         values["backbone_args"] = candidate.backbone_args
         starts = inputs.get("initial_model") is None
         values["initial_weights"] = candidate.initial_weights if starts else "none"
-    task = component.task(name, image=reference(component), **inputs, **values)
-    pods.with_storage(task)
-    pods.on_cpus(task, cpu, memory)
-    if component.target == "train":
-        kind, node_selector = form["gpu_type"], form["gpu_node_selector"]
-        pods.on_gpus(task, gpus, kind, node_selector, form["gpu_tolerations"])
+    image = reference(component)
+    task = component.task(name, image=image, **inputs, **values)
+    pods.configure(
+        task,
+        pipeline=recipe.name,
+        component=component,
+        image=image,
+        values=resources,
+        form=form,
+        backend=backend,
+    )
     outputs: Outputs = task.outputs
     return outputs

@@ -26,7 +26,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from components.shared.interface import Argument, UserError, Value
-from pipelines.steps import OF_CANDIDATES, OPTIONAL, STEPS, field_name
+from pipelines.steps import CONSTANT, OF_CANDIDATES, OPTIONAL, STEPS, field_name
 
 FOLDER = Path(__file__).parent / "recipes"
 Pretraining = Literal["wt", "lw", "none"]
@@ -113,11 +113,12 @@ class Recipe:
             for step in STEPS
             if self.has(step)
             for name, argument in STEPS[step].arguments().items()
+            if name not in CONSTANT
         }
         for name in self.form:
             if name not in known:
                 allowed = ", ".join(sorted(known))
-                raise UserError(f"form: {name!r} is no parameter of this recipe; it has {allowed}")
+                raise UserError(f"form: {name!r} can be no field of this recipe's; {allowed} can")
         return {name: known[name] for name in self.form}
 
 
@@ -150,6 +151,8 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
         raise UserError("a recipe is a mapping with a name")
     content = dict(content)
     name = content.pop("name")
+    if not re.fullmatch("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):  # a label's value, too
+        raise UserError(f"name: {name!r}: write a-z, 0-9 and hyphens, at most 63 of them")
     description = content.pop("description", "")
     form = content.pop("form", [])
     candidates = tuple(_candidates(content.pop("candidates", [])))

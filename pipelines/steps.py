@@ -19,13 +19,30 @@ def _text(name: str, help: str, default: str) -> Argument:
     return Argument(name, help, None, str, (), default)
 
 
+def _number(name: str, help: str, default: int) -> Argument:
+    return Argument(name, help, None, int, (), default)
+
+
 # What each step has besides its stage's parameters. KFP reads resources only as texts.
 _RERUN = _text("rerun", "Any text; another one runs the stage again.", "")
 _POD = [
-    _text("cpu", "CPU cores that the pod requests.", "4"),
-    _text("memory", "Memory that the pod may use.", "16Gi"),
+    _text("cpu", "CPU cores of the pod.", "4"),
+    _text(
+        "memory", "Memory that the pod may use, with 16Gi of shared memory for training.", "32Gi"
+    ),
+    _number("retries", "How often KFP starts the pod again after it has failed.", 2),
+    _number("timeout_hours", "After so many hours a try is ended.", 72),
+    _text("queue", "Kueue's queue that the pod waits in; or none.", "none"),
+]
+_DISK = [
+    _text("disk", "Size of the pod's disk: two windows and the validation set, or more.", "128Gi"),
+    _text("disk_class", "Its storage class; or default.", "default"),
 ]
 _GPUS = _text("gpus", "GPUs of the pod; 0 trains on the CPU.", "1")
+# What the pods get; the stages do not know of it.
+POD = tuple(argument.name for argument in (*_POD, *_DISK, _GPUS))
+# Of these, what KFP takes only while compiling: no field of the form.
+CONSTANT = ("retries", "timeout_hours", "queue", "disk", "disk_class")
 # The candidates say these, not the steps.
 OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights")
 
@@ -48,10 +65,13 @@ class Step:
         """Return the parameters that a recipe may set, by name."""
         if self.component is None:
             found = [argument for argument in arguments(finetune.stage) if argument.settings]
-            found += [*_POD, _GPUS]
+            found += [*_POD, *_DISK, _GPUS]
         else:
             found = [a for a in arguments(self.component.stage) if a.artifact is None]
-            found += [_RERUN, *_POD, *([_GPUS] if self.component.target == "train" else [])]
+            found += [_RERUN, *_POD]
+            trains = self.component.target == "train"
+            found += _DISK if trains or self.component is ingest else []
+            found += [_GPUS] if trains else []
         return {argument.name: argument for argument in found if argument.name not in OF_CANDIDATES}
 
 

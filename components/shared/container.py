@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Optional
 
+from components.shared import machine
 from components.shared.interface import Argument, Stage, arguments, call
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def run(stage: Stage, executor_input: str) -> None:
     values = inputs.get("parameterValues", {})
     given = inputs.get("artifacts", {})
     made = outputs.get("artifacts", {})
+    if "RANK" not in os.environ:  # one of several processes; the first has looked
+        machine.look(values)
     arguments_by_name: dict[str, object] = {}
     for argument in arguments(stage):
         name = argument.name

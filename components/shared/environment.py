@@ -9,8 +9,9 @@
     WEBLY_PROCESSES           processes of a training stage on this node (one per GPU)
     WEBLY_LOG_LEVEL           of our own loggers: DEBUG tells of every step (INFO)
 
-On the cluster they come from a config map, as do boto3's own (`AWS_ENDPOINT_URL`, …). They are no
-parameters, which are in KFP's cache key: moving a bucket retrains nothing.
+On the cluster they come from a config map, as do boto3's own (`AWS_ENDPOINT_URL`, …), but for the
+cache, which is on the pod's disk (`pipelines/pods.py`). They are no parameters, which are in KFP's
+cache key: moving a bucket retrains nothing.
 """
 
 import logging

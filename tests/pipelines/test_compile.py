@@ -12,9 +12,9 @@ from google.protobuf import json_format
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
-from components.shared.interface import arguments
+from components.shared.interface import UserError, arguments
+from pipelines import graph
 from pipelines.compile import compile_recipe
-from pipelines.images import ROOT
 from pipelines.recipe import FOLDER, Recipe, load
 from pipelines.steps import STEPS, split_task
 
@@ -109,19 +109,6 @@ def test_training_tasks_take_gpus_and_nodes_from_the_form(documents: list[Any]) 
     assert fields["gpu_tolerations"]["parameterType"] == "LIST"
 
 
-def test_the_config_map_holds_what_pods_need_of_it(documents: list[Any]) -> None:
-    (generated,) = yaml.safe_load((ROOT / "k8s/base/kustomization.yaml").read_text())[
-        "configMapGenerator"
-    ]
-    held = {literal.partition("=")[0] for literal in generated["literals"]}
-
-    for name, pod in pods(documents).items():
-        sources = [each for each in pod["configMapAsEnv"] if not each["optional"]]
-        needed = {pair["configMapKey"] for each in sources for pair in each["keyToEnv"]}
-        assert needed and needed <= held, name
-        assert {each["configMapName"] for each in sources} == {generated["name"]}
-
-
 def test_the_form_names_fields_by_step(recipe: Recipe, documents: list[Any]) -> None:
     fields = set(documents[0]["root"]["inputDefinitions"]["parameters"])
     prefixes = tuple(f"{name}_" for name in (*STEPS, "gpu"))
@@ -133,7 +120,7 @@ def test_the_form_names_fields_by_step(recipe: Recipe, documents: list[Any]) -> 
 
 
 def reached(spec: Any, field: str) -> set[str]:
-    """Return the tasks whose cache key holds a field of the form."""
+    """Return the tasks that have a field of the form among their inputs."""
     return {
         name
         for name, task in tasks(spec).items()
@@ -142,20 +129,139 @@ def reached(spec: Any, field: str) -> set[str]:
     }
 
 
-def test_finetunings_learning_rate_reaches_no_pretraining(documents: list[Any]) -> None:
+def test_a_form_can_be_surveyed_and_says_what_each_field_does(documents: list[Any]) -> None:
+    fields = documents[0]["root"]["inputDefinitions"]["parameters"]
+
+    assert len(fields) <= 30
+    for name, field in fields.items():
+        assert len(field["description"].split()) >= 3, name
+        assert field["isOptional"] and "defaultValue" in field, name
+
+
+def test_a_choice_is_a_dropdown_where_the_backend_knows_them(tmp_path: Path) -> None:
+    recipe = load("sample")
+    choices = ["title", "title+description", "tags", "all"]
+
+    for backend, literals in (("2.15", None), ("2.16", choices), ("2.17", choices)):
+        compile_recipe(recipe, tmp_path / "x.yaml", backend=backend)  # type: ignore[arg-type]
+        spec, _ = yaml.safe_load_all((tmp_path / "x.yaml").read_text())
+        field = spec["root"]["inputDefinitions"]["parameters"]["tagging_fields"]
+        assert field.get("literals") == literals
+
+
+def test_a_word_that_is_none_of_a_fields_choices_is_refused(tmp_path: Path) -> None:
+    compile_recipe(load("sample"), tmp_path / "x.yaml")
+
+    assert graph.read(tmp_path / "x.yaml", ["tagging_fields=tags"]).form["tagging_fields"] == "tags"
+    with pytest.raises(UserError, match="tagging_fields=titles: choose one of title, title"):
+        graph.read(tmp_path / "x.yaml", ["tagging_fields=titles"])
+
+
+def test_a_pod_that_reads_images_has_a_disk_that_its_cache_fits(documents: list[Any]) -> None:
     spec, _ = documents
-    finetunings = {name for name in tasks(spec) if stage(name) == "finetune"}
 
-    assert reached(spec, "finetune_learning_rate") == finetunings
+    for name, pod in pods(documents).items():
+        environment = variables(spec, name)
+        reads = stage(name.removeprefix("exec-")) in TRAINING | {"ingest"}
+        assert ("genericEphemeralVolume" in pod) == ("WEBLY_CACHE" in environment) == reads, name
+        if reads:
+            (disk,) = pod["genericEphemeralVolume"]
+            assert environment["WEBLY_CACHE"] == environment["TMPDIR"] == disk["mountPath"]
+            size = float(disk["size"].removesuffix("Gi")) * 2**30 / 1e9
+            assert 0.7 * size < float(environment["WEBLY_CACHE_GIGABYTES"]) < 0.9 * size
 
 
-def test_every_field_of_the_form_reaches_a_task(documents: list[Any]) -> None:
+def variables(spec: Any, executor: str) -> dict[str, str]:
+    """Return what an executor's environment has beside what config map and secret hold."""
+    pairs = executors(spec)[executor]["container"]["env"]
+    return {pair["name"]: pair["value"] for pair in pairs}
+
+
+def test_pods_know_their_names_and_images_and_are_found_by_their_stages(
+    recipe: Recipe, documents: list[Any]
+) -> None:
     spec, _ = documents
-    fields = set(spec["root"]["inputDefinitions"]["parameters"])
 
-    without = {field for field in fields if not reached(spec, field)}
+    for name, pod in pods(documents).items():
+        paths = {pair["name"]: pair["fieldPath"] for pair in pod["fieldPathAsEnv"]}
+        assert paths == {"KFP_POD_NAME": "metadata.name", "WEBLY_NODE": "spec.nodeName"}
+        image = executors(spec)[name]["container"]["image"]
+        assert variables(spec, name)["WEBLY_IMAGE"] == image
+        assert pod["podMetadata"]["labels"] == {
+            "app.kubernetes.io/name": "webly",
+            "app.kubernetes.io/part-of": recipe.name,
+            "app.kubernetes.io/component": stage(name.removeprefix("exec-")),
+        }
 
-    assert without == {"gpu_node_selector", "gpu_tolerations"}  # the pods' alone
+
+def test_the_time_in_which_pods_are_retried_is_longer_than_all_their_tries(
+    documents: list[Any],
+) -> None:
+    spec, _ = documents
+
+    for name, task in tasks(spec).items():
+        policy = task["retryPolicy"]
+        tries = policy["maxRetryCount"] + 1
+        timeout = int(pods(documents)[f"exec-{name}"]["activeDeadlineSeconds"])
+        assert tries > 1
+        # Argo reads whole numbers only, and counts from the first try's start.
+        assert policy["backoffFactor"] == int(policy["backoffFactor"])
+        assert int(policy["backoffMaxDuration"].removesuffix("s")) > tries * timeout
+
+
+def with_values(tmp_path: Path, text: str) -> list[Any]:
+    """Return a small recipe with a section, compiled."""
+    (tmp_path / "small.yaml").write_text(
+        f"name: webly-small\ncandidates: [{{backbone: resnet18}}]\n{text}\n"
+    )
+    compile_recipe(load(str(tmp_path / "small.yaml")), tmp_path / "compiled.yaml")
+    return list(yaml.safe_load_all((tmp_path / "compiled.yaml").read_text()))
+
+
+def test_a_recipe_sets_pods_by_step(tmp_path: Path) -> None:
+    values = "{disk: 1.5Ti, disk_class: fast, retries: 0, timeout_hours: 5, queue: gpus}"
+
+    documents = with_values(tmp_path, f"training: {values}\nfinetune_large: {{gpus: '2'}}")
+
+    for task in ("finetune-resnet18-none", "finetune-large-resnet18-none"):
+        pod = pods(documents)[f"exec-{task}"]
+        (disk,) = pod["genericEphemeralVolume"]
+        assert (disk["size"], disk["storageClassName"]) == ("1.5Ti", "fast")
+        assert "retryPolicy" not in tasks(documents[0])[task]
+        assert pod["activeDeadlineSeconds"] == "18000"
+        assert pod["podMetadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    # Only a constant number of GPUs has to be told by the environment.
+    told = {
+        name for name in executors(documents[0]) if "WEBLY_GPUS" in variables(documents[0], name)
+    }
+    assert told == {"exec-finetune-large-resnet18-none"}
+    assert "storageClassName" not in pods(documents)["exec-ensemble"]["genericEphemeralVolume"][0]
+
+
+def test_a_form_may_set_cores_and_memory(tmp_path: Path) -> None:
+    spec, _ = with_values(tmp_path, "form: [training_cpu, training_memory]")
+
+    resources = executors(spec)["exec-finetune-resnet18-none"]["container"]["resources"]
+    for name, field in (("Cpu", "training_cpu"), ("Memory", "training_memory")):
+        assert spec["root"]["inputDefinitions"]["parameters"][field]["parameterType"] == "STRING"
+        for kind in ("Request", "Limit"):
+            assert f"pipelinechannel--{field}'" in resources[f"resource{name}{kind}"]
+    assert graph.read(tmp_path / "compiled.yaml", ["training_cpu=96"])
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("training: {disk: much}", "finetune-resnet18-none: disk='much': write a size"),
+        ("training: {timeout_hours: 0}", "timeout_hours=0"),
+        ("ingest: {retries: -1}", "ingest: retries=-1"),
+        ("ingest: {memory: lots}", "ingest: cpu=4, memory=lots"),
+        ("finetune_large: {gpus: two}", "gpus=two"),
+    ],
+)
+def test_a_value_that_no_pod_can_have_is_named(section: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        with_values(tmp_path, section)
 
 
 def test_a_rerun_field_reaches_its_stage_alone(documents: list[Any]) -> None:
@@ -196,7 +302,8 @@ def golden(documents: list[Any]) -> str:
     form = spec["root"]["inputDefinitions"]["parameters"]
     content: dict[str, Any] = {
         "form": {
-            name: [field["parameterType"], field["defaultValue"]] for name, field in form.items()
+            name: [field["parameterType"], field["defaultValue"], *field.get("literals", [])]
+            for name, field in form.items()
         },
         "tasks": {},
         "pods": [],
@@ -214,7 +321,10 @@ def golden(documents: list[Any]) -> str:
                 for output, definition in component["outputDefinitions"]["artifacts"].items()
             },
         }
+        environment = variables(spec, component["executorLabel"])
+        assert environment.pop("WEBLY_IMAGE") == container["image"]
         pod = pods(documents)[component["executorLabel"]] | container["resources"]
+        pod |= {"environment": environment, "retry": task["retryPolicy"]}
         same = next((entry for entry in content["pods"] if entry["pod"] == pod), None)
         if same is None:
             content["pods"].append({"tasks": [name], "pod": pod})
@@ -251,6 +361,18 @@ def test_the_command_compiles_a_recipe(tmp_path: Path) -> None:
 
     spec, _ = yaml.safe_load_all((tmp_path / "x.yaml").read_text())
     assert spec["pipelineInfo"]["name"] == "webly-smoke"
+
+
+def test_the_command_compiles_for_an_older_backend_and_without_the_cache(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.compile", "--recipe", "smoke"]
+    options = ["--backend", "2.15", "--no-cache", "--output", str(tmp_path / "x.yaml")]
+
+    subprocess.run([*command, *options], check=True)
+
+    spec, platform = yaml.safe_load_all((tmp_path / "x.yaml").read_text())
+    assert all(not task["cachingOptions"] for task in tasks(spec).values())
+    assert "securityContext" not in str(platform)
+    assert not any(task.enable_cache for task in graph.read(tmp_path / "x.yaml", []).tasks)
 
 
 def test_the_command_refuses_an_unknown_recipe_in_one_line() -> None:

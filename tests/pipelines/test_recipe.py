@@ -114,6 +114,7 @@ candidates:
         ("finetune: {epochs: 1, epochs: 2}", "line 3: epochs is there twice"),
         ("form: [finetune_lr]", "form: 'finetune_lr' .*finetune_learning_rate"),
         ("form: [finetune_large_epochs]", "form: 'finetune_large_epochs'"),
+        ("form: [finetune_disk]", "form: 'finetune_disk' can be no field"),
         ("lw_pretrain: {epochs: 1}", "lw_pretrain: nothing in this recipe takes this step"),
         ("finetune_again_large: {}", "it goes on from finetune_again"),
         ("ingest: {image_side: 200}", "wt_pretrain: image_size=224 .* image_side=200 to 224"),
@@ -126,6 +127,12 @@ def test_what_is_wrong_is_named_with_what_is_allowed(
 ) -> None:
     with pytest.raises(UserError, match=f"test.yaml: (?s:.*){message}"):
         recipe(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ["Webly", "webly_paper", "webly-", "w" * 64])
+def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"name: '{name}': write a-z, 0-9 and hyphens"):
+        recipe(tmp_path, "", f"name: {name}\n{BACKBONE}")
 
 
 @pytest.mark.parametrize(

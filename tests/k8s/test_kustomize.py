@@ -1,0 +1,158 @@
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.compile import compile_recipe
+from pipelines.images import ROOT
+from pipelines.recipe import FOLDER, load
+
+K8S = ROOT / "k8s"
+OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
+SECRET = {"accesskey": "AKIATEST", "secretkey": "secretsecret"}
+
+
+def render(folder: Path) -> list[dict[str, Any]]:
+    """Return the objects that `kubectl apply --kustomize` would make."""
+    if not (kubectl := shutil.which("kubectl")):
+        pytest.skip("needs kubectl")
+    ended = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True)
+    if "must be a file" in ended.stderr:
+        pytest.skip("needs kubectl 1.21 or newer")
+    assert ended.returncode == 0, ended.stderr
+    assert "deprecated" not in ended.stderr.lower()
+    return list(yaml.safe_load_all(ended.stdout))
+
+
+def secret(tmp_path: Path) -> dict[str, Any]:
+    """Return the secret that a user makes of the template."""
+    folder = tmp_path / "s3-secret"
+    shutil.copytree(K8S / "s3-secret", folder)
+    template = (folder / "keys.env.example").read_text()
+    lines = [f"{line}{SECRET[line.rstrip('=')]}" for line in template.splitlines()]
+    (folder / "keys.env").write_text("\n".join(lines))
+    (made,) = render(folder)
+    return made
+
+
+def keys(objects: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """Return the keys of each config map and secret, by its name."""
+    held = [each for each in objects if each["kind"] in ("ConfigMap", "Secret")]
+    return {each["metadata"]["name"]: set(each["data"]) for each in held}
+
+
+@pytest.fixture(scope="module", params=sorted(path.stem for path in FOLDER.glob("*.yaml")))
+def pods(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What KFP is told about each pod of a recipe."""
+    path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
+    compile_recipe(load(request.param), path)
+    _, platform = yaml.safe_load_all(path.read_text())
+    return list(platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values())
+
+
+@pytest.mark.parametrize("folder", [*(f"overlays/{name}" for name in OVERLAYS), "argo"])
+def test_what_is_rendered_is_valid(folder: str) -> None:
+    validator = pytest.importorskip("kubernetes_validate")
+
+    objects = render(K8S / folder)
+
+    assert objects
+    for each in objects:
+        validator.validate(each, "1.33", strict=True)
+
+
+def test_the_rendered_secret_is_valid_and_has_the_keys_that_were_filled_in(tmp_path: Path) -> None:
+    validator = pytest.importorskip("kubernetes_validate")
+
+    made = secret(tmp_path)
+
+    validator.validate(made, "1.33", strict=True)
+    assert made["metadata"]["name"] == "webly-s3"
+    assert set(made["data"]) == set(SECRET)
+    assert all(made["data"].values())
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_find_each_config_map_and_secret_by_its_keys(
+    overlay: str, pods: list[Any], tmp_path: Path
+) -> None:
+    there = keys([*render(K8S / "overlays" / overlay), secret(tmp_path)])
+
+    for pod in pods:
+        for source in pod["configMapAsEnv"]:
+            name = source["configMapName"]
+            assert name in there
+            needed = {pair["configMapKey"] for pair in source["keyToEnv"]}
+            assert source["optional"] or needed <= there[name]
+        (source,) = pod["secretAsEnv"]
+        given = {pair["secretKey"]: pair["envVar"] for pair in source["keyToEnv"]}
+        assert set(given) == there[source["secretName"]]
+        # As boto3 reads them.
+        assert given["accesskey"] == "AWS_ACCESS_KEY_ID"
+        assert given["secretkey"] == "AWS_SECRET_ACCESS_KEY"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_take_each_setting_of_the_config_map(overlay: str, pods: list[Any]) -> None:
+    there = keys(render(K8S / "overlays" / overlay))["webly"]
+
+    for pod in pods:
+        pairs = [pair for source in pod["configMapAsEnv"] for pair in source["keyToEnv"]]
+        assert there <= {pair["configMapKey"] for pair in pairs}
+        assert all(pair["configMapKey"] == pair["envVar"] for pair in pairs)
+
+
+def test_kfps_launcher_reads_the_secret_that_the_stages_read(tmp_path: Path) -> None:
+    objects = render(K8S / "overlays/cluster")
+    (launcher,) = [each for each in objects if each["metadata"]["name"] == "kfp-launcher"]
+
+    providers = yaml.safe_load(launcher["data"]["providers"])
+    reference = providers["s3"]["default"]["credentials"]["secretRef"]
+
+    made = secret(tmp_path)
+    assert reference["secretName"] == made["metadata"]["name"]
+    assert {reference["accessKeyKey"], reference["secretKeyKey"]} == set(made["data"])
+    assert launcher["data"]["defaultPipelineRoot"].startswith("s3://")
+
+
+def test_argos_defaults_give_the_disk_to_the_images_user() -> None:
+    (config_map,) = render(K8S / "argo")
+
+    defaults = yaml.safe_load(config_map["data"]["workflowDefaults"])
+    patch = yaml.safe_load(defaults["spec"]["podSpecPatch"])
+
+    validator = pytest.importorskip("kubernetes_validate")
+    pod = {"containers": [{"name": "main", "image": "webly"}], **patch}
+    described = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "main"}, "spec": pod}
+    validator.validate(described, "1.33", strict=True)
+    assert patch["securityContext"]["fsGroup"] == 1000
+
+
+def test_no_value_of_a_secret_is_in_git() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "k8s"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("needs the git repository")
+    paths = listed.stdout.splitlines()
+
+    assert "k8s/s3-secret/keys.env" not in paths
+    for path in paths:
+        text = (ROOT / path).read_text()
+        assert not re.search(r"(?i)(accesskey|secretkey|access_key\w*|password|token)=\S", text), (
+            path
+        )
+        if path.endswith(".yaml"):
+            for each in yaml.safe_load_all(text):
+                assert each["kind"] != "Secret" and "literals" not in str(
+                    each.get("secretGenerator", "")
+                ), path
+    ignored = ["git", "check-ignore", "--quiet", "k8s/s3-secret/keys.env"]
+    assert subprocess.run(ignored, cwd=ROOT).returncode == 0

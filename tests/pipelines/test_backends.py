@@ -1,0 +1,87 @@
+import importlib.util
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+
+from pipelines.compile import compile_recipe
+from pipelines.pods import Backend
+from pipelines.recipe import FOLDER, load
+
+RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+BACKENDS = get_args(Backend)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with each recipe, compiled for each backend."""
+    folder = tmp_path_factory.mktemp("compiled")
+    for backend in BACKENDS:
+        for name in RECIPES:
+            compile_recipe(load(name), folder / backend / f"{name}.yaml", backend=backend)
+    return folder
+
+
+@dataclass(frozen=True)
+class Protos:
+    """The messages that a version of KFP's backend knows."""
+
+    version: str
+    site: Path
+
+    def parse(self, *paths: Path) -> "subprocess.CompletedProcess[str]":
+        script = Path(__file__).parent / "strict_parse.py"
+        command = [sys.executable, str(script), str(self.site), *map(str, paths)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def protos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Protos:
+    version = request.param
+    site = request.config.cache.mkdir("kfp-protos") / f"{version}.0"
+    if not site.exists():
+        packages = [f"{name}=={version}.0" for name in ("kfp-pipeline-spec", "kfp-kubernetes")]
+        pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else ["pip"]
+        made = tmp_path_factory.mktemp("site")
+        install = [*pip, "install", "--quiet", "--no-deps", "--target", str(made), *packages]
+        if subprocess.run(install).returncode:
+            pytest.skip(f"needs {' and '.join(packages)} from a package index")
+        with suppress(OSError):  # another worker was faster
+            made.rename(site)
+    return Protos(version, site)
+
+
+def test_each_recipe_parses_with_the_protos_of_the_backend_it_is_compiled_for(
+    protos: Protos, compiled: Path
+) -> None:
+    paths = [compiled / protos.version / f"{name}.yaml" for name in RECIPES]
+
+    ended = protos.parse(*paths)
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == [str(path) for path in paths]
+
+
+def test_what_a_backend_does_not_know_is_noticed(protos: Protos, compiled: Path) -> None:
+    ended = protos.parse(compiled / "2.17" / "sample.yaml")
+
+    older = protos.version == "2.15"
+    assert ended.returncode == (1 if older else 0)
+    assert ('no field named "literals"' in ended.stderr) == older
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_only_newer_backends_get_a_security_context(name: str, compiled: Path) -> None:
+    for backend in BACKENDS:
+        text = (compiled / backend / f"{name}.yaml").read_text()
+        _, platform = yaml.safe_load_all(text)
+        pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
+        contexts = [pod.get("securityContext") for pod in pods]
+
+        expected = None if backend == "2.15" else {"runAsNonRoot": True}
+        assert contexts == [expected] * len(pods)

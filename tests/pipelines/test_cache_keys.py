@@ -1,0 +1,170 @@
+"""Which field of the run's form reaches which task's cache key, by the compiled file alone."""
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines import graph
+from pipelines.cache import Cache
+from pipelines.compile import compile_recipe
+from pipelines.recipe import FOLDER, Recipe, load
+from pipelines.steps import CONSTANT, STEPS, split_task
+
+RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+# The pods' alone: KFP resolves them without making them inputs of the task.
+IN_NO_KEY = {"gpu_node_selector", "gpu_tolerations"}
+Compiled = Callable[[Recipe], Path]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    made: dict[str, Path] = {}
+
+    def compile(recipe: Recipe) -> Path:
+        name = json.dumps([recipe.name, recipe.values, len(recipe.candidates)])
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
+            compile_recipe(recipe, made[name])
+        return made[name]
+
+    return compile
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    return load(request.param)
+
+
+@functools.cache
+def keys(path: Path, *words: str) -> dict[str, str]:
+    """Return each task's cache key; keys of upstream tasks stand for the artifacts' ids."""
+    found: dict[str, str] = {}
+    for task in graph.read(path, words).tasks:
+        inputs = {
+            name: f"{found[source.task]}/{source.output}" for name, source in task.inputs.items()
+        }
+        found[task.name] = Cache(path.parent).key(task, inputs)
+    return found
+
+
+@functools.cache
+def root(path: Path) -> dict[str, Any]:
+    spec, _ = yaml.safe_load_all(path.read_text())
+    return dict(spec["root"])
+
+
+def fields(path: Path) -> dict[str, Any]:
+    return dict(root(path)["inputDefinitions"]["parameters"])
+
+
+def another(field: Mapping[str, Any]) -> str:
+    """Return another value than a field's default, as a word of the command line."""
+    default = field["defaultValue"]
+    for choice in field.get("literals", []):
+        if choice != default:
+            return str(choice)
+    match field["parameterType"]:
+        case "STRING":
+            return f"{default}9"
+        case "BOOLEAN":
+            return json.dumps(not default)
+        case "LIST":
+            return json.dumps([{"key": "gpu", "operator": "Exists"}])
+        case "STRUCT":
+            return json.dumps({"pool": "gpu"})
+        case "NUMBER_INTEGER":
+            return str(int(default) + 1)
+    return str(default / 2)
+
+
+def reached(path: Path, field: str) -> set[str]:
+    """Return the tasks that run again if a field of the form changes."""
+    before, after = keys(path), keys(path, f"{field}={another(fields(path)[field])}")
+    return {name for name in before if before[name] != after[name]}
+
+
+def steps(tasks: set[str]) -> set[str]:
+    return {split_task(task)[0] for task in tasks}
+
+
+@pytest.mark.slow
+def test_a_field_reaches_its_own_steps_and_what_follows_them(
+    recipe: Recipe, compiled: Compiled
+) -> None:
+    path = compiled(recipe)
+    tasks = {task.name: task for task in graph.read(path, []).tasks}
+
+    def follows(name: str, first: set[str]) -> bool:
+        return name in first or any(follows(each, first) for each in tasks[name].dependencies)
+
+    for field in set(fields(path)) - IN_NO_KEY:
+        first = {
+            name
+            for name, task in root(path)["dag"]["tasks"].items()
+            if {"componentInputParameter": field} in task["inputs"]["parameters"].values()
+        }
+        assert first, f"{field} has no effect"
+        assert reached(path, field) == {name for name in tasks if follows(name, first)}, field
+
+
+def test_finetunings_fields_reach_finetuning_and_later_but_no_pretraining(
+    recipe: Recipe, compiled: Compiled
+) -> None:
+    finetunings = {step for step in STEPS if step.startswith("finetune") and recipe.has(step)}
+    later = finetunings | {"pseudo_label", "ensemble"}
+
+    # GPUs of the form are in the key, for KFP makes them inputs of the task.
+    for field in ("finetune_learning_rate", "finetune_epochs", "finetune_rerun", "finetune_gpus"):
+        found = steps(reached(compiled(recipe), field))
+        assert found == {step for step in later if recipe.has(step)}, field
+
+
+def test_a_data_set_version_reaches_every_task(recipe: Recipe, compiled: Compiled) -> None:
+    path = compiled(recipe)
+
+    assert reached(path, "dataset_version") == set(keys(path))
+
+
+def test_a_keyword_pretraining_shares_nothing_with_the_other(compiled: Compiled) -> None:
+    path = compiled(load("paper"))
+
+    assert "lw_pretrain" not in steps(reached(path, "tagging_vocabulary_size"))
+    assert "weighting" not in steps(reached(path, "tagging_rerun"))
+    assert "wt_pretrain" not in steps(reached(path, "weighting_top_k"))
+
+
+def test_where_pods_run_reaches_no_key(recipe: Recipe, compiled: Compiled) -> None:
+    for field in IN_NO_KEY:
+        assert reached(compiled(recipe), field) == set()
+
+
+def test_what_a_recipe_fixes_about_pods_reaches_no_key(compiled: Compiled) -> None:
+    recipe = load("smoke")
+
+    def with_pods(gpus: str, **pods: Any) -> Recipe:
+        """Return the recipe with other pods; GPUs that are not the form's are constant, too."""
+        values = {step: {**given} for step, given in recipe.values.items()}
+        for step in ("ingest", "training", "ensemble"):
+            values[step] |= pods
+        values["finetune_large"]["gpus"] = gpus
+        return replace(recipe, values=values)
+
+    given = {
+        "queue": "gpus",
+        "disk_class": "fast",
+        "disk": "99Gi",
+        "retries": 5,
+        "timeout_hours": 9,
+    }
+    assert set(given) == set(CONSTANT)
+    path = compiled(with_pods("2"))
+    other = compiled(with_pods("4", **given, cpu="16", memory="99Gi"))
+
+    assert path.read_text() != other.read_text()
+    assert keys(path) == keys(other)
