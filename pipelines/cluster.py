@@ -316,7 +316,7 @@ def _refusal(error: Any) -> UserError:
 def _text(error: Exception) -> str:
     """Return what happened in one line, without the headers that the SDK's own text has."""
     if not isinstance(error, ApiException):
-        reason = getattr(error, "reason", error)
+        reason = getattr(error, "reason", None) or error.args[-1]
         return f"no answer ({str(reason).rpartition(': ')[2]})"
     try:
         body = json.loads(error.body)

@@ -5,6 +5,7 @@ KFP's API tells neither of secrets and nodes nor what a pod has logged.
 
 import contextlib
 import functools
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -34,10 +35,12 @@ class Namespace:
 
     @functools.cached_property
     def _core(self) -> Any:
-        for load in (kubernetes.config.load_kube_config, kubernetes.config.load_incluster_config):
-            with contextlib.suppress(ConfigException):
-                load()
-                return kubernetes.client.CoreV1Api()
+        with contextlib.suppress(ConfigException):
+            kubernetes.config.load_kube_config(os.environ.get("KUBECONFIG"))
+            return kubernetes.client.CoreV1Api()
+        with contextlib.suppress(ConfigException):
+            kubernetes.config.load_incluster_config()
+            return kubernetes.client.CoreV1Api()
         raise UnknownError("not looked at: no configuration of kubectl's is here")
 
     def config_map(self, name: str) -> Mapping[str, str] | None:

@@ -125,7 +125,10 @@ def _start(submission: Submission, given: argparse.Namespace, access: Access) ->
     version = submission.version
     if submission.uncached:
         source: tuple[str, str] | Path = submission.file
-        logger.info("caching is off for %s", ", ".join(sorted(submission.uncached)))
+        logger.info(
+            "caching is off for %s: later runs do not find what it makes",
+            ", ".join(sorted(submission.uncached)),
+        )
     else:
         pipeline, identity, version = cluster.upload(submission.file, name, version)
         source = (pipeline, identity)
