@@ -131,16 +131,12 @@ def _changes(task: Task, before: Task) -> Iterator[str]:
 
 
 def _changed_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    told = set()
     for name in sorted({*before, *after}):
         if name in before and name in after and before[name] == after[name]:
             continue
         old, new = (repr(each[name]) if name in each else "nothing" for each in (before, after))
-        # KFP passes a form's field that sets a resource on under a name of its own, too.
-        change = f"{name.removeprefix('pipelinechannel--')} {_change(old, new)}"
-        if change not in told:
-            told.add(change)
-            yield change
+        # So KFP calls a field of the form that sets a pod's resources.
+        yield f"{name.removeprefix('pipelinechannel--')} {_change(old, new)}"
 
 
 def _images(before: str, after: str) -> str:

@@ -8,8 +8,10 @@ import yaml
 from toy.pipelines import TOTAL, compiled, counting
 
 from pipelines import cache, earlier, graph
+from pipelines.compile import compile_recipe
 from pipelines.difference import Verdict, compare, lines
 from pipelines.local import execute
+from pipelines.recipe import load
 from pipelines.record import RunRecord
 from pipelines.submission import prepare
 
@@ -209,10 +211,24 @@ def test_lines_count_what_will_run() -> None:
     ]
 
 
-def test_long_values_are_cut_and_resources_are_named_as_in_the_form(tmp_path: Path) -> None:
+def test_long_values_are_cut(tmp_path: Path) -> None:
     pipeline = compiled(counted, tmp_path / "p.yaml")
     before = earlier.from_files(pipeline, [f"count_rerun={'x' * 200}"])
 
     found = running(compare(graph.read(pipeline, []), [before]))
 
     assert found["left"] == f"rerun '{'x' * 58}…→''"
+
+
+def test_another_number_of_gpus_reruns_the_stage_and_is_named_as_in_the_form(
+    tmp_path: Path,
+) -> None:
+    pipeline = tmp_path / "smoke.yaml"
+    compile_recipe(load("smoke"), pipeline)
+
+    before = earlier.from_files(pipeline, [])
+    found = running(compare(graph.read(pipeline, ["pseudo_label_gpus=4"]), [before]))
+
+    assert "pseudo_label_gpus '1'→'4'" in found["pseudo-label"]
+    assert "ensemble" in found
+    assert "finetune-resnet18-wt" not in found
