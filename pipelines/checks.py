@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import boto3
-import yaml
 
 from components.shared import storage
 from components.shared.interface import UserError
 from components.shared.storage import StorageError
+from pipelines import graph
 from pipelines.estimate import Estimate, estimate
 from pipelines.graph import Graph
 from pipelines.namespace import Namespace, UnknownError
@@ -57,7 +57,7 @@ class Needs:
 
 def needs(file: Path) -> Needs:
     """Return what the pods of a compiled pipeline take from their namespace."""
-    _, *platforms = yaml.safe_load_all(file.read_text())
+    _, *platforms = graph.documents(file)
     executors = [
         executor
         for platform in platforms
@@ -81,14 +81,14 @@ def needs(file: Path) -> Needs:
 
 
 def run(
-    connect: Callable[[], str], namespace: Namespace, graph: Graph, file: Path
+    connect: Callable[[], str], namespace: Namespace, pipeline: Graph, file: Path
 ) -> Iterator[Check]:
     """Yield what each look gives.
 
     Args:
         connect: Reaches KFP's API and says what answered; raises what `Cluster` does.
         namespace: Where the pods will run.
-        graph: The pipeline with the values of its form.
+        pipeline: What is to run, with the values of its form.
         file: The same, compiled.
     """
     try:
@@ -108,7 +108,7 @@ def run(
             "--from-literal=accesskey=… --from-literal=secretkey=…"
         )
         yield _object("secret", name, content, keys, remedy)
-    yield from _nodes(namespace, graph)
+    yield from _nodes(namespace, pipeline)
     os.environ.setdefault("WEBLY_STORAGE_TIMEOUT", _SECONDS_FOR_STORAGE)
     for name in ("WEBLY_STORE", "WEBLY_CHECKPOINTS"):
         place = settings.get(name) or os.environ.get(name, "")
@@ -117,12 +117,12 @@ def run(
             if place
             else Check("bucket", "unknown", f"set {name} to what the config map will say")
         )
-    yield _data_set(str(graph.form.get("dataset", "")))
+    yield _data_set(str(pipeline.form.get("dataset", "")))
 
 
-def estimates(graph: Graph, images: int, images_per_second: float) -> Iterator[str]:
+def estimates(pipeline: Graph, images: int, images_per_second: float) -> Iterator[str]:
     """Yield lines that say what the pipeline takes."""
-    found = estimate(graph, images, images_per_second)
+    found = estimate(pipeline, images, images_per_second)
     total = sum(found.gpu_hours.values())
     by_step = ", ".join(f"{step} {hours:,.1f}" for step, hours in found.gpu_hours.items())
     yield f"GPU hours    {total:,.0f}, if nothing is cached: {by_step or 'none'}"
@@ -157,15 +157,15 @@ def _object(what: str, name: str, content: Any, keys: frozenset[str], remedy: st
     return Check(what, "ok", name)
 
 
-def _nodes(namespace: Namespace, graph: Graph) -> Iterator[Check]:
+def _nodes(namespace: Namespace, pipeline: Graph) -> Iterator[Check]:
     """Look for a node that holds the largest pod with GPUs."""
     wanted: dict[str, int] = {}
-    for task in graph.tasks:
+    for task in pipeline.tasks:
         kind = str(task.parameters.get("accelerator_type", ""))
         number = int(task.parameters.get("accelerator_count", 0))
         if number:
             wanted[kind] = max(number, wanted.get(kind, 0))
-    labels = graph.form.get("gpu_node_selector", {})
+    labels = pipeline.form.get("gpu_node_selector", {})
     where = ",".join(f"{name}={value}" for name, value in labels.items())
     for kind, number in wanted.items():
         found = _looked_up(namespace.most_of, kind, labels)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import kfp
-import yaml
 from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
 from kfp_server_api import ApiException, V2beta1Pipeline
 from urllib3.exceptions import HTTPError
@@ -147,7 +146,7 @@ class Cluster:
                     found = self._ask(upload, again=False)
                 break
             # A name that ends with the content's hash says what is in it.
-            if each.endswith(digest(file)) or documents(found) == _documents(file):
+            if each.endswith(digest(file)) or _documents(found) == graph.documents(file):
                 break
         return pipeline, found.pipeline_version_id, each
 
@@ -251,7 +250,7 @@ class Cluster:
                 )
             )
         values = run.runtime_config.parameters if run.runtime_config else None
-        return graph.from_documents(documents(holder), values or {})
+        return graph.from_documents(_documents(holder), values or {})
 
     def link(self, run: str) -> str:
         """Return the address of a run in the UI."""
@@ -276,7 +275,7 @@ class Cluster:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def documents(holder: Any) -> list[Any]:
+def _documents(holder: Any) -> list[Any]:
     """Return the documents of the compiled file that a run or a version holds."""
     spec = holder.pipeline_spec
     if not spec:
@@ -284,10 +283,6 @@ def documents(holder: Any) -> list[Any]:
     if "pipeline_spec" not in spec:
         return [spec]
     return [spec["pipeline_spec"], *filter(None, [spec.get("platform_spec")])]
-
-
-def _documents(file: Path) -> list[Any]:
-    return list(yaml.safe_load_all(file.read_text()))
 
 
 def _named(name: str) -> str:

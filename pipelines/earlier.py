@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from components.shared.interface import UserError
 from pipelines import following, graph, record
 from pipelines.cluster import Cluster
@@ -24,7 +22,7 @@ def from_files(path: Path, words: Sequence[str]) -> Earlier:
     """
     if path.is_dir():
         kept = record.read(path)
-        documents = yaml.safe_load_all((path / "pipeline.yaml").read_text())
+        documents = graph.documents(path / "pipeline.yaml")
         return Earlier(str(path), graph.from_documents(documents, kept.parameters), _made(kept))
     if not path.is_file():
         raise UserError(f"--against {path}: no such file or folder")

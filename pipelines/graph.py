@@ -7,7 +7,7 @@ flow would run the wrong tasks.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,21 +84,28 @@ def read(path: Path, words: Sequence[str]) -> Graph:
     Raises:
         UserError: A word is no field of the form, or the pipeline is not static.
     """
-    spec = _checked(yaml.safe_load_all(path.read_text()))
+    spec = _checked(documents(path))
     return _graph(spec, dict(_given(_fields(spec), words)))
 
 
-def from_documents(documents: Iterable[Mapping[str, Any]], values: Mapping[str, Any]) -> Graph:
+def documents(path: Path) -> list[dict[str, Any]]:
+    """Return the documents of a compiled file: the pipeline, and what platforms add to it."""
+    # Much faster than Python's own, which takes a second for the largest recipes.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return list(yaml.load_all(path.read_text(), Loader=loader))
+
+
+def from_documents(content: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> Graph:
     """Read a compiled pipeline as a run of KFP's holds it.
 
     Args:
-        documents: The documents of its file.
+        content: The documents of its file.
         values: Values of the form.
 
     Raises:
         UserError: The pipeline is not static.
     """
-    return _graph(_checked(documents), values)
+    return _graph(_checked(content), values)
 
 
 def _graph(spec: Mapping[str, Any], given: Mapping[str, Any]) -> Graph:
@@ -112,9 +119,9 @@ def _fields(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return fields
 
 
-def _checked(documents: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _checked(content: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the pipeline's document, after a parse that takes no unknown field."""
-    spec, *platforms = documents
+    spec, *platforms = content
     json_format.ParseDict(spec, PipelineSpec())
     for platform in platforms:
         json_format.ParseDict(platform, PlatformSpec())

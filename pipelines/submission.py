@@ -99,7 +99,7 @@ def _tasks(name: str, pipeline: Graph) -> set[str]:
 
 
 def _turn_caching_off(file: Path, tasks: Collection[str]) -> None:
-    spec, *platforms = yaml.safe_load_all(file.read_text())
+    spec, *platforms = graph.documents(file)
     for name in tasks:
         spec["root"]["dag"]["tasks"][name]["cachingOptions"] = {}
     file.write_text(yaml.safe_dump_all([spec, *platforms], sort_keys=True))
