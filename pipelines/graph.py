@@ -82,46 +82,73 @@ def read(path: Path, words: Sequence[str]) -> Graph:
     Raises:
         UserError: A word is no field of the form, or the pipeline is not static.
     """
-    spec = _parse(path)
-    fields = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    form = _form(fields, words)
+    spec = _checked(documents(path))
+    return _graph(spec, dict(_given(_fields(spec), words)))
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    """Return the documents of a compiled file: the pipeline, and what platforms add to it."""
+    # Much faster than Python's own, which takes a second for the largest recipes.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return list(yaml.load_all(path.read_text(), Loader=loader))
+
+
+def from_documents(content: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> Graph:
+    """Read a compiled pipeline as a run of KFP's holds it.
+
+    Args:
+        content: The documents of its file.
+        values: Values of the form.
+
+    Raises:
+        UserError: The pipeline is not static.
+    """
+    return _graph(_checked(content), values)
+
+
+def _graph(spec: Mapping[str, Any], given: Mapping[str, Any]) -> Graph:
+    form = _form(_fields(spec), given)
     tasks = [_task(name, spec, form) for name in spec["root"]["dag"]["tasks"]]
     return Graph(spec["pipelineInfo"]["name"], form, tuple(_in_order(tasks)))
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _fields(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    fields: Mapping[str, Any] = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    return fields
+
+
+def _checked(content: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the pipeline's document, after a parse that takes no unknown field."""
-    # Much faster than Python's own, which takes a second for the largest recipes.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    spec, *platforms = yaml.load_all(path.read_text(), Loader=loader)
+    spec, *platforms = content
     json_format.ParseDict(spec, PipelineSpec())
     for platform in platforms:
         json_format.ParseDict(platform, PlatformSpec())
         deployment = platform["platforms"]["kubernetes"]["deploymentSpec"]
         for executor in deployment["executors"].values():
             json_format.ParseDict(executor, KubernetesExecutorConfig())
-    assert isinstance(spec, dict)
     return spec
 
 
-def _form(fields: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    given = {}
+def _given(fields: Mapping[str, Any], words: Sequence[str]) -> Iterator[tuple[str, Any]]:
     for word in words:
         name, separator, value = word.partition("=")
         if not separator:
             raise UserError(f"{word!r}: write name=value")
         if name not in fields:
             raise UserError(f"{name}: no such parameter; there are {', '.join(sorted(fields))}")
-        given[name] = _typed(name, value, fields[name]["parameterType"])
         choices = fields[name].get("literals", [value])
         if value not in choices:
             raise UserError(f"{name}={value}: choose one of {', '.join(choices)}")
+        yield name, _typed(name, value, fields[name]["parameterType"])
+
+
+def _form(fields: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     form = {}
     for name, field in fields.items():
         if name not in given and "defaultValue" not in field:
             raise UserError(f"{name}: no default: give {name}=…")
-        default = field.get("defaultValue")
-        form[name] = given.get(name, _as_declared(default, field["parameterType"]))
+        value = given.get(name, field.get("defaultValue"))
+        form[name] = _as_declared(value, field["parameterType"])
     return form
 
 

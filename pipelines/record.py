@@ -31,10 +31,10 @@ class TaskRecord:
         outputs: Paths of the outputs by name; empty until they are complete.
         log: The path of what the stage logged.
         seconds: How long the stage took, also if that was in an earlier run.
-        peak_bytes: The most memory that a process of the stage held.
+        peak_bytes: The most memory that a process of the stage held; 0 where that is not known.
         started: When it started, in seconds since the epoch; None if it did not run.
         ended: When it ended.
-        exit_code: None until it has ended; negative: the signal that killed it.
+        exit_code: None until it has ended, and on a cluster; negative: the signal that killed it.
     """
 
     name: str

@@ -59,7 +59,7 @@ class LiveTable:
 
 def _lines(task: TaskRecord, width: int) -> Iterator[str]:
     yield f"{_MARKS[task.status]} {task.name:{width}} {_note(task)}".rstrip()
-    if task.status == "failed":
+    if task.status == "failed" and task.log:
         log = Path(task.log)
         lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
         yield from (f"    {line}" for line in lines[-_LINES_OF_A_FAILED_LOG:])
@@ -72,15 +72,19 @@ def _note(task: TaskRecord) -> str:
         case "cached":
             return f"{seconds}  from an earlier run"
         case "ran":
-            return f"{seconds}  {task.peak_bytes / 2**20:,.0f} MiB"
+            memory = f"  {task.peak_bytes / 2**20:,.0f} MiB" if task.peak_bytes else ""
+            return f"{seconds}{memory}"
         case "failed":
-            return f"{seconds}  {_cause(task.exit_code or 0)}; its log ends with"
+            log = "; its log ends with" if task.log else ""
+            return f"{seconds}  {_cause(task.exit_code)}{log}"
         case "skipped":
             return "           not run: a task before it failed"
     return ""
 
 
-def _cause(exit_code: int) -> str:
+def _cause(exit_code: int | None) -> str:
+    if exit_code is None:  # Kubernetes knows, not KFP
+        return "failed"
     if exit_code < 0:
         return f"killed by signal {-exit_code}"
     return f"exit code {exit_code}" if exit_code else "an output is missing"

@@ -32,12 +32,13 @@ def test_elsewhere_than_on_a_terminal_each_change_is_one_line() -> None:
     table(record)
     table(record)
     record.tasks[0].status, record.tasks[0].seconds = "ran", 61.5
+    record.tasks[0].peak_bytes = 3 << 20
     record.tasks[1].status = "cached"
     table(record)
 
     assert stream.getvalue().splitlines() == [
         "> a",
-        "+ a    61.5 s  0 MiB",
+        "+ a    61.5 s  3 MiB",
         "= b     0.0 s  from an earlier run",
     ]
 

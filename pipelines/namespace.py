@@ -1,0 +1,96 @@
+"""What Kubernetes itself says of a namespace, where a configuration for it is found.
+
+KFP's API tells neither of secrets and nodes nor what a pod has logged.
+"""
+
+import contextlib
+import functools
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import kubernetes
+from kubernetes.client import ApiException
+from kubernetes.config import ConfigException
+from urllib3.exceptions import HTTPError
+
+_LINES_OF_A_LOG = 1000
+_NAME = "workflows.argoproj.io/node-name"  # the annotation that says what a pod is for
+
+
+class UnknownError(Exception):
+    """It cannot be looked at; the text says why."""
+
+
+class Namespace:
+    """The objects of a namespace."""
+
+    def __init__(self, name: str) -> None:
+        """Look at a namespace, as `KUBECONFIG`, `~/.kube/config` or a pod's own files allow.
+
+        All methods raise `UnknownError`, also where there are none of these.
+        """
+        self.name = name
+
+    @functools.cached_property
+    def _core(self) -> Any:
+        with contextlib.suppress(ConfigException):
+            kubernetes.config.load_kube_config(os.environ.get("KUBECONFIG"))
+            return kubernetes.client.CoreV1Api()
+        with contextlib.suppress(ConfigException):
+            kubernetes.config.load_incluster_config()
+            return kubernetes.client.CoreV1Api()
+        raise UnknownError("not looked at: no configuration of kubectl's is here")
+
+    def config_map(self, name: str) -> Mapping[str, str] | None:
+        """Return a config map's content, or None if it is not there."""
+        found = self._get(self._core.read_namespaced_config_map, name, self.name)
+        return None if found is None else found.data or {}
+
+    def secret_keys(self, name: str) -> frozenset[str] | None:
+        """Return the names of a secret's values, or None if it is not there."""
+        found = self._get(self._core.read_namespaced_secret, name, self.name)
+        return None if found is None else frozenset(found.data or {})
+
+    def most_of(self, resource: str, labels: Mapping[str, str]) -> tuple[int, int]:
+        """Return how many nodes have these labels, and the most that one offers of a resource."""
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        nodes = self._get(self._core.list_node, label_selector=selector).items
+        offers = [int((node.status.allocatable or {}).get(resource, 0)) for node in nodes]
+        return len(nodes), max(offers, default=0)
+
+    def log(self, run: str, task: str) -> str:
+        """Return the end of what the last pod of a task has logged."""
+        pods = self._get(
+            self._core.list_namespaced_pod, self.name, label_selector=f"pipeline/runid={run}"
+        ).items
+        place = re.compile(rf"\.{re.escape(task)}\.executor(\(\d+\))?$")
+        tries = [
+            pod for pod in pods if place.search((pod.metadata.annotations or {}).get(_NAME, ""))
+        ]
+        if not tries:
+            raise UnknownError(f"no pod of {task} is left")
+        last = max(tries, key=lambda pod: pod.metadata.creation_timestamp)
+        log: str = self._get(
+            self._core.read_namespaced_pod_log,
+            last.metadata.name,
+            self.name,
+            container="main",
+            tail_lines=_LINES_OF_A_LOG,
+        )
+        return log or ""
+
+    def _get(self, request: Any, *words: Any, **options: Any) -> Any:
+        try:
+            return request(*words, **options)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise UnknownError(
+                f"not looked at: Kubernetes answers {error.status} {error.reason}"
+            ) from None
+        except HTTPError as error:
+            raise UnknownError(
+                f"not looked at: Kubernetes does not answer ({type(error).__name__})"
+            ) from None

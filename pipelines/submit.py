@@ -1,0 +1,220 @@
+"""Run the pipeline on a Kubeflow cluster, and follow it.
+
+    python -m pipelines.submit --recipe paper finetune_epochs=20    # upload, start, follow
+    python -m pipelines.submit --recipe paper --rerun finetune      # with all that follows it
+    python -m pipelines.submit diff --recipe paper                  # what would run, and why
+    python -m pipelines.submit --check --recipe paper               # is all in its place?
+    python -m pipelines.submit follow RUN
+    python -m pipelines.submit retry RUN                            # what failed, and follow it
+
+Exits with 0 if the run succeeded, 1 if it did not, 2 if the user can put it right, and 130 when
+interrupted: the run goes on.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.shared.interface import UserError
+from pipelines import checks, difference, earlier, table
+from pipelines.cluster import Access, Cluster, ClusterError
+from pipelines.compile import compile_recipe
+from pipelines.following import follow
+from pipelines.namespace import Namespace
+from pipelines.recipe import load
+from pipelines.submission import Submission, prepare
+
+logger = logging.getLogger("pipelines.submit")  # also where this is `__main__`
+_LOGS = Path("runs")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    given = _parser().parse_intermixed_args(words)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("pipelines").setLevel(logging.INFO)
+    access = Access(given.endpoint, given.namespace, given.token_file)
+    try:
+        sys.exit(_run(given, access))
+    except UserError as error:
+        logger.error("%s", error)
+        sys.exit(2)
+    except ClusterError as error:
+        logger.error("%s", error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        logger.error("stopped before a run was started")
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.submit",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("words", nargs="*", metavar="name=value", help="values of the run's form")
+    add("--recipe", default="paper", help="a recipe, or the path of one")
+    add("--file", type=Path, help="a compiled pipeline to take in place of a recipe")
+    add("--rerun", action="append", default=[], metavar="NAME", help="a stage, step or task")
+    add("--no-cache", action="store_true", help="run all tasks")
+    add("--no-follow", action="store_true", help="start the run and leave")
+    add("--dry-run", action="store_true", help="say what would be done; no network")
+    add("--check", action="store_true", help="look whether all that a run needs is there")
+    add("--images", type=int, default=0, help="training images, for the estimate of --check")
+    add("--images-per-second", type=float, default=0.0, help="of a GPU at 224 pixels, likewise")
+    add("--experiment", default="", help="the run's experiment (default: the pipeline's name)")
+    add("--service-account", default="", help="of the pods (default: KFP's own)")
+    add("--run", default="", help="diff: compare with this run (default: the latest ten)")
+    add(
+        "--against",
+        nargs="+",
+        default=[],
+        metavar="PATH [name=value]",
+        help="diff: compare with "
+        "a compiled pipeline that ran with these values, or with a run's folder on this machine",
+    )
+    add("--endpoint", default="", help="the API's URL (default: KFP_ENDPOINT, else kubectl's)")
+    add("--namespace", default="", help="yours, on a Kubeflow for several users")
+    add(
+        "--token-file",
+        default="",
+        help="a file with a token (default: KFP_TOKEN's value, or "
+        "the file at KF_PIPELINES_SA_TOKEN_PATH)",
+    )
+    return parser
+
+
+def _run(given: argparse.Namespace, access: Access) -> int:
+    command, *words = given.words or [""]
+    if command in ("follow", "retry"):
+        if len(words) != 1:
+            raise UserError(f"{command}: give the id of one run")
+        cluster = Cluster(access)
+        if command == "retry":
+            cluster.retry(words[0])
+        return _follow(cluster, access, words[0])
+    if command != "diff":
+        words = given.words
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "pipeline.yaml"
+        if given.file is None:
+            compile_recipe(load(given.recipe), file)
+        elif given.file.is_file():
+            file.write_bytes(given.file.read_bytes())
+        else:
+            raise UserError(f"{given.file}: no such file")
+        submission = prepare(file, words, given.rerun, cache=not given.no_cache)
+        if given.check:
+            return _check(submission, given, access)
+        if command == "diff":
+            return _diff(submission, given, access)
+        if given.dry_run:
+            return _rehearse(submission, given, access)
+        return _start(submission, given, access)
+
+
+def _start(submission: Submission, given: argparse.Namespace, access: Access) -> int:
+    cluster, name = Cluster(access), submission.graph.name
+    experiment = cluster.experiment(given.experiment or name)
+    version = submission.version
+    if submission.uncached:
+        source: tuple[str, str] | Path = submission.file
+        logger.info(
+            "caching is off for %s: later runs do not find what it makes",
+            ", ".join(sorted(submission.uncached)),
+        )
+    else:
+        pipeline, identity, version = cluster.upload(submission.file, name, version)
+        source = (pipeline, identity)
+    run = cluster.start(
+        experiment, f"{name} {version}", submission.graph.form, source, given.service_account
+    )
+    logger.info("pipeline  %s, version %s", name, version)
+    for field, value in submission.graph.form.items():
+        if field.endswith("_rerun") and value:
+            logger.info("later runs go on from this one with %s=%s", field, value)
+    if given.no_follow:
+        logger.info("run       %s", cluster.link(run))
+        logger.info("follow    python -m pipelines.submit follow %s%s", run, access.options())
+        return 0
+    return _follow(cluster, access, run)
+
+
+def _follow(cluster: Cluster, access: Access, run: str) -> int:
+    logger.info("run       %s", cluster.link(run))
+    again = f"python -m pipelines.submit follow {run}{access.options()}"
+    try:
+        pipeline = cluster.graph(cluster.run(run))
+        show = table.LiveTable(sys.stderr)
+        state = follow(cluster, run, pipeline, _LOGS, Namespace(access.pods()), show)
+    except KeyboardInterrupt:
+        logger.error("the run goes on; follow it again: %s", again)
+        return 130
+    except ClusterError as error:
+        logger.error("%s; the run may go on; follow it again: %s", error, again)
+        return 1
+    logger.info("%s  %s", state.lower(), cluster.link(run))
+    if state == "FAILED":
+        logger.info(
+            "run what failed again: python -m pipelines.submit retry %s%s", run, access.options()
+        )
+    return 0 if state == "SUCCEEDED" else 1
+
+
+def _check(submission: Submission, given: argparse.Namespace, access: Access) -> int:
+    def connect() -> str:
+        Cluster(access)
+        return access.url() or "by kubectl's configuration"
+
+    missing = False
+    for check in checks.run(connect, Namespace(access.pods()), submission.graph, submission.file):
+        logger.info("%s", check)
+        missing |= check.state == "missing"
+    for line in checks.estimates(submission.graph, given.images, given.images_per_second):
+        logger.info("%s", line)
+    return int(missing)
+
+
+def _diff(submission: Submission, given: argparse.Namespace, access: Access) -> int:
+    name = submission.graph.name
+    if given.against:
+        path, *words = given.against
+        runs = [earlier.from_files(Path(path), words)]
+    elif given.run:
+        runs = [earlier.of(Cluster(access), given.run, name)]
+    else:
+        runs = earlier.latest(Cluster(access), given.experiment or name, name)
+    for line in difference.lines(difference.compare(submission.graph, runs)):
+        logger.info("%s", line)
+    return 0
+
+
+def _rehearse(submission: Submission, given: argparse.Namespace, access: Access) -> int:
+    """Say what a start would do."""
+    name, url = submission.graph.name, access.url() or "http://ENDPOINT"
+    experiment = given.experiment or name
+    api = f"{url}/apis/v2beta1"
+    logger.info("POST %s/experiments  %s, unless it is there", api, experiment)
+    if submission.uncached:
+        logger.info("caching is off for %s", ", ".join(sorted(submission.uncached)))
+        source = f"{submission.file.name} itself: an uploaded version would take the cache"
+    else:
+        logger.info("POST %s/pipelines  %s, unless it is there", api, name)
+        logger.info(
+            "POST %s/pipelines/upload_version  %s, unless it is there", api, submission.version
+        )
+        source = f"version {submission.version}"
+    logger.info("POST %s/runs  %s %s, from %s, with", api, name, submission.version, source)
+    for field, value in submission.graph.form.items():
+        logger.info("  %s=%s", field, value if isinstance(value, str) else json.dumps(value))
+    return 0
+
+
+if __name__ == "__main__":
+    main()

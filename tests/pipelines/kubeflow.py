@@ -1,0 +1,228 @@
+"""A stand-in for a cluster: KFP's REST API as its SDK speaks it, and some of Kubernetes'.
+
+It keeps what is uploaded, and plays the states that a test has prepared for runs.
+"""
+
+import email
+import itertools
+import json
+import re
+import threading
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+START = "2026-01-01T00:00:00Z"
+
+
+def nodes(**tasks: tuple[str, int]) -> list[dict[str, Any]]:
+    """Return what KFP tells of the nodes of Argo's graph.
+
+    Args:
+        tasks: A state and seconds by task; `_` for `-`. `CACHED` is a task without a pod.
+    """
+    found = [{"display_name": name, "state": "RUNNING"} for name in ("root", "root-driver")]
+    for name, (state, seconds) in tasks.items():
+        task = name.replace("_", "-")
+        end = f"2026-01-01T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z"
+        times = {"start_time": START, "end_time": end if state != "RUNNING" else None}
+        if state == "OMITTED":
+            found += [
+                {"display_name": each, "state": "SKIPPED"} for each in (task, f"{task}-driver")
+            ]
+            continue
+        found.append({"display_name": f"{task}-driver", "state": "SUCCEEDED", **times})
+        own, pod = ("SUCCEEDED", "SKIPPED") if state == "CACHED" else (state, state)
+        found.append({"display_name": task, "state": own, **times})
+        found.append({"display_name": "executor", "state": pod, **times})
+    return found
+
+
+class Kubeflow(ThreadingHTTPServer):
+    """The server; its attributes may be read and set at any time.
+
+    Attributes:
+        token: If not empty, the only one that is let in.
+        multi_user: What healthz says.
+        requests: Method, path, query and body of each request.
+        plays: What runs tell, one after the other; the last one for ever.
+        faults: Statuses to answer the next looks at runs with.
+        objects: Kubernetes' objects by path.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.token, self.multi_user = "", False
+        self.requests: list[tuple[str, str, dict[str, str], Any]] = []
+        self.plays: list[tuple[str, list[dict[str, Any]]]] = [("SUCCEEDED", [])]
+        self.faults: list[int] = []
+        self.objects: dict[str, Any] = {}
+        self.kept: dict[str, dict[str, Any]] = {
+            kind: {} for kind in ("pipelines", "versions", "experiments", "runs")
+        }
+        self.ids = itertools.count(1)
+
+    def __enter__(self) -> "Kubeflow":
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.shutdown()
+        self.server_close()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def posted(self, path: str) -> list[Any]:
+        """Return the bodies posted to a path."""
+        return [
+            body for method, where, _, body in self.requests if (method, where) == ("POST", path)
+        ]
+
+    def keep(self, kind: str, key: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep something under a new id."""
+        identity = f"{kind[:-1]}-{next(self.ids)}"
+        self.kept[kind][identity] = {**content, key: identity}
+        return self.kept[kind][identity]
+
+    def kubeconfig(self, path: Path, namespace: str = "kubeflow") -> Path:
+        """Write a configuration of kubectl's that leads here."""
+        context = {"cluster": "c", "user": "u", "namespace": namespace}
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "x",
+            "clusters": [{"name": "c", "cluster": {"server": self.endpoint}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "x", "context": context}],
+        }
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers a request."""
+
+    server: Kubeflow
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:  # noqa: N802
+        self._answer("GET")
+
+    def do_POST(self) -> None:  # noqa: N802
+        self._answer("POST")
+
+    def _answer(self, method: str) -> None:
+        url = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        body = self._body()
+        self.server.requests.append((method, url.path, query, body))
+        if self.server.token and self.headers["Authorization"] != f"Bearer {self.server.token}":
+            self._send(401, {"message": "Unauthenticated"})
+        elif url.path.startswith("/api/v1/"):
+            found = self.server.objects.get(url.path)
+            self._send(200 if found is not None else 404, found or {})
+        else:
+            place = url.path.removeprefix("/apis/v2beta1/")
+            self._send(*self._kubeflow(method, place, query, body))
+
+    def _kubeflow(
+        self, method: str, place: str, query: Mapping[str, str], body: Any
+    ) -> tuple[int, Any]:
+        keep, kept = self.server.keep, self.server.kept
+        match method, place.split("/"):
+            case "GET", ["healthz"]:
+                return 200, {"multi_user": self.server.multi_user}
+            case "GET", ["pipelines" | "experiments" as kind]:
+                return 200, {kind: self._named(kept[kind], query)}
+            case "POST", ["pipelines"]:
+                return 200, keep("pipelines", "pipeline_id", body)
+            case "POST", ["pipelines", "upload_version"]:
+                spec, *platforms = yaml.safe_load_all(body)
+                content = {"pipeline_spec": spec, "platform_spec": dict(*platforms)}
+                version = {
+                    "pipeline_id": query["pipelineid"],
+                    "display_name": query["name"],
+                    "pipeline_spec": content if platforms else spec,
+                }
+                return 200, keep("versions", "pipeline_version_id", version)
+            case "GET", ["pipelines", pipeline, "versions"]:
+                own = {k: v for k, v in kept["versions"].items() if v["pipeline_id"] == pipeline}
+                return 200, {"pipeline_versions": self._named(own, query)}
+            case "GET", ["pipelines", _, "versions", version]:
+                return 200, kept["versions"][version]
+            case "POST", ["experiments"]:
+                return 200, keep("experiments", "experiment_id", body)
+            case "POST", ["runs"]:
+                return 200, keep("runs", "run_id", {**body, "created_at": START})
+            case "GET", ["runs"]:
+                own = [
+                    run
+                    for run in kept["runs"].values()
+                    if run["experiment_id"] == query["experiment_id"]
+                ]
+                return 200, {"runs": own[::-1][: int(query["page_size"])]}
+            case "GET", ["runs", identity]:
+                return self._run(identity)
+            case "POST", ["runs", action] if action.endswith(":retry"):
+                return 200, {}
+        return 404, {"message": f"{method} {place}: not found"}
+
+    def _run(self, identity: str) -> tuple[int, Any]:
+        if self.server.faults:
+            return self.server.faults.pop(0), {}
+        if identity not in self.server.kept["runs"]:
+            return 404, {"message": f"Run {identity} not found"}
+        plays = self.server.plays
+        state, details = plays.pop(0) if len(plays) > 1 else plays[0]
+        run = self.server.kept["runs"][identity]
+        return 200, {**run, "state": state, "run_details": {"task_details": details}}
+
+    def _named(self, kept: Mapping[str, Any], query: Mapping[str, str]) -> list[Any]:
+        predicate = json.loads(query["filter"])["predicates"][0]
+        assert (predicate["operation"], predicate["key"]) == (1, "display_name")
+        name = predicate["stringValue"]
+        return [each for each in kept.values() if each["display_name"] == name]
+
+    def _body(self) -> Any:
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        kind = self.headers.get("Content-Type", "")
+        if kind.startswith("multipart/"):
+            message = email.message_from_bytes(f"Content-Type: {kind}\n\n".encode() + content)
+            (part,) = message.get_payload()
+            return part.get_payload(decode=True).decode()
+        return json.loads(content) if content else None
+
+    def _send(self, status: int, content: Any) -> None:
+        text = isinstance(content, str)
+        encoded = content.encode() if text else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain" if text else "application/json")
+        self.send_header("Content-Length", str(len(encoded)))
+        self.end_headers()
+        self.wfile.write(encoded)
+
+
+def argo_pod(workflow: str, task: str, attempt: int) -> dict[str, Any]:
+    """Return a task's pod, as Argo names it."""
+    node = f"{workflow}.root.{task}.executor({attempt})"
+    return {
+        "metadata": {
+            "name": re.sub("[^a-z0-9]+", "-", node).strip("-"),
+            "annotations": {"workflows.argoproj.io/node-name": node},
+            "creationTimestamp": f"2026-01-01T00:0{attempt}:00Z",
+        }
+    }

@@ -1,0 +1,479 @@
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from toy.pipelines import compiled, diamond
+
+from pipelines import cluster, following, submission, submit
+from tests.pipelines.kubeflow import Kubeflow, argo_pod, nodes
+
+DONE = nodes(count_left=("CACHED", 0), count_right=("SUCCEEDED", 90), total=("SUCCEEDED", 30))
+Submit = Callable[..., int]
+
+
+@pytest.fixture
+def kubeflow() -> Iterator[Kubeflow]:
+    with Kubeflow() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody waits, and nothing of this machine's own configuration is seen."""
+    monkeypatch.setattr(following, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(cluster, "_FIRST_PAUSE", 0.0)
+    for name in (
+        "KFP_ENDPOINT",
+        "KF_PIPELINES_ENDPOINT",
+        "KFP_TOKEN",
+        "KF_PIPELINES_SA_TOKEN_PATH",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    return compiled(diamond, tmp_path / "toy.yaml")
+
+
+@pytest.fixture
+def command(kubeflow: Kubeflow, pipeline: Path, caplog: pytest.LogCaptureFixture) -> Submit:
+    """Run the command on the toy pipeline, and return its exit code."""
+    caplog.set_level(logging.INFO)
+
+    def run(*words: str) -> int:
+        options = ["--endpoint", kubeflow.endpoint]
+        if words[:1] not in (("follow",), ("retry",)):
+            options += ["--file", str(pipeline)]
+        with pytest.raises(SystemExit) as ended:
+            submit.main([*words, *options])
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    return run
+
+
+def versions(kubeflow: Kubeflow) -> list[str]:
+    return [version["display_name"] for version in kubeflow.kept["versions"].values()]
+
+
+def table(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_start_uploads_a_version_and_runs_it_in_an_experiment_with_typed_values(
+    kubeflow: Kubeflow, command: Submit, pipeline: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kubeflow.plays = [("SUCCEEDED", DONE)]
+
+    assert command("first=2", "factor=1", "label=x=y") == 0
+
+    (run,) = kubeflow.posted("/apis/v2beta1/runs")
+    (version,) = kubeflow.kept["versions"].values()
+    assert version["pipeline_spec"] == yaml.safe_load(pipeline.read_text())
+    assert version["display_name"] == submission.version_name(pipeline)
+    assert run["pipeline_version_reference"] == {
+        "pipeline_id": version["pipeline_id"],
+        "pipeline_version_id": version["pipeline_version_id"],
+    }
+    values = run["runtime_config"]["parameters"]
+    assert values == {"first": 2, "size": 3, "factor": 1.0, "label": "x=y"}
+    assert [type(values[name]) for name in ("first", "label")] == [int, str]
+    assert kubeflow.kept["experiments"][run["experiment_id"]]["display_name"] == "toy"
+    assert f"{kubeflow.endpoint}/#/runs/details/run-" in caplog.text
+
+
+def test_a_second_start_takes_what_is_there(kubeflow: Kubeflow, command: Submit) -> None:
+    assert command() == command("first=3") == 0
+
+    counts = {kind: len(kept) for kind, kept in kubeflow.kept.items()}
+    assert counts == {"pipelines": 1, "versions": 1, "experiments": 1, "runs": 2}
+
+
+def test_another_content_at_the_same_commit_becomes_a_version_of_its_own(
+    kubeflow: Kubeflow, command: Submit, pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission, "_git", lambda *words: "abc" * (words[0] == "rev-parse"))
+    assert command() == 0
+    pipeline.write_text(pipeline.read_text().replace("toy:1", "toy:2"))
+
+    assert command() == command() == 0
+
+    assert versions(kubeflow) == ["abc", f"abc-{submission.digest(pipeline)}"]
+
+
+@pytest.mark.parametrize(("changed", "name"), [("", "abc"), (" M file", "abc-dirty-{}")])
+def test_a_version_is_named_after_the_commit_and_says_where_the_tree_differs(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch, changed: str, name: str
+) -> None:
+    answers = {"rev-parse": "abc", "status": changed}
+    monkeypatch.setattr(submission, "_git", lambda *words: answers[words[0]])
+
+    assert submission.version_name(pipeline) == name.format(submission.digest(pipeline))
+
+
+def test_a_run_is_followed_with_a_table_of_its_tasks(
+    kubeflow: Kubeflow, command: Submit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeflow.plays = [
+        ("PENDING", []),
+        ("RUNNING", nodes(count_left=("CACHED", 0), count_right=("RUNNING", 0))),
+        ("RUNNING", nodes(count_left=("CACHED", 0), count_right=("SUCCEEDED", 90))),
+        ("SUCCEEDED", DONE),
+    ]
+
+    assert command() == 0
+
+    assert table(capsys) == [
+        "= count-left      0.0 s  from an earlier run",
+        "> count-right",
+        "+ count-right    90.0 s",
+        "+ total          30.0 s",
+    ]
+
+
+def test_a_failed_run_shows_the_end_of_the_failed_tasks_last_pod_and_how_to_retry(
+    kubeflow: Kubeflow,
+    command: Submit,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeflow.kubeconfig(tmp_path / "config")))
+    pods = [
+        argo_pod("toy-1", task, attempt) for task in ("count-left", "total") for attempt in (1, 0)
+    ]
+    place = "/api/v1/namespaces/kubeflow/pods"
+    kubeflow.objects = {
+        place: {"items": pods},
+        f"{place}/toy-1-root-count-left-executor-0/log": "the first try\n",
+        f"{place}/toy-1-root-count-left-executor-1/log": "loading\nout of memory\n",
+    }
+    kubeflow.plays = [
+        (
+            "FAILED",
+            nodes(count_left=("FAILED", 10), count_right=("SUCCEEDED", 9), total=("OMITTED", 0)),
+        )
+    ]
+
+    assert command() == 1
+
+    lines = table(capsys)
+    assert lines[:3] == [
+        "! count-left     10.0 s  failed; its log ends with",
+        "    loading",
+        "    out of memory",
+    ]
+    assert lines[-1] == "- total                  not run: a task before it failed"
+    (run,) = kubeflow.kept["runs"]
+    assert f"submit retry {run}" in caplog.text
+    assert ("GET", place) in [(method, path) for method, path, *_ in kubeflow.requests]
+    asked = next(query for _, path, query, _ in kubeflow.requests if path == place)
+    assert asked == {"labelSelector": f"pipeline/runid={run}"}
+
+
+def test_without_kubectls_configuration_a_failed_run_is_told_without_logs(
+    kubeflow: Kubeflow, command: Submit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeflow.plays = [("FAILED", nodes(count_left=("FAILED", 10)))]
+
+    assert command() == 1
+
+    assert "! count-left     10.0 s  failed" in table(capsys)
+
+
+def test_a_terminated_run_ends_with_1(kubeflow: Kubeflow, command: Submit) -> None:
+    kubeflow.plays = [("CANCELING", []), ("CANCELED", nodes(count_left=("CANCELED", 5)))]
+
+    assert command() == 1
+
+
+def test_an_api_that_cannot_answer_is_asked_again(
+    kubeflow: Kubeflow, command: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    kubeflow.faults = [502, 503, 429]
+    kubeflow.plays = [("RUNNING", []), ("SUCCEEDED", DONE)]
+
+    assert command() == 0
+
+    assert caplog.text.count("asking again") == 3
+    assert len(kubeflow.kept["runs"]) == 1
+
+
+def test_an_api_that_stays_away_is_given_up_with_how_to_follow_again(
+    kubeflow: Kubeflow,
+    command: Submit,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.0)
+    kubeflow.faults = [502] * 1000
+
+    assert command() == 1
+
+    (run,) = kubeflow.kept["runs"]
+    assert f"submit follow {run} --endpoint {kubeflow.endpoint}" in caplog.text
+
+
+def test_no_follow_starts_and_leaves(
+    kubeflow: Kubeflow, command: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert command("--no-follow") == 0
+
+    (run,) = kubeflow.kept["runs"]
+    assert f"submit follow {run}" in caplog.text
+    assert not [path for method, path, *_ in kubeflow.requests if path.endswith(run)]
+
+
+def test_follow_takes_up_a_run_that_others_started(
+    kubeflow: Kubeflow, command: Submit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("--no-follow")
+    kubeflow.plays = [("SUCCEEDED", DONE)]
+
+    assert command("follow", *kubeflow.kept["runs"]) == 0
+
+    assert "+ total          30.0 s" in table(capsys)
+
+
+def test_retry_asks_for_it_once_and_follows(kubeflow: Kubeflow, command: Submit) -> None:
+    command("--no-follow")
+    (run,) = kubeflow.kept["runs"]
+
+    assert command("retry", run) == 0
+
+    posted = [path for method, path, *_ in kubeflow.requests if method == "POST"]
+    assert posted.count(f"/apis/v2beta1/runs/{run}:retry") == 1
+
+
+def test_rerun_of_a_task_and_no_cache_start_from_a_file_with_caching_off_for_these(
+    kubeflow: Kubeflow, command: Submit, pipeline: Path
+) -> None:
+    before = pipeline.read_text()
+
+    assert command("--rerun", "count-left") == command("--no-cache") == 0
+
+    def uncached(run: dict[str, Any]) -> set[str]:
+        tasks = run["pipeline_spec"]["root"]["dag"]["tasks"]
+        return {name for name, task in tasks.items() if not task["cachingOptions"]}
+
+    one, every = kubeflow.posted("/apis/v2beta1/runs")
+    assert uncached(one) == {"count-left"}
+    assert uncached(every) == {"count-left", "count-right", "total"}
+    assert not kubeflow.kept["versions"]
+    assert pipeline.read_text() == before
+
+
+def test_rerun_of_a_stage_fills_in_its_field_of_the_form(
+    kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    words = ["--recipe", "smoke", "--rerun", "finetune", "--no-follow"]
+
+    with pytest.raises(SystemExit, match="0"):
+        submit.main([*words, "--endpoint", kubeflow.endpoint])
+
+    (run,) = kubeflow.posted("/apis/v2beta1/runs")
+    values = run["runtime_config"]["parameters"]
+    assert values["finetune_rerun"].startswith("20")
+    assert values["wt_pretrain_rerun"] == ""
+    assert "pipeline_version_reference" in run
+    assert f"finetune_rerun={values['finetune_rerun']}" in caplog.text
+
+
+def test_diff_compares_with_the_runs_of_the_cluster(
+    kubeflow: Kubeflow, command: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    command("first=1", "--no-follow")
+    kubeflow.plays = [("SUCCEEDED", DONE)]
+
+    assert command("diff", "first=2") == 0
+
+    assert [line for line in caplog.messages if line[:2] in ("= ", "+ ")] == [
+        "+ count-left   runs: start 1→2",
+        "= count-right  cached",
+        "+ total        runs: count-left runs",
+    ]
+    assert len(kubeflow.kept["runs"]) == 1
+
+
+def test_diff_knows_what_a_run_has_not_made(
+    kubeflow: Kubeflow, command: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    command("--no-follow")
+    kubeflow.plays = [("RUNNING", nodes(count_left=("SUCCEEDED", 60), count_right=("RUNNING", 0)))]
+    (run,) = kubeflow.kept["runs"]
+
+    assert command("diff", "--run", run) == 0
+
+    assert [line for line in caplog.messages if line[:2] in ("= ", "+ ")] == [
+        "= count-left   cached",
+        f"+ count-right  runs: run {run} has not made it",
+        "+ total        runs: count-right runs",
+    ]
+
+
+def test_diff_without_an_earlier_run_says_so(
+    command: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert command("diff") == 0
+
+    assert "there is no earlier run" in caplog.text
+
+
+def test_a_dry_run_shows_requests_and_values_and_makes_none(
+    kubeflow: Kubeflow, command: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert command("--dry-run", "first=7") == 0
+
+    assert not kubeflow.requests
+    assert "  first=7" in caplog.messages
+    assert f"POST {kubeflow.endpoint}/apis/v2beta1/runs" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["KFP_ENDPOINT", "KF_PIPELINES_ENDPOINT"])
+def test_the_environment_says_where_the_api_is(
+    kubeflow: Kubeflow, pipeline: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, f"{kubeflow.endpoint}/")
+
+    with pytest.raises(SystemExit, match="0"):
+        submit.main(["--file", str(pipeline), "--no-follow"])
+
+    assert len(kubeflow.kept["runs"]) == 1
+
+
+def test_on_a_kubeflow_for_several_users_all_is_asked_for_in_a_namespace(
+    kubeflow: Kubeflow, command: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    kubeflow.multi_user = True
+
+    assert command("--namespace", "ann", "--no-follow") == 0
+
+    lists = [query for method, _, query, _ in kubeflow.requests if "filter" in query]
+    assert {query.get("namespace") for query in lists[:2]} == {"ann"}
+    (experiment,) = kubeflow.kept["experiments"].values()
+    assert experiment["namespace"] == "ann"
+    assert command() == 2
+    assert "--namespace" in caplog.text
+
+
+@pytest.mark.parametrize("way", ["option", "environment's file", "environment"])
+def test_a_token_is_sent_and_never_shown(
+    kubeflow: Kubeflow,
+    pipeline: Path,
+    tmp_path: Path,
+    way: str,
+) -> None:
+    kubeflow.token = "very-secret"
+    token = tmp_path / "token"
+    token.write_text("very-secret\n")
+    environment = {
+        "option": {},
+        "environment's file": {"KF_PIPELINES_SA_TOKEN_PATH": str(token)},
+        "environment": {"KFP_TOKEN": "very-secret"},
+    }[way]
+    options = ["--token-file", str(token)] if way == "option" else []
+    words = ["--file", str(pipeline), "--endpoint", kubeflow.endpoint, *options]
+    kubeflow.faults = [502, 401]
+
+    ended = start(words, environment).communicate()
+
+    assert "asking again" in ended[1]
+    assert "401" in ended[1]
+    assert len(kubeflow.kept["runs"]) == 1
+    assert "very-secret" not in "".join(ended)
+
+
+def start(words: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.submit", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(submit.__file__).parents[1]), **environment},
+    )
+
+
+def test_ctrl_c_leaves_the_run_alone_and_says_how_to_follow_it_again(
+    kubeflow: Kubeflow, pipeline: Path
+) -> None:
+    kubeflow.plays = [("RUNNING", [])]
+    runner = start(["--file", str(pipeline), "--endpoint", kubeflow.endpoint], {})
+    deadline = time.monotonic() + 60
+    while not [path for _, path, *_ in kubeflow.requests if "/runs/" in path]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    runner.send_signal(signal.SIGINT)
+
+    _, errors = runner.communicate()
+    (run,) = kubeflow.kept["runs"]
+    assert runner.returncode == 130
+    assert f"submit follow {run} --endpoint {kubeflow.endpoint}" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--file", "nosuch.yaml"], "nosuch.yaml"),
+        (["--recipe", "smoke"], "KFP_ENDPOINT"),
+        (["--recipe", "smoke", "--endpoint", "localhost:8080"], "http://localhost:8080"),
+        (["--recipe", "smoke", "--rerun", "finetuning"], "finetune-resnet18-wt"),
+        (["--recipe", "smoke", "finetune_lr=1"], "finetune_learning_rate"),
+        (["follow"], "the id of one run"),
+        (["--recipe", "smoke", "--endpoint", "http://x", "--token-file", "nowhere"], "nowhere"),
+        (["diff", "--recipe", "smoke", "--against", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_the_user_can_put_right_ends_with_2(
+    words: list[str], named: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        submit.main(words)
+
+    assert named in caplog.text
+
+
+def test_a_run_that_is_not_there_and_a_token_that_is_refused_end_with_a_remedy(
+    kubeflow: Kubeflow, command: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert command("follow", "nosuch") == 2
+    assert "Run nosuch not found" in caplog.text
+    kubeflow.token = "other"
+
+    assert command() == 2
+    assert "KFP_TOKEN" in caplog.text
+
+
+def test_no_api_at_all_ends_with_1_at_once(
+    pipeline: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        submit.main(["--file", str(pipeline), "--endpoint", "http://127.0.0.1:9"])
+
+    assert "http://127.0.0.1:9: no answer" in caplog.text
+
+
+def test_the_form_in_a_request_is_json(kubeflow: Kubeflow) -> None:
+    words = ["--recipe", "smoke", "--no-follow", 'gpu_node_selector={"pool": "a100"}']
+
+    with pytest.raises(SystemExit, match="0"):
+        submit.main([*words, "--endpoint", kubeflow.endpoint])
+
+    (run,) = kubeflow.posted("/apis/v2beta1/runs")
+    assert run["runtime_config"]["parameters"]["gpu_node_selector"] == {"pool": "a100"}
+    assert json.dumps(run)
