@@ -1,29 +1,144 @@
 """The container images of the stages, with tags that follow what is in them.
 
+    python -m pipelines.images                                         # one image per stage
+    python -m pipelines.images build                                   # with Docker
+    python -m pipelines.images build -- --build-arg BASE=registry/cuda-python:12.8
+    python -m pipelines.images --registry registry.example.org/team push
+
+`WEBLY_REGISTRY` does the same as `--registry`, for whatever names an image: compile and submit
+with the same one. `WEBLY_IMAGE_<STAGE>` is the whole name of a stage's image in place of its own;
+it is neither built nor pushed here.
+
 KFP caches by the image's name as written, so each stage has a tag of its own: a hash of all that
 can change what the stage does. Changing one stage's code reruns that stage and what follows it; a
 comment reruns nothing.
 """
 
+import argparse
 import ast
 import functools
 import hashlib
+import logging
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from components.shared.container import Component
+from components.shared.interface import UserError
+from pipelines.steps import STEPS
 
+logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]
+_LOCAL_REGISTRY = "webly"
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.images",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--registry", help="where the images are (default: WEBLY_REGISTRY)")
+    commands = parser.add_subparsers(dest="command", metavar="build | push")
+    build_parser = commands.add_parser("build", help="build the images of this tree's code")
+    build_parser.add_argument(
+        "options", nargs="*", metavar="-- OPTION", help="options of docker build"
+    )
+    commands.add_parser("push", help="push them to the registry")
+    given = parser.parse_args()
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    if given.registry:
+        os.environ["WEBLY_REGISTRY"] = given.registry
+    try:
+        if given.command == "build":
+            build(given.options)
+        elif given.command == "push":
+            push()
+        else:
+            for component in components():
+                sys.stdout.write(f"{reference(component)}\n")
+    except UserError as error:
+        logger.error("%s", error)
+        sys.exit(2)
+
+
+def components() -> list[Component]:
+    """Return the stages, by target and in the order of the method."""
+    found = dict.fromkeys(step.component for step in STEPS.values() if step.component)
+    return sorted(found, key=lambda component: component.target)
 
 
 def reference(component: Component) -> str:
     """Return the whole name of a stage's image, such as `webly/train:finetune-3f2a91c`.
 
-    The part before the target is `WEBLY_REGISTRY`.
+    The part before the target is `WEBLY_REGISTRY`; `WEBLY_IMAGE_FINETUNE` replaces all of it.
     """
-    registry = os.environ.get("WEBLY_REGISTRY", "webly")
-    return f"{registry}/{component.target}:{tag(component.name, component.target)}"
+    registry = os.environ.get("WEBLY_REGISTRY") or _LOCAL_REGISTRY
+    own = f"{registry}/{component.target}:{tag(component.name, component.target)}"
+    return os.environ.get(_variable(component)) or own
+
+
+def build(options: Sequence[str]) -> None:
+    """Build each target once, and give the image the tags of all stages that it serves.
+
+    Args:
+        options: More options of `docker build`.
+
+    Raises:
+        UserError: Docker is not there, or the build fails; docker has said why.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    labels = {"VERSION": project["version"], "REVISION": _revision()}
+    for target, stages in groupby(_own(), key=lambda component: component.target):
+        tags = [f"--tag={reference(component)}" for component in stages]
+        arguments = [f"--build-arg={name}={value}" for name, value in labels.items()]
+        file = ["--file", str(ROOT / "docker" / "Dockerfile"), "--target", target]
+        _docker("build", *file, *tags, *arguments, *options, str(ROOT))
+
+
+def push() -> None:
+    """Push the images of the stages.
+
+    Raises:
+        UserError: No registry is given, docker is not there, or it fails and has said why.
+    """
+    if not os.environ.get("WEBLY_REGISTRY"):
+        raise UserError("push needs a registry: set WEBLY_REGISTRY or give --registry")
+    for component in _own():
+        _docker("push", reference(component))
+
+
+def _own() -> list[Component]:
+    return [component for component in components() if not os.environ.get(_variable(component))]
+
+
+def _variable(component: Component) -> str:
+    return f"WEBLY_IMAGE_{component.name.upper()}"
+
+
+def _revision() -> str:
+    """Return the commit, marked if the tree differs from it; empty outside a git repository."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _docker(*arguments: str) -> None:
+    """Run a docker command, which shows what it does."""
+    try:
+        code = subprocess.run(["docker", *arguments]).returncode
+    except FileNotFoundError:
+        raise UserError("docker: no such command; install Docker (docs.docker.com)") from None
+    if code:
+        raise UserError(f"docker {arguments[0]} failed with exit code {code}; it says why above")
 
 
 @functools.cache
@@ -54,7 +169,7 @@ def _closure(module: str, root: Path) -> dict[str, str]:
             continue
         tree = ast.parse(path.read_text())
         waiting += _imports(tree)
-        found[name] = _without_docstrings(tree)
+        found[name] = _canonical(tree)
     return found
 
 
@@ -82,13 +197,33 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
 
 
-def _without_docstrings(tree: ast.Module) -> str:
-    """Return code that is the same for trees that differ in docstrings only.
+def _canonical(node: object) -> str:
+    """Return a text that is the same for trees that differ in docstrings and layout only.
 
-    Unparsed, not dumped: `ast.dump` differs from one version of Python to the next.
+    Neither `ast.dump` nor `ast.unparse` is the same in all versions of Python: newer ones add
+    fields, which are empty where old syntax is parsed, and quote differently.
     """
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    for node in ast.walk(tree):
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return ast.unparse(tree)
+    if isinstance(node, list):
+        return f"[{','.join(map(_canonical, node))}]"
+    if not isinstance(node, ast.AST):
+        return ascii(node)
+    fields: dict[str, Any] = dict(ast.iter_fields(node))
+    match node:
+        case ast.Constant(value=value):
+            fields = {"value": value}  # without `kind`, the u of u"text"
+        case ast.JoinedStr(values=values):
+            # Python 3.12.1 has empty texts around {} in a format.
+            fields["values"] = [each for each in values if getattr(each, "value", None) != ""]
+        case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+            if ast.get_docstring(node, clean=False) is not None:
+                fields["body"] = node.body[1:]
+    content = [
+        f"{name}={_canonical(value)}"
+        for name, value in fields.items()
+        if isinstance(node, ast.Constant) or value not in (None, [])
+    ]
+    return f"{type(node).__name__}({','.join(content)})"
+
+
+if __name__ == "__main__":
+    main()
