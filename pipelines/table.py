@@ -72,7 +72,8 @@ def _note(task: TaskRecord) -> str:
         case "cached":
             return f"{seconds}  from an earlier run"
         case "ran":
-            return f"{seconds}  {task.peak_bytes / 2**20:,.0f} MiB"
+            memory = f"  {task.peak_bytes / 2**20:,.0f} MiB" if task.peak_bytes else ""
+            return f"{seconds}{memory}"
         case "failed":
             return f"{seconds}  {_cause(task.exit_code or 0)}; its log ends with"
         case "skipped":
