@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipelines.cache import Cache, Entry
 from pipelines.graph import Graph, Task
@@ -21,7 +21,7 @@ from pipelines.record import RunRecord, Status, TaskRecord
 ROOT = Path(__file__).parents[1]
 _SECONDS_BETWEEN_SHOWS = 0.5
 # A stage that is asked to end may remove what is half done within this time; then it is killed.
-_SECONDS_TO_END = 10.0
+SECONDS_TO_END = 10
 
 
 class Launcher:
@@ -76,8 +76,32 @@ class Launcher:
         self._process.stdin.flush()
 
 
+class Machine(Protocol):
+    """What starts stages and waits for them."""
+
+    def start(self, task: Task, place: Path, argument: str, log: Path) -> None:
+        """Start a task's stage.
+
+        Args:
+            task: The task.
+            place: The folder for its outputs.
+            argument: The ExecutorInput.
+            log: The file for what it writes to its standard output and error.
+        """
+
+    def ended(self, seconds: float) -> list[dict[str, Any]]:
+        """Wait for stages to end, for some time, and return those that have.
+
+        Each has `name`, `exit_code` (negative: the signal that killed it) and `peak_bytes` (0 if
+        nobody knows).
+        """
+
+    def close(self) -> None:
+        """End all stages: they may finish what they write, then they are killed."""
+
+
 class Host:
-    """This machine: starts stages and waits for them.
+    """Runs stages as processes of this machine.
 
     Training stages are forked from a launcher that has imported torch and timm, which is started
     when the first of them is: a run that finds all in the cache does without.
@@ -96,30 +120,30 @@ class Host:
         self._launchers: dict[bool, Launcher] = {}
         self._running: set[str] = set()
 
-    def start(self, name: str, module: str, argument: str, log: Path) -> None:
-        """Start a stage; what it writes goes to `log`."""
-        training = module in self._training
+    def start(self, task: Task, place: Path, argument: str, log: Path) -> None:
+        """Start a task's stage."""
+        training = task.module in self._training
         if training not in self._launchers:
             preload = ["torch", "timm"] if training else []
             self._launchers[training] = Launcher(preload, self._environment)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
-        self._launchers[training].start(name, module, argument, log)
-        self._running.add(name)
+        self._launchers[training].start(task.name, task.module, argument, log)
+        self._running.add(task.name)
 
     def ended(self, seconds: float) -> list[dict[str, Any]]:
-        """Wait for stages to end, for some time, and return those that have."""
+        """Wait for stages to end."""
         readable, _, _ = select.select(self._launchers.values(), [], [], seconds)
         replies = [reply for launcher in readable for reply in launcher.ended()]
         self._running -= {reply["name"] for reply in replies}
         return replies
 
     def close(self) -> None:
-        """End all stages: they may finish what they write, then they are killed."""
+        """End all stages."""
         if self._running:
             for launcher in self._launchers.values():
                 launcher.stop()
-        deadline = time.monotonic() + _SECONDS_TO_END
+        deadline = time.monotonic() + SECONDS_TO_END
         while self._running and time.monotonic() < deadline:
             self.ended(0.1)
         for launcher in self._launchers.values():
@@ -129,7 +153,7 @@ class Host:
 class Engine:
     """Runs the tasks of a graph, or takes what earlier runs made."""
 
-    def __init__(self, graph: Graph, record: RunRecord, folder: Path, machine: Host) -> None:
+    def __init__(self, graph: Graph, record: RunRecord, folder: Path, machine: Machine) -> None:
         """Prepare a run.
 
         Args:
@@ -138,7 +162,8 @@ class Engine:
             folder: The run's folder.
             machine: Where stages run.
         """
-        self._graph, self._record, self._folder, self._host = graph, record, folder, machine
+        self._graph, self._record = graph, record
+        self._folder, self._machine = folder, machine
         self._cache = Cache(folder / "artifacts")
         self._tasks = {task.name: task for task in graph.tasks}
         self._records = {task.name: task for task in record.tasks}
@@ -154,7 +179,7 @@ class Engine:
         self._start_ready(jobs)
         show(self._record)
         while any(task.status == "running" for task in self._record.tasks):
-            for reply in self._host.ended(_SECONDS_BETWEEN_SHOWS):
+            for reply in self._machine.ended(_SECONDS_BETWEEN_SHOWS):
                 self._finish(reply)
             self._start_ready(jobs)
             show(self._record)
@@ -191,7 +216,7 @@ class Engine:
         record.status, record.started, record.log = "running", time.time(), str(log)
         place = self._cache.cleared(task, record.key)
         argument = json.dumps(self._executor_input(task, place))
-        self._host.start(task.name, task.module, argument, log)
+        self._machine.start(task, place, argument, log)
 
     def _finish(self, reply: Mapping[str, Any]) -> None:
         task, record = self._tasks[reply["name"]], self._records[reply["name"]]

@@ -1,94 +1,139 @@
-"""The container images of the stages, with tags that follow what is in them.
+"""The container images of the stages: what they are called, how they are built and pushed.
 
-KFP caches by the image's name as written, so each stage has a tag of its own: a hash of all that
-can change what the stage does. Changing one stage's code reruns that stage and what follows it; a
-comment reruns nothing.
+    python -m pipelines.images                                         # one image per stage
+    python -m pipelines.images build                                   # with Docker
+    python -m pipelines.images build -- --build-arg BASE=registry/cuda-python:12.8
+    python -m pipelines.images --registry registry.example.org/team push
+
+`WEBLY_REGISTRY` does the same as `--registry`, for whatever names an image: compile and submit
+with the same one. `WEBLY_IMAGE_<STAGE>` is the whole name of a stage's image in place of its own;
+it is neither built nor pushed here.
 """
 
-import ast
-import functools
-import hashlib
+import argparse
+import logging
 import os
-from collections.abc import Iterator
-from pathlib import Path
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from itertools import groupby
 
 from components.shared.container import Component
+from components.shared.interface import UserError
+from pipelines.steps import STEPS
+from pipelines.tags import ROOT, tag
 
-ROOT = Path(__file__).parents[1]
+logger = logging.getLogger(__name__)
+_LOCAL_REGISTRY = "webly"
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.images",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--registry", help="where the images are (default: WEBLY_REGISTRY)")
+    parser.add_argument(
+        "command", nargs="?", choices=["list", "build", "push"], default="list", help="(list)"
+    )
+    parser.add_argument(
+        "options", nargs="*", metavar="-- OPTION", help="options of docker build or docker push"
+    )
+    given = parser.parse_args()
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    if given.registry:
+        os.environ["WEBLY_REGISTRY"] = given.registry
+    try:
+        if given.command == "build":
+            build(given.options)
+        elif given.command == "push":
+            push(given.options)
+        else:
+            for component in components():
+                sys.stdout.write(f"{reference(component)}\n")
+    except UserError as error:
+        logger.error("%s", error)
+        sys.exit(2)
+
+
+def components() -> list[Component]:
+    """Return the stages, by target and in the order of the method."""
+    found = dict.fromkeys(step.component for step in STEPS.values() if step.component)
+    return sorted(found, key=lambda component: component.target)
 
 
 def reference(component: Component) -> str:
     """Return the whole name of a stage's image, such as `webly/train:finetune-3f2a91c`.
 
-    The part before the target is `WEBLY_REGISTRY`.
+    The part before the target is `WEBLY_REGISTRY`; `WEBLY_IMAGE_FINETUNE` replaces all of it.
     """
-    registry = os.environ.get("WEBLY_REGISTRY", "webly")
-    return f"{registry}/{component.target}:{tag(component.name, component.target)}"
+    registry = os.environ.get("WEBLY_REGISTRY") or _LOCAL_REGISTRY
+    own = f"{registry}/{component.target}:{tag(component.name, component.target)}"
+    return os.environ.get(_variable(component)) or own
 
 
-@functools.cache
-def tag(stage: str, target: str, root: Path = ROOT) -> str:
-    """Return a stage's tag: its name, and a hash of its lock, the Dockerfile and its code.
+def build(options: Sequence[str]) -> None:
+    """Build each target once, and give the image the tags of all stages that it serves.
 
     Args:
-        stage: The stage's name.
-        target: The Dockerfile's target that serves it.
-        root: The project's root.
+        options: More options of `docker build`.
+
+    Raises:
+        UserError: Docker is not there, or the build fails; docker has said why.
     """
-    digest = hashlib.sha256()
-    for path in (root / "docker" / f"{target}.lock", root / "docker" / "Dockerfile"):
-        digest.update(path.read_bytes())
-    for name, code in sorted(_closure(f"components.{stage}.__main__", root).items()):
-        digest.update(f"\n{name}\n{code}".encode())
-    return f"{stage}-{digest.hexdigest()[:7]}"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    labels = {"VERSION": project["version"], "REVISION": _revision()}
+    for target, stages in groupby(_own(), key=lambda component: component.target):
+        tags = [f"--tag={reference(component)}" for component in stages]
+        arguments = [f"--build-arg={name}={value}" for name, value in labels.items()]
+        file = ["--file", str(ROOT / "docker" / "Dockerfile"), "--target", target]
+        _docker("build", *file, *tags, *arguments, *options, str(ROOT))
 
 
-def _closure(module: str, root: Path) -> dict[str, str]:
-    """Return the code of a module and of all in the project that it imports, at any depth."""
-    found: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        path = _file(name, root)
-        if name in found or path is None:
-            continue
-        tree = ast.parse(path.read_text())
-        waiting += _imports(tree)
-        found[name] = _without_docstrings(tree)
-    return found
+def push(options: Sequence[str]) -> None:
+    """Push the images of the stages.
 
+    Args:
+        options: More options of `docker push`.
 
-def _file(module: str, root: Path) -> Path | None:
-    """Return a module's file, or None if the project has no such module."""
-    path = root.joinpath(*module.split("."))
-    files = (path / "__init__.py", path.with_suffix(".py"))
-    return next((file for file in files if file.is_file()), None)
-
-
-def _imports(tree: ast.Module) -> Iterator[str]:
-    """Yield the modules imported anywhere in a tree; also names that may be modules or not."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=aliases):
-                modules = [alias.name for alias in aliases]
-            case ast.ImportFrom(module=module, names=aliases, level=level):
-                assert module and level == 0, f"relative import, not followed: {ast.unparse(node)}"
-                modules = [module, *(f"{module}.{alias.name}" for alias in aliases)]
-            case _:
-                continue
-        for name in modules:
-            parts = name.split(".")
-            # Importing a module runs the packages that it is in, too.
-            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
-
-
-def _without_docstrings(tree: ast.Module) -> str:
-    """Return code that is the same for trees that differ in docstrings only.
-
-    Unparsed, not dumped: `ast.dump` differs from one version of Python to the next.
+    Raises:
+        UserError: No registry is given, docker is not there, or it fails and has said why.
     """
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    for node in ast.walk(tree):
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return ast.unparse(tree)
+    if not os.environ.get("WEBLY_REGISTRY"):
+        raise UserError("push needs a registry: set WEBLY_REGISTRY or give --registry")
+    for component in _own():
+        _docker("push", *options, reference(component))
+
+
+def _own() -> list[Component]:
+    return [component for component in components() if not os.environ.get(_variable(component))]
+
+
+def _variable(component: Component) -> str:
+    return f"WEBLY_IMAGE_{component.name.upper()}"
+
+
+def _revision() -> str:
+    """Return the commit, marked if the tree differs from it; empty outside a git repository."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _docker(*arguments: str) -> None:
+    """Run a docker command, which shows what it does."""
+    try:
+        code = subprocess.run(["docker", *arguments]).returncode
+    except FileNotFoundError:
+        raise UserError("docker: no such command; install Docker (docs.docker.com)") from None
+    if code:
+        raise UserError(f"docker {arguments[0]} failed with exit code {code}; it says why above")
+
+
+if __name__ == "__main__":
+    main()

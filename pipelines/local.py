@@ -1,10 +1,11 @@
-"""Run the pipeline on this machine, without a cluster and without Docker.
+"""Run the pipeline on this machine, without a cluster.
 
     python -m pipelines.local --recipe sample dataset=../photographs finetune_epochs=3
+    python -m pipelines.images build && python -m pipelines.local --docker --recipe sample …
 
 The recipe is compiled from the working tree, and the compiled file is run: what works here is what
-goes to Kubeflow. Tasks whose inputs, parameters and code have not changed since an earlier run in
-the same folder are not run again.
+goes to Kubeflow. Stages run as processes, or by `--docker` in their containers. Tasks whose inputs,
+parameters and code have not changed since an earlier run in the same folder are not run again.
 """
 
 import argparse
@@ -22,7 +23,8 @@ from components.shared.interface import UserError
 from components.shared.storage import StorageError
 from pipelines import graph, table
 from pipelines.compile import compile_recipe
-from pipelines.engine import Engine, Host
+from pipelines.containers import Containers
+from pipelines.engine import Engine, Host, Machine
 from pipelines.recipe import load
 from pipelines.record import RunRecord, TaskRecord
 from pipelines.steps import STEPS, split_task
@@ -52,6 +54,9 @@ def main() -> None:
         default=os.environ.get("JOBS", str(min(2, cores))),
         help="tasks at a time (default: JOBS of the environment, else 2)",
     )
+    parser.add_argument(
+        "--docker", action="store_true", help="run each stage in its container, not on the host"
+    )
     given = parser.parse_intermixed_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -61,7 +66,9 @@ def main() -> None:
             os.environ.update(_environment(folder, given.jobs))
             compiled = folder / "pipeline.yaml"
             compile_recipe(load(given.recipe), compiled)
-            record = execute(compiled, folder, given.words, given.jobs, given.recipe)
+            record = execute(
+                compiled, folder, given.words, given.jobs, given.recipe, docker=given.docker
+            )
             for line in table.results(record):
                 logger.info("%s", line)
             from pipelines import report  # draws with matplotlib: late, for --help is quick
@@ -83,7 +90,12 @@ def main() -> None:
 
 
 def execute(
-    compiled: Path, folder: Path, words: Sequence[str], jobs: int, recipe: str = ""
+    compiled: Path,
+    folder: Path,
+    words: Sequence[str],
+    jobs: int,
+    recipe: str = "",
+    docker: bool = False,
 ) -> RunRecord:
     """Run a compiled pipeline in a folder that this process has locked.
 
@@ -93,9 +105,11 @@ def execute(
         words: Values of the form, as `name=value`.
         jobs: Tasks at a time.
         recipe: What the record calls the recipe.
+        docker: Whether stages run in the containers that the pipeline names.
 
     Raises:
-        UserError: A word is no field of the form, the pipeline is not static, or there are no jobs.
+        UserError: A word is no field of the form, the pipeline is not static, there are no jobs, or
+            there is no Docker engine that has the images.
     """
     if jobs < 1:
         raise UserError(f"jobs={jobs}: at least one task at a time is needed")
@@ -119,11 +133,17 @@ def execute(
         started=time.time(),
         tasks=tasks,
     )
-    with closing(Host(os.environ, _TRAINING)) as machine:
+    with closing(_machine(pipeline, folder, docker)) as machine:
         Engine(pipeline, record, folder, machine).run(jobs, table.LiveTable(sys.stderr))
     record.ended = time.time()
     record.write(folder)
     return record
+
+
+def _machine(pipeline: graph.Graph, folder: Path, docker: bool) -> Machine:
+    if docker:
+        return Containers(os.environ, folder, {task.image for task in pipeline.tasks})
+    return Host(os.environ, _TRAINING)
 
 
 @contextmanager

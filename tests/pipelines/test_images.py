@@ -1,10 +1,14 @@
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from components.finetune.component import finetune
-from pipelines.images import ROOT, reference, tag
+from pipelines.images import components, reference
+from pipelines.tags import ROOT, tag
 
 FILES = {
     "docker/Dockerfile": "FROM python",
@@ -79,6 +83,44 @@ def test_an_import_that_is_not_followed_is_refused(tree: Path) -> None:
         tags(tree)
 
 
+def other_pythons() -> list[str]:
+    found = [f"python3.{minor}" for minor in range(11, 20) if minor != sys.version_info.minor]
+    return [python for python in found if not _fails([python, "-c", ""])]
+
+
+def _fails(command: list[str]) -> bool:
+    return shutil.which(command[0]) is None or bool(
+        subprocess.run(command, capture_output=True).returncode
+    )
+
+
+# Where ast.dump or ast.unparse differ between versions.
+SYNTAX = """
+class C: pass
+def f(x: int, /, *y, z: str = f"{1:{2}}{'a'!r}" u"b", **k) -> None:
+    async def g(): return ...
+    return f"{{{x:>{k}}}} '" if x else -0.1e-7j, "\U0001fae8"
+"""
+
+
+def test_every_python_finds_the_same_tags(tree: Path) -> None:
+    (tree / "components/words.py").write_text(SYNTAX)
+
+    # What Python 3.11, 3.12 and 3.13 found when this was written.
+    assert tags(tree) == ("reading-037f996", "writing-1ba0fd7")
+
+
+@pytest.mark.skipif(not other_pythons(), reason="needs a second version of Python")
+@pytest.mark.parametrize("python", other_pythons())
+def test_another_python_on_this_machine_finds_the_same_tags(python: str) -> None:
+    stages = [(component.name, component.target) for component in components()]
+    code = f"from pipelines.tags import tag\nprint([tag(*stage) for stage in {stages}])"
+
+    ended = subprocess.run([python, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+    assert ended.stdout.strip() == str([tag(*stage) for stage in stages]), ended.stderr
+
+
 def test_a_reference_names_registry_target_and_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBLY_REGISTRY", "registry.local/team")
 
@@ -88,16 +130,82 @@ def test_a_reference_names_registry_target_and_stage(monkeypatch: pytest.MonkeyP
     assert version.startswith("finetune-") and len(version) == len("finetune-") + 7
 
 
-def test_the_losses_are_in_the_training_stages_only(tmp_path: Path) -> None:
-    for name in ("components", "docker"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    stages = {"ingest": "text", "weighting": "text", "wt_pretrain": "train", "finetune": "train"}
+def test_the_environment_replaces_one_stage_s_whole_reference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    others = [reference(component) for component in components() if component is not finetune]
+    monkeypatch.setenv("WEBLY_IMAGE_FINETUNE", "elsewhere/mine@sha256:12")
+
+    assert reference(finetune) == "elsewhere/mine@sha256:12"
+    assert [reference(each) for each in components() if each is not finetune] == others
+
+
+def add_code(path: Path) -> None:
+    path.write_text(path.read_text() + "\nFACTOR = 2\n")
+
+
+def add_comment(path: Path) -> None:
+    path.write_text(path.read_text() + "\n# doubled\n")
+
+
+def change_docstring(path: Path) -> None:
+    path.write_text(path.read_text().replace('"""', '"""Now ', 1))
+
+
+TRAINING = {"wt_pretrain", "lw_pretrain", "finetune"}
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "changed"),
+    [
+        ("components/finetune/stage.py", add_code, {"finetune"}),
+        ("components/finetune/stage.py", add_comment, set()),
+        ("components/finetune/stage.py", change_docstring, set()),
+        ("components/shared/losses.py", add_code, TRAINING),
+        ("components/shared/losses.py", change_docstring, set()),
+        ("components/tagging/words.py", add_code, {"tagging"}),
+        ("pipelines/engine.py", add_code, set()),
+        ("docker/text.lock", add_comment, {"ingest", "tagging", "weighting"}),
+    ],
+)
+def test_an_edit_of_this_project_changes_the_tags_of_the_stages_that_it_reaches(
+    tmp_path: Path, name: str, edit: Callable[[Path], None], changed: set[str]
+) -> None:
+    for folder in ("components", "docker", "pipelines"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    stages = {component.name: component.target for component in components()}
     before = {stage: tag(stage, target, tmp_path) for stage, target in stages.items()}
-    with (tmp_path / "components/shared/losses.py").open("a") as losses:
-        losses.write("\nFACTOR = 2\n")
+
+    edit(tmp_path / name)
+
     tag.cache_clear()
-
     after = {stage: tag(stage, target, tmp_path) for stage, target in stages.items()}
+    assert {stage for stage in stages if before[stage] != after[stage]} == changed
 
-    changed = {stage for stage in stages if before[stage] != after[stage]}
-    assert changed == {"wt_pretrain", "finetune"}
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipelines.images", *words]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_command_prints_one_reference_per_stage() -> None:
+    ended = run("--registry", "registry.local/team")
+
+    stages = [component.name for component in components()]
+    lines = ended.stdout.splitlines()
+    assert [line.rpartition(":")[2].rpartition("-")[0] for line in lines] == stages
+    assert all(line.startswith("registry.local/team/t") for line in lines)
+
+
+def test_a_machine_without_docker_is_told(tmp_path: Path) -> None:
+    ended = run("build", PATH=str(tmp_path))
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("docker: no such command")
+
+
+def test_pushing_needs_a_registry() -> None:
+    ended = run("push")
+
+    assert ended.returncode == 2
+    assert "WEBLY_REGISTRY" in ended.stderr
