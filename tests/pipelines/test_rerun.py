@@ -1,0 +1,86 @@
+"""What an edit of the project's code runs again, on a copy of the tree."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RECIPE = """
+name: webly-tiny
+form: [tagging_tagger]
+candidates:
+  - backbone: resnet10t
+    backbone_args: {layers: [1, 1, 1, 1], channels: [8, 8, 8, 8], stem_width: 8}
+    pretraining: [wt, lw]
+ingest: {image_side: 32}
+tagging: {vocabulary_size: 50, min_images: 2, max_share: 0.9}
+training: {image_size: 32, epochs: 1, epoch_images: 64, batch_size: 32, accumulation_steps: 1}
+"""
+WORDS = ["dataset=data", "tagging_tagger=data/tagger"]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the project's code with a data set beside it."""
+    for folder in ("components", "pipelines", "docker"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    python(
+        tmp_path,
+        "-c",
+        "from pathlib import Path; from pipelines.demo import webvision; "
+        "webvision.write(Path('data'), train_images=120, validation_images=40, test_images=20)",
+    )
+    return tmp_path
+
+
+def python(tree: Path, *words: str) -> str:
+    """Run the copy's code; return what it said."""
+    environment = {name: text for name, text in os.environ.items() if "WEBLY_" not in name}
+    environment |= {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [sys.executable, *words], cwd=tree, env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stderr
+
+
+def ran(tree: Path) -> set[str]:
+    """Run the pipeline; return the tasks that were not taken from the cache."""
+    python(tree, "-m", "pipelines.local", "--recipe", "tiny.yaml", "--run", "run", *WORDS)
+    record = json.loads((tree / "run" / "record.json").read_text())
+    assert {task["status"] for task in record["tasks"]} <= {"ran", "cached"}
+    return {task["name"] for task in record["tasks"] if task["status"] == "ran"}
+
+
+def announced(tree: Path) -> set[str]:
+    """Return the tasks that `submit diff` says will run."""
+    words = ["diff", "--recipe", "tiny.yaml", *WORDS, "--against", "run"]
+    lines = python(tree, "-m", "pipelines.submit", *words).splitlines()
+    return {line.split()[1] for line in lines if line.startswith("+ ")}
+
+
+@pytest.mark.slow
+def test_an_edit_runs_just_what_it_touches_as_diff_says_before(tree: Path) -> None:
+    everything = ran(tree)
+    assert {"ingest", "wt-pretrain-resnet10t", "finetune-resnet10t-wt", "ensemble"} <= everything
+
+    with (tree / "pipelines" / "local.py").open("a") as file:
+        file.write("\n# A comment.\n")
+    assert announced(tree) == set()
+    assert ran(tree) == set()
+
+    stage = tree / "components" / "finetune" / "stage.py"
+    code = stage.read_text()
+    stage.write_text(
+        code.replace("    from dataclasses", "    assert images\n    from dataclasses")
+    )
+    after = {"finetune-resnet10t-wt", "finetune-resnet10t-lw", "ensemble"}
+    assert announced(tree) == after
+    assert ran(tree) == after
