@@ -130,7 +130,7 @@ def digests(run: RunRecord) -> dict[str, dict[str, str]]:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_pipeline_makes_the_same_in_containers_and_on_the_host(
-    images: None, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: None, nltk_data: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = tmp_path / "drawn"
     webvision.write(drawn, train_images=240, validation_images=40, test_images=20)
@@ -141,6 +141,7 @@ def test_the_pipeline_makes_the_same_in_containers_and_on_the_host(
     recipe.write_text(TINY)
     words = [f"dataset={bucket}/data", f"tagging_tagger={bucket}/data/tagger"]
     runs = {}
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as `main` does for two jobs on two cores
 
     for machine in ("host", "containers"):
         folder = tmp_path / machine
@@ -279,7 +280,7 @@ def test_a_container_is_confined_and_its_secrets_are_on_no_command_line(
     places_of_run = {str(places / name) for name in ("store", "checkpoints", "cache")}
     (outputs,) = written - places_of_run
     assert outputs.startswith(f"{places}/artifacts/wait/")
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    listed = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True).stdout
     assert f"label webly.run={places}" in listed
     assert SECRET not in listed
 
