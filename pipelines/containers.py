@@ -116,7 +116,7 @@ class Containers:
         if code and state.stdout.strip() == "true":
             with log.open("a") as output:
                 output.write("a process was killed: the container's memory was used up\n")
-        _docker("rm", container)
+        _docker("rm", "--force", container)
         # A shell's way to tell of a signal, which `docker run` follows.
         return {"name": name, "exit_code": 128 - code if code > 128 else code, "peak_bytes": 0}
 
