@@ -1,112 +1,176 @@
 """Keywords of texts: the nouns and adjectives that a tagger finds in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
+from itertools import chain
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.tagging.cleaning import clean
 from components.tagging.lemmas import Lemmatizer
-from components.tagging.taggers import ADJECTIVES, NOUNS, Tagger
-from components.tagging.words import is_keyword, sentences, words
+from components.tagging.memo import Memo
+from components.tagging.perceptron import Perceptron
+from components.tagging.phrases import Found, Phrases
+from components.tagging.reading import Reader, Tagged
+from components.tagging.taggers import ADJECTIVES, NOUNS, PLURALS
+from components.tagging.words import is_keyword
 
 Fields = Literal["title", "title+description", "tags", "all"]
 PartsOfSpeech = Literal["nouns", "nouns+adjectives"]
 
-FIELDS: Mapping[Fields, list[str]] = {
-    "title": ["title"],
-    "title+description": ["title", "description"],
-    "tags": ["tags"],
-    "all": ["title", "description", "tags"],
+FIELDS: Mapping[Fields, tuple[str, ...]] = {
+    "title": ("title",),
+    "title+description": ("title", "description"),
+    "tags": ("tags",),
+    "all": ("title", "description", "tags"),
 }
-# Distinct words that a worker remembers, some 200 bytes each.
-_MEMORY = 2**18
+# What a word may be as a keyword: it decides on the lemma.
+_NOTHING, _NOUN, _PLURAL, _ADJECTIVE = _KINDS = range(4)
+# Words that are remembered until the next row group, some 500 bytes each.
+_MEMORY = 2**17
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """The keywords of B images.
+class Keywords:
+    """The keywords of B images, P in all.
 
     Attributes:
-        words: The W distinct ones.
-        codes: (P,) int32, one image's after another's: places in `words`, distinct in an image.
-        counts: (B,) int32, how many of `codes` are each image's.
-        tokens: How many tokens the tagger saw.
+        images: (P,) int64 ascending, which image has it.
+        words: (P,) int64, the word's number, distinct in an image.
+        tokens: How many tokens were read.
     """
 
-    words: list[str]
-    codes: NDArray[np.int32]
-    counts: NDArray[np.int32]
+    images: NDArray[np.int64]
+    words: NDArray[np.int64]
     tokens: int
 
 
-class Extractor:
-    """Finds the keywords of batches of texts.
+class _Pairs(NamedTuple):
+    """P pairs of a text and a keyword."""
 
-    Prose is tagged sentence by sentence. Flickr's tags are no sentences: each is tagged alone, as
-    in `a … .`, which finds 99.5 % of WordNet's most frequent nouns to be nouns; without that frame
-    it is 96.3 % (`kitten` is a verb, `wing` a gerund), and in a list of tags a word's tag depends
-    on its chance neighbours (`puppy` an adjective, `lily` an adverb). Titles of one word likewise.
-    """
+    texts: NDArray[np.int64]
+    words: NDArray[np.int32]
+
+
+class Extractor:
+    """Finds the keywords of batches of texts."""
 
     def __init__(
-        self, tagger: Tagger, lemmatizer: Lemmatizer, fields: Fields, parts_of_speech: PartsOfSpeech
+        self,
+        perceptron: Perceptron,
+        lemmatizer: Lemmatizer,
+        phrases: Phrases,
+        fields: Fields,
+        parts_of_speech: PartsOfSpeech,
+        keep_query_words: bool,
     ) -> None:
         """Prepare to read some fields and to take some parts of speech."""
-        self._tagger, self._lemmatizer = tagger, lemmatizer
-        self._fields = FIELDS[fields]
-        self._adjectives = ADJECTIVES if parts_of_speech == "nouns+adjectives" else frozenset()
-        self._keyword = lru_cache(_MEMORY)(self._find_keyword)
-        self._tag_alone = lru_cache(_MEMORY)(self._find_tag_alone)
+        self._perceptron, self._lemmatizer, self._phrases = perceptron, lemmatizer, phrases
+        self._reader = Reader(perceptron, phrases.apart)
+        self._fields, self._keep_query_words = FIELDS[fields], keep_query_words
+        kinds = dict.fromkeys(NOUNS, _NOUN) | dict.fromkeys(PLURALS, _PLURAL)
+        if parts_of_speech == "nouns+adjectives":
+            kinds |= dict.fromkeys(ADJECTIVES, _ADJECTIVE)
+        self._kinds = np.array([kinds.get(tag, _NOTHING) for tag in perceptron.tags])
+        self._in_phrases = Memo(self._find_in_phrases)
+        self._keywords = Memo(self._find_keywords)
+        self._named = Memo(lambda names: [self._number(phrases.names[name]) for name in names])
+        self._forget()
 
-    def __call__(self, texts: Mapping[str, Sequence[str]]) -> Batch:
+    @property
+    def columns(self) -> list[str]:
+        """The columns of Texts that are read."""
+        return list(self._fields) if self._keep_query_words else [*self._fields, "query"]
+
+    def make_room(self) -> None:
+        """Forget all words if they are many; `words` begins anew."""
+        if len(self._perceptron.words) > _MEMORY:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._reader.forget()
+        for memo in (self._keywords, self._named, self._in_phrases):
+            memo.forget()
+
+    @property
+    def words(self) -> list[str]:
+        """The keywords found so far, by number."""
+        return list(self._numbers)
+
+    def __call__(self, texts: Mapping[str, Sequence[str]]) -> Keywords:
         """Return the keywords of a batch of Texts, given by column."""
-        found: list[dict[str, None]] = [{} for _ in texts[self._fields[0]]]
-        images, batch, tokens = [], [], 0
-        for field in self._fields:
-            for image, text in enumerate(texts[field]):
-                for sentence in self._pieces(field, text):
-                    tokens += len(sentence)
-                    if len(sentence) == 1:
-                        self._add(found[image], [(sentence[0], self._tag_alone(sentence[0]))])
-                    else:
-                        images.append(image)
-                        batch.append(sentence)
-        for image, tagged in zip(images, self._tagger.tag_sents(batch), strict=True):
-            self._add(found[image], tagged)
+        size = len(texts[self._fields[0]])
+        prose = [texts[field] for field in self._fields if field != "tags"]
+        read = [self._reader.prose(chain.from_iterable(prose))] if prose else []
+        if "tags" in self._fields:
+            read.append(self._reader.lists(texts["tags"]))
+        pairs = _joined(pair for tagged in read for pair in self._pairs(tagged))
+        images, words = pairs.texts % size, pairs.words
+        if not self._keep_query_words:
+            images, words = self._without_queries(texts["query"], images, words)
+        keys = np.unique(images * len(self._numbers) + words)
+        images, words = np.divmod(keys, max(1, len(self._numbers)))
+        return Keywords(images, words, sum(len(tagged.words) for tagged in read))
 
-        codes_by_word: dict[str, int] = {}
-        codes = [
-            codes_by_word.setdefault(word, len(codes_by_word)) for row in found for word in row
+    def _pairs(self, tagged: Tagged) -> Iterator[_Pairs]:
+        kinds = self._kinds[tagged.tags]
+        inside, dropped = np.zeros((2, len(kinds)), bool)
+        for starts, length, names in self._found(tagged):
+            places = starts[:, None] + np.arange(length)
+            new = (kinds[places[:, -1]] != _NOTHING) & ~inside[places].all(axis=1)
+            places, names = places[new], names[new]
+            inside[places] = True
+            dropped[places[:, :-1]] = True
+            dropped[places[:, -1]] |= self._phrases.kind[names] == 0
+            yield _Pairs(tagged.texts[places[:, 0]], self._named[names])
+        chosen = np.flatnonzero((kinds != _NOTHING) & ~dropped)
+        words = self._keywords[tagged.words[chosen] * len(_KINDS) + kinds[chosen]]
+        yield _Pairs(tagged.texts[chosen[words >= 0]], words[words >= 0])
+
+    def _found(self, tagged: Tagged) -> Iterator[Found]:
+        """Return the names of several words, the longest first."""
+        return reversed(list(self._phrases.find(self._in_phrases[tagged.words])))
+
+    def _without_queries(
+        self, queries: Sequence[str], images: NDArray[np.int64], words: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return the pairs whose word is not in the image's query, whatever its part of speech."""
+        numbers: dict[str, int] = {}
+        of_images = np.array([numbers.setdefault(query, len(numbers)) for query in queries])
+        tagged = self._reader.lists(numbers)
+        pairs = [
+            _Pairs(tagged.texts, self._keywords[tagged.words * len(_KINDS) + kind])
+            for kind in (_NOUN, _PLURAL, _ADJECTIVE)
         ]
-        counts = [len(row) for row in found]
-        return Batch(
-            list(codes_by_word), np.array(codes, np.int32), np.array(counts, np.int32), tokens
-        )
+        for starts, _, names in self._found(tagged):
+            pairs.append(_Pairs(tagged.texts[starts], self._named[names]))
+        named = _joined(pairs)
+        known = named.texts * len(self._numbers) + named.words
+        kept = ~np.isin(of_images[images] * len(self._numbers) + words, known[named.words >= 0])
+        return images[kept], words[kept]
 
-    @staticmethod
-    def _pieces(field: str, text: str) -> list[list[str]]:
-        if field == "tags":
-            return [[word] for word in words(clean(text))]
-        return sentences(clean(text))
+    def _find_in_phrases(self, words: list[int]) -> list[int]:
+        known = self._phrases.words
+        return [
+            known.get(self._lemmatizer(self._perceptron.words[word].lower(), plural=False), -1)
+            for word in words
+        ]
 
-    def _add(self, keywords: dict[str, None], tagged: Sequence[tuple[str, str]]) -> None:
-        for word, tag in tagged:
-            keyword = self._keyword(word, tag)
-            if keyword:
-                keywords[keyword] = None
+    def _find_keywords(self, codes: list[int]) -> list[int]:
+        return [self._find_keyword(*divmod(code, len(_KINDS))) for code in codes]
 
-    def _find_tag_alone(self, word: str) -> str:
-        ((_, (_, tag), _),) = self._tagger.tag_sents([["a", word, "."]])
-        return tag
+    def _find_keyword(self, number: int, kind: int) -> int:
+        word = self._perceptron.words[number].lower()
+        if is_keyword(word) and kind != _ADJECTIVE:
+            word = self._lemmatizer(word, plural=kind == _PLURAL)
+        return self._number(word) if is_keyword(word) else -1
 
-    def _find_keyword(self, word: str, tag: str) -> str | None:
-        word = word.lower()
-        if not is_keyword(word) or tag not in NOUNS | self._adjectives:
-            return None
-        if tag in NOUNS:
-            word = self._lemmatizer(word, tag)
-        return word if is_keyword(word) else None
+    def _number(self, keyword: str) -> int:
+        return self._numbers.setdefault(keyword, len(self._numbers))
+
+
+def _joined(pairs: Iterable[_Pairs]) -> _Pairs:
+    texts, words = zip(*pairs, strict=True)
+    return _Pairs(np.concatenate(texts), np.concatenate(words))

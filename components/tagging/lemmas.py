@@ -6,8 +6,6 @@ from typing import Protocol
 
 from nltk.corpus import wordnet
 
-from components.tagging.taggers import PLURALS
-
 logger = logging.getLogger(__name__)
 
 _REGULAR = (
@@ -27,8 +25,8 @@ class Lemmatizer(Protocol):
 
     name: str
 
-    def __call__(self, noun: str, tag: str, /) -> str:
-        """Return the lemma of a lower-case noun with the given tag."""
+    def __call__(self, noun: str, *, plural: bool) -> str:
+        """Return the lemma of a lower-case noun, which the tagger takes for a plural or not."""
 
 
 class WordNetLemmas:
@@ -36,7 +34,7 @@ class WordNetLemmas:
 
     name = "WordNet's morphy"
 
-    def __call__(self, noun: str, tag: str, /) -> str:
+    def __call__(self, noun: str, *, plural: bool) -> str:
         """Return the lemma of a lower-case noun."""
         lemma: str | None = wordnet.morphy(noun, wordnet.NOUN)
         # Shorter ones are accidents: gps is no plural of gp, nor las of la.
@@ -48,9 +46,9 @@ class RegularPlurals:
 
     name = "regular plurals only (NLTK's data hold no WordNet)"
 
-    def __call__(self, noun: str, tag: str, /) -> str:
+    def __call__(self, noun: str, *, plural: bool) -> str:
         """Return the singular of a lower-case noun."""
-        if tag in PLURALS and not noun.endswith(_INVARIABLE):
+        if plural and not noun.endswith(_INVARIABLE):
             for ending, singular in _REGULAR:
                 if ending.search(noun):
                     return ending.sub(singular, noun)

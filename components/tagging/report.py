@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from matplotlib.figure import Figure
 
 from components.shared.html import Page
 from components.shared.targets import Targets
 from components.shared.texts import Texts
-from components.tagging.occurrences import Occurrences
 from components.tagging.vocabulary import Vocabulary
 
 _EXAMPLES, _SHOWN_WORDS, _SHOWN_CHARACTERS = 16, 20, 240
@@ -21,12 +21,21 @@ def write_report(
     path: Path,
     texts: Texts,
     keywords: Targets,
-    occurrences: Occurrences,
+    counts: pa.Table,
     vocabulary: Vocabulary,
     lemmatizer: str,
 ) -> None:
-    """Write the page; `lemmatizer` names what the nouns' lemmas come from."""
-    num_words, num_kept = len(occurrences.words), len(vocabulary.words)
+    """Write the page.
+
+    Args:
+        path: The file.
+        texts: The texts,
+        keywords: and their keywords.
+        counts: How many images have each word (word, images).
+        vocabulary: Which words were kept.
+        lemmatizer: What the nouns' lemmas come from.
+    """
+    num_words, num_kept = len(counts), len(vocabulary.words)
     num_head = len(vocabulary.too_frequent)
     page = Page("Tagging", "The nouns and adjectives of each image's text: its keywords.")
     page.paragraph(
@@ -37,11 +46,11 @@ def write_report(
     )
     page.heading("A long tail")
     page.figure(
-        _rank_frequency(occurrences, vocabulary), "How many images have each word; the kept ones."
+        _rank_frequency(counts, vocabulary), "How many images have each word; the kept ones."
     )
     columns: list[str] = []
     lists: list[list[object]] = []
-    for title, some in _word_lists(occurrences, vocabulary).items():
+    for title, some in _word_lists(vocabulary).items():
         columns += [title, "images"]
         lists += [[word for word, _ in some], [images for _, images in some]]
     page.table(columns, list(itertools.zip_longest(*lists, fillvalue="")))
@@ -52,14 +61,10 @@ def write_report(
     page.write(path)
 
 
-def _word_lists(
-    occurrences: Occurrences, vocabulary: Vocabulary
-) -> dict[str, list[tuple[str, int]]]:
+def _word_lists(vocabulary: Vocabulary) -> dict[str, list[tuple[str, int]]]:
     kept = list(zip(vocabulary.words, vocabulary.images.tolist(), strict=True))
-    dropped = [
-        (occurrences.words[word], int(occurrences.images[word]))
-        for word in vocabulary.too_frequent[:_SHOWN_WORDS]
-    ]
+    first = vocabulary.too_frequent.slice(0, _SHOWN_WORDS).to_pydict()
+    dropped = list(zip(first["word"], first["images"], strict=True))
     return {
         "most frequent, kept": kept[:_SHOWN_WORDS],
         "rarest, kept": kept[: -_SHOWN_WORDS - 1 : -1],
@@ -67,9 +72,9 @@ def _word_lists(
     }
 
 
-def _rank_frequency(occurrences: Occurrences, vocabulary: Vocabulary) -> Figure:
+def _rank_frequency(counts: pa.Table, vocabulary: Vocabulary) -> Figure:
     """Slide 4 of the talk: images by rank, both logarithmic; a thousand ranks are enough."""
-    images = np.sort(occurrences.images)[::-1]
+    images = np.sort(counts["images"].to_numpy())[::-1]
     ranks = np.unique(np.geomspace(1, len(images), 1_000).astype(np.int64))
     first = len(vocabulary.too_frequent) + 1
     last = first + len(vocabulary.words) - 1

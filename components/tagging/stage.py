@@ -28,6 +28,7 @@ def tagging(
     max_keywords: int = 10,
     fields: Literal["title", "title+description", "tags", "all"] = "all",
     parts_of_speech: Literal["nouns", "nouns+adjectives"] = "nouns+adjectives",
+    keep_query_words: bool = True,
     tagger: str = "averaged_perceptron_tagger_eng",
 ) -> None:
     """Tag each image with the nouns and adjectives of its text.
@@ -43,19 +44,23 @@ def tagging(
         max_keywords: Keep so many keywords of an image, the most specific ones.
         fields: Which of the texts to read.
         parts_of_speech: Which words are keywords.
+        keep_query_words: Whether the words of the query that found an image may be its keywords.
         tagger: An NLTK resource, or a folder with a perceptron tagger's JSON files.
     """
     import numpy as np
 
     from components.shared.metrics import write as write_metrics
+    from components.shared.parallel import ordered
+    from components.shared.progress import progress
     from components.shared.targets import Targets, TargetsWriter
     from components.shared.texts import Texts
-    from components.tagging.keywords import FIELDS, Extractor
+    from components.tagging.keywords import Extractor
     from components.tagging.lemmas import WordNetLemmas, lemmatizer
-    from components.tagging.occurrences import Occurrences
+    from components.tagging.occurrences import RowGroupReader, WordCounts
+    from components.tagging.phrases import phrases
     from components.tagging.report import write_report
     from components.tagging.taggers import load
-    from components.tagging.vocabulary import select
+    from components.tagging.vocabulary import RowGroupChooser, select
 
     counts_at_least_one = {
         "vocabulary_size": vocabulary_size,
@@ -69,36 +74,42 @@ def tagging(
         raise UserError(f"max_share={max_share:g}: a share above 0 and up to 1 is needed")
 
     corpus = Texts(texts)
+    row_groups = range(len(corpus.row_groups()))
     lemmas = lemmatizer()
-    extract = Extractor(load(tagger), lemmas, fields, parts_of_speech)
+    extract = Extractor(
+        load(tagger), lemmas, phrases(lemmas), fields, parts_of_speech, keep_query_words
+    )
     keywords.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=keywords.parent, prefix=".tagging-") as folder:
-        occurrences = Occurrences(Path(folder))
-        occurrences.collect(corpus, FIELDS[fields], extract)
+        read = RowGroupReader(texts, extract, Path(folder))
+        counts, tokens = WordCounts(), 0
+        work = ordered(read, row_groups)
+        for found, seen in progress(work, total=len(row_groups), unit="row group", what="Tagging"):
+            counts.add(found)
+            tokens += seen
         vocabulary = select(
-            occurrences.words,
-            occurrences.images,
+            counts.table(),
             len(corpus),
             vocabulary_size=vocabulary_size,
             min_images=min_images,
             max_share=max_share,
         )
         names = vocabulary.words
+        choose = ordered(RowGroupChooser(read.path, vocabulary, max_keywords), row_groups)
         with TargetsWriter(keywords, names, names, corpus.numbering) as writer:
-            for counts, words in occurrences.batches():
-                kept, classes = vocabulary.rarest(counts, words, max_keywords)
+            for kept, classes in choose:
                 writer.append(kept, classes, np.ones(len(classes), np.float32))
 
     targets = Targets.load(keywords)
-    write_report(report, corpus, targets, occurrences, vocabulary, lemmas.name)
+    write_report(report, corpus, targets, counts.table(), vocabulary, lemmas.name)
     with_keywords = np.count_nonzero(np.diff(targets.offsets)) / len(targets)
     scalars = {
         "images": len(targets),
         "images_with_keywords": with_keywords,
         "keywords_per_image": len(targets.classes) / len(targets),
         "vocabulary": len(names),
-        "distinct_words": len(occurrences.words),
-        "tokens": occurrences.tokens,
+        "distinct_words": len(counts.table()),
+        "tokens": tokens,
         "wordnet_lemmas": int(isinstance(lemmas, WordNetLemmas)),
     }
     write_metrics(metrics, scalars)

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import nltk
-from nltk.tag.perceptron import PerceptronTagger
 
 from components.shared import storage
 from components.shared.interface import UserError
+from components.tagging.perceptron import Perceptron
 
 # Penn Treebank: common and proper nouns; positive, comparative and superlative adjectives.
 NOUNS = frozenset({"NN", "NNS", "NNP", "NNPS"})
@@ -17,14 +17,7 @@ PLURALS = frozenset({"NNS", "NNPS"})
 ADJECTIVES = frozenset({"JJ", "JJR", "JJS"})
 
 
-class Tagger(Protocol):
-    """What finds the parts of speech."""
-
-    def tag_sents(self, sentences: list[list[str]], /) -> list[list[tuple[str, str]]]:
-        """Return each sentence's tokens with their tags."""
-
-
-def load(tagger: str) -> Tagger:
+def load(tagger: str) -> Perceptron:
     """Load a tagger from NLTK's data, or from a folder (local or s3://) of its three JSON files.
 
     They are what NLTK's `PerceptronTagger.save_to_json` writes: `<name>.weights.json`,
@@ -50,7 +43,7 @@ def load(tagger: str) -> Tagger:
     return _read(lambda part: pointer.join(f"{tagger}.{part}.json").open(), tagger)
 
 
-def _read(open_part: Callable[[str], IO[bytes]], tagger: str) -> Tagger:
+def _read(open_part: Callable[[str], IO[bytes]], tagger: str) -> Perceptron:
     parts = []
     for part in ("weights", "tagdict", "classes"):
         try:
@@ -64,5 +57,4 @@ def _read(open_part: Callable[[str], IO[bytes]], tagger: str) -> Tagger:
             f"tagger={tagger}: its tags ({', '.join(sorted(classes)[:8])}, …) have no NN or NNP: "
             "use a tagger with the tags of the Penn Treebank"
         )
-    perceptron: Tagger = PerceptronTagger.decode_json_obj(parts)
-    return perceptron
+    return Perceptron(*parts)

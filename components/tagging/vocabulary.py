@@ -1,56 +1,78 @@
 """The second pass: which words are keywords, and which of them each image keeps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.shared.interface import UserError
+from components.tagging.occurrences import Occurrences
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Vocabulary:
-    """The C words that are kept.
+    """The C words that are kept, of all.
 
     Attributes:
         words: The most frequent first, equally frequent ones in the order of the alphabet.
         images: (C,) int64, how many images have each.
-        classes: (W,) int32, each distinct word's place here, or -1: by its number in Occurrences.
-        too_frequent: The numbers of the words dropped for being more frequent, most frequent first.
+        too_frequent: The words (word, images) dropped for being more frequent, likewise ordered.
     """
 
     words: list[str]
     images: NDArray[np.int64]
-    classes: NDArray[np.int32]
-    too_frequent: list[int]
+    too_frequent: pa.Table
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The words' places in `words`."""
+        return {word: number for number, word in enumerate(self.words)}
 
     def rarest(
-        self, counts: NDArray[np.int32], numbers: NDArray[np.int32], at_most: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Return the classes that images keep, the rarest first, `at_most` of each image.
-
-        Args:
-            counts: (B,) how many words each image has.
-            numbers: (P,) their numbers, one image's after another's.
-            at_most: The largest number of classes of an image.
+        self, occurrences: Occurrences, at_most: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the words that B images keep, the rarest first, `at_most` of each image.
 
         Returns:
-            How many each image keeps (B,), and the classes, one image's after another's.
+            How many each image keeps (B,), and their places in `words`, one image's after
+            another's.
         """
-        images = np.repeat(np.arange(len(counts)), counts)
-        classes = self.classes[numbers]
+        known = [self.numbers.get(word, -1) for word in occurrences.words]
+        classes = np.array(known, np.int64)[occurrences.codes]
+        images = np.repeat(np.arange(len(occurrences.counts)), occurrences.counts)
         images, classes = images[classes >= 0], classes[classes >= 0]
         order = np.lexsort((classes, self.images[classes], images))
         images, classes = images[order], classes[order]
-        kept = np.bincount(images, minlength=len(counts))
+        kept = np.bincount(images, minlength=len(occurrences.counts))
         place = np.arange(len(images)) - np.repeat(np.cumsum(kept) - kept, kept)
         return np.minimum(kept, at_most), classes[place < at_most]
 
 
+@dataclass(frozen=True, slots=True)
+class RowGroupChooser:
+    """Chooses the keywords of one row group's images: the work of a process.
+
+    Attributes:
+        path: Returns the file of a row group's Occurrences.
+        vocabulary: The keywords.
+        max_keywords: Keep so many of an image.
+    """
+
+    path: Callable[[int], Path]
+    vocabulary: Vocabulary
+    max_keywords: int
+
+    def __call__(self, row_group: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return how many keywords each image keeps, and which."""
+        return self.vocabulary.rarest(Occurrences.load(self.path(row_group)), self.max_keywords)
+
+
 def select(
-    words: Sequence[str],
-    images: NDArray[np.int64],
+    counts: pa.Table,
     num_images: int,
     *,
     vocabulary_size: int,
@@ -60,8 +82,7 @@ def select(
     """Drop the most and the least frequent words; keep the most frequent of what is left.
 
     Args:
-        words: The W distinct words.
-        images: (W,) how many images have each.
+        counts: How many images have each word (word, images).
         num_images: How many images there are.
         vocabulary_size: Keep at most so many.
         min_images: Keep words that at least so many images have,
@@ -70,31 +91,28 @@ def select(
     Raises:
         UserError: No word is left.
     """
-    if len(words) == 0:
+    if len(counts) == 0:
         raise UserError(
             f"no keyword: the tagger found no noun and no adjective in the texts of {num_images:,} "
             "images: read more of them by fields=all, choose a tagger for their language, or, if "
             "the images came without texts, give them some"
         )
     limit = max_share * num_images
-    candidates = _by_frequency(words, images, (images >= min_images) & (images <= limit))
-    too_frequent = _by_frequency(words, images, images > limit)
-    if not candidates:
+    images = counts["images"].to_numpy()
+    kept = _most_frequent(counts.filter((images >= min_images) & (images <= limit)))
+    too_frequent = _most_frequent(counts.filter(images > limit))
+    if len(kept) == 0:
         most = int(images[images <= limit].max(initial=0))
         raise UserError(
-            f"no keyword is left: of {len(words):,} words in the texts of {num_images:,} images, "
+            f"no keyword is left: of {len(counts):,} words in the texts of {num_images:,} images, "
             f"max_share={max_share:g} drops {len(too_frequent):,}, and min_images={min_images:,} "
             f"the others, the most frequent of which {most:,} images have: "
             "lower min_images or raise max_share"
         )
-    kept = np.array(candidates[:vocabulary_size])
-    classes = np.full(len(words), -1, np.int32)
-    classes[kept] = np.arange(len(kept))
-    return Vocabulary([words[word] for word in kept], images[kept], classes, too_frequent)
+    kept = kept.slice(0, vocabulary_size)
+    return Vocabulary(kept["word"].to_pylist(), kept["images"].to_numpy(), too_frequent)
 
 
-def _by_frequency(
-    words: Sequence[str], images: NDArray[np.int64], which: NDArray[np.bool_]
-) -> list[int]:
-    numbers: list[int] = np.flatnonzero(which).tolist()
-    return sorted(numbers, key=lambda word: (-images[word], words[word]))
+def _most_frequent(counts: pa.Table) -> pa.Table:
+    """Return a table of words with the most frequent first, then by the alphabet."""
+    return counts.sort_by([("images", "descending"), ("word", "ascending")])

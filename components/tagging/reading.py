@@ -1,0 +1,115 @@
+"""Texts as arrays: the words of many texts in a row, with their tags."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.tagging.cleaning import clean
+from components.tagging.memo import Memo
+from components.tagging.perceptron import Perceptron
+from components.tagging.tokens import ENDS, tokens
+
+
+class Tagged(NamedTuple):
+    """The N tokens of texts, in their order; an end stands between any two sentences.
+
+    Attributes:
+        words: (N,) int32, numbers of the perceptron.
+        tags: (N,) int16, likewise.
+        texts: (N,) int64, which text each is of.
+    """
+
+    words: NDArray[np.int32]
+    tags: NDArray[np.int16]
+    texts: NDArray[np.int64]
+
+
+class Reader:
+    """Finds the words of texts, and their tags.
+
+    Prose is tagged sentence by sentence. Flickr's tags are no sentences: each is tagged alone, as
+    in `a … .`, which finds 99.5 % of WordNet's most frequent nouns to be nouns; without that frame
+    it is 96.3 % (`kitten` is a verb, `wing` a gerund), and in a list of tags a word's tag depends
+    on its chance neighbours (`puppy` an adjective, `lily` an adverb). Titles of one word likewise.
+    """
+
+    def __init__(self, perceptron: Perceptron, apart: Callable[[str], list[str]]) -> None:
+        """Prepare to read.
+
+        Args:
+            perceptron: Numbers words and tags them.
+            apart: Returns the words in a token that is several words written together.
+        """
+        self._perceptron, self._apart = perceptron, apart
+        self._alone = Memo(self._tags_alone)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all words, the perceptron's as well: their numbers are void."""
+        self._perceptron.forget()
+        self._alone.forget()
+        self._chunks = _Chunks(self._numbers)
+        self._article, *ends = (self._perceptron.number(word) for word in ("a", *ENDS))
+        self._end = ends[0]  # the others follow
+
+    def prose(self, texts: Iterable[str]) -> Tagged:
+        """Read sentences.
+
+        A line that nothing ends, such as a title, gets a period: the tagger has seen hardly any
+        words with nothing after them, and tags a closing `kitten` as a verb.
+        """
+        words, of_texts = self._words(texts)
+        ends = (words >= self._end) & (words < self._end + len(ENDS))
+        sentences: NDArray[np.int64] = np.cumsum(ends) - ends
+        lengths = np.bincount(sentences[~ends], minlength=np.count_nonzero(ends))
+        alone, several = (lengths == 1)[sentences] & ~ends, (lengths > 1)[sentences]
+        tags = np.zeros(len(words), np.int16)
+        tags[alone] = self._alone[words[alone]]
+        tags[several] = self._perceptron.tag(words[several], lengths[lengths > 1] + 1)
+        kept = alone | (lengths > 0)[sentences]
+        return Tagged(words[kept], tags[kept], of_texts[kept])
+
+    def lists(self, texts: Iterable[str]) -> Tagged:
+        """Read lists of words, such as Flickr's tags."""
+        words, of_texts = self._words(texts)
+        return Tagged(words, self._alone[words].astype(np.int16), of_texts)
+
+    def _words(self, texts: Iterable[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the words' numbers, each line closed by an end, and the texts they are of."""
+        words: list[int] = []
+        stops = []
+        look_up = self._chunks.__getitem__
+        for text in texts:
+            for line in clean(text).splitlines():
+                if line.isupper():  # the tagger would take each word for a name
+                    line = line.lower()
+                words.extend(chain.from_iterable(map(look_up, line.split())))
+                words.append(self._end)
+            stops.append(len(words))
+        of_texts = np.searchsorted(stops, np.arange(len(words)), side="right")
+        return np.array(words, np.int32), of_texts
+
+    def _numbers(self, chunk: str) -> tuple[int, ...]:
+        words = chain.from_iterable(map(self._apart, tokens(chunk)))
+        return tuple(map(self._perceptron.number, words))
+
+    def _tags_alone(self, words: Sequence[int]) -> NDArray[np.int16]:
+        framed = np.empty((len(words), 3), np.int32)
+        framed[:] = (self._article, 0, self._end)
+        framed[:, 1] = words
+        return self._perceptron.tag(framed.ravel(), np.full(len(words), 3))[1::3]
+
+
+class _Chunks(dict[str, tuple[int, ...]]):
+    """The words of chunks, found when first asked for."""
+
+    def __init__(self, find: Callable[[str], tuple[int, ...]]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, chunk: str) -> tuple[int, ...]:
+        words = self[chunk] = self._find(chunk)
+        return words
