@@ -111,8 +111,8 @@ class Extractor:
         if not self._keep_query_words:
             images, words = self._without_queries(texts["query"], images, words)
         keys = np.unique(images * len(self._numbers) + words)
-        images, words = np.divmod(keys, max(1, len(self._numbers)))
-        return Keywords(images, words, sum(len(tagged.words) for tagged in read))
+        distinct = np.divmod(keys, max(1, len(self._numbers)))
+        return Keywords(*distinct, sum(len(tagged.words) for tagged in read))
 
     def _pairs(self, tagged: Tagged) -> Iterator[_Pairs]:
         kinds = self._kinds[tagged.tags]
