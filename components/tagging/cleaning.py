@@ -12,14 +12,17 @@ MAX_CHARACTERS = 20_000
 
 _CODE = re.compile(r"<(?:script|style)\b[^<>]*>[^<]*", re.IGNORECASE)
 _BLOCK = re.compile(r"</?(?:br|p|div|li|ul|ol|tr|td|h\d)\b[^<>]*>", re.IGNORECASE)
+_BBCODE = re.compile(r"\[/?(?:b|i|u|img|url|quote)\b[^\[\]]*\]", re.IGNORECASE)
 _TAG = re.compile(r"<[!/?]?[a-z-][^<>]*>", re.IGNORECASE)
 
 
 def clean(text: str) -> str:
-    """Return the prose of a text as the web gives it, without HTML."""
+    """Return the prose of a text as the web gives it, without markup."""
     text = text[:MAX_CHARACTERS]
     if "&" in text:  # often escaped twice
         text = html.unescape(html.unescape(text))
     if "<" in text:
         text = _TAG.sub(" ", _BLOCK.sub("\n", _CODE.sub(" ", text)))
+    if "[" in text:
+        text = _BBCODE.sub(" ", text)
     return text

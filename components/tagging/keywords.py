@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from components.tagging.lemmas import Lemmatizer
 from components.tagging.memo import Memo
 from components.tagging.perceptron import Perceptron
-from components.tagging.phrases import Found, Phrases
+from components.tagging.phrases import Phrases
 from components.tagging.reading import Reader, Tagged
 from components.tagging.taggers import ADJECTIVES, NOUNS, PLURALS
 from components.tagging.words import is_keyword
@@ -67,7 +67,7 @@ class Extractor:
     ) -> None:
         """Prepare to read some fields and to take some parts of speech."""
         self._perceptron, self._lemmatizer, self._phrases = perceptron, lemmatizer, phrases
-        self._reader = Reader(perceptron, phrases.apart)
+        self._reader = Reader(perceptron, phrases.apart, lemmatizer.is_common)
         self._fields, self._keep_query_words = FIELDS[fields], keep_query_words
         kinds = dict.fromkeys(NOUNS, _NOUN) | dict.fromkeys(PLURALS, _PLURAL)
         if parts_of_speech == "nouns+adjectives":
@@ -117,7 +117,7 @@ class Extractor:
     def _pairs(self, tagged: Tagged) -> Iterator[_Pairs]:
         kinds = self._kinds[tagged.tags]
         inside, dropped = np.zeros((2, len(kinds)), bool)
-        for starts, length, names in self._found(tagged):
+        for starts, length, names in self._phrases.find(self._in_phrases[tagged.words]):
             places = starts[:, None] + np.arange(length)
             new = (kinds[places[:, -1]] != _NOTHING) & ~inside[places].all(axis=1)
             places, names = places[new], names[new]
@@ -128,10 +128,6 @@ class Extractor:
         chosen = np.flatnonzero((kinds != _NOTHING) & ~dropped)
         words = self._keywords[tagged.words[chosen] * len(_KINDS) + kinds[chosen]]
         yield _Pairs(tagged.texts[chosen[words >= 0]], words[words >= 0])
-
-    def _found(self, tagged: Tagged) -> Iterator[Found]:
-        """Return the names of several words, the longest first."""
-        return reversed(list(self._phrases.find(self._in_phrases[tagged.words])))
 
     def _without_queries(
         self, queries: Sequence[str], images: NDArray[np.int64], words: NDArray[np.int32]
@@ -144,7 +140,7 @@ class Extractor:
             _Pairs(tagged.texts, self._keywords[tagged.words * len(_KINDS) + kind])
             for kind in (_NOUN, _PLURAL, _ADJECTIVE)
         ]
-        for starts, _, names in self._found(tagged):
+        for starts, _, names in self._phrases.find(self._in_phrases[tagged.words]):
             pairs.append(_Pairs(tagged.texts[starts], self._named[names]))
         named = _joined(pairs)
         known = named.texts * len(self._numbers) + named.words

@@ -14,6 +14,10 @@ _REGULAR = (
     (re.compile(r"(?<=\w\w[^sui])s$"), ""),
 )
 _INVARIABLE = ("series", "species")
+# Things in pairs, and others that are not what their singulars are.
+_PAIRS = frozenset(
+    {"bellows", "braces", "briefs", "falls", "glasses", "greens", "shears", "shorts"}
+)
 
 
 class Lemmatizer(Protocol):
@@ -28,6 +32,9 @@ class Lemmatizer(Protocol):
     def __call__(self, noun: str, *, plural: bool) -> str:
         """Return the lemma of a lower-case noun, which the tagger takes for a plural or not."""
 
+    def is_common(self, word: str) -> bool:
+        """Return whether a lower-case word is in the dictionary, and not as a name."""
+
 
 class WordNetLemmas:
     """WordNet's own rules and exceptions (morphy); words that it does not know stay as they are."""
@@ -35,10 +42,26 @@ class WordNetLemmas:
     name = "WordNet's morphy"
 
     def __call__(self, noun: str, *, plural: bool) -> str:
-        """Return the lemma of a lower-case noun."""
+        """Return the lemma of a lower-case noun.
+
+        WordNet has shoes and cows as nouns of their own, as in "in my shoes". A plural is that of
+        its singular where this is the more usual word in WordNet's corpus.
+        """
         lemma: str | None = wordnet.morphy(noun, wordnet.NOUN)
         # Shorter ones are accidents: gps is no plural of gp, nor las of la.
-        return lemma if lemma and len(lemma) > 2 else noun
+        if not lemma or len(lemma) < 3:
+            return noun
+        if plural and lemma == noun and noun not in _PAIRS:
+            singular = _singular(noun)
+            return singular if _uses(singular) > _uses(noun) else noun
+        return lemma
+
+    def is_common(self, word: str) -> bool:
+        """Return whether WordNet has the word, in any form, written with a small letter."""
+        forms = {word, *(wordnet.morphy(word, part_of_speech) for part_of_speech in "nvar")}
+        return any(
+            lemma.name() in forms for synset in wordnet.synsets(word) for lemma in synset.lemmas()
+        )
 
 
 class RegularPlurals:
@@ -48,11 +71,11 @@ class RegularPlurals:
 
     def __call__(self, noun: str, *, plural: bool) -> str:
         """Return the singular of a lower-case noun."""
-        if plural and not noun.endswith(_INVARIABLE):
-            for ending, singular in _REGULAR:
-                if ending.search(noun):
-                    return ending.sub(singular, noun)
-        return noun
+        return _singular(noun) if plural else noun
+
+    def is_common(self, word: str) -> bool:
+        """Return whether the word is in no dictionary: it is not."""
+        return False
 
 
 def lemmatizer() -> Lemmatizer:
@@ -66,3 +89,17 @@ def lemmatizer() -> Lemmatizer:
         )
         return RegularPlurals()
     return WordNetLemmas()
+
+
+def _singular(noun: str) -> str:
+    """Return the singular of a regular English plural."""
+    if not noun.endswith(_INVARIABLE):
+        for ending, singular in _REGULAR:
+            if ending.search(noun):
+                return ending.sub(singular, noun)
+    return noun
+
+
+def _uses(noun: str) -> int:
+    """Return how often WordNet's corpus has a noun."""
+    return sum(lemma.count() for lemma in wordnet.lemmas(noun, wordnet.NOUN))

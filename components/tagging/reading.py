@@ -7,10 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from components.tagging.boilerplate import OPENINGS, PHRASES
 from components.tagging.cleaning import clean
 from components.tagging.memo import Memo
 from components.tagging.perceptron import Perceptron
+from components.tagging.sequences import Sequences
 from components.tagging.tokens import ENDS, tokens
+from components.tagging.words import FUNCTION_WORDS
+
+_CAPITALISED, _LOWER_CASE, _OTHER = range(3)
 
 
 class Tagged(NamedTuple):
@@ -36,21 +41,32 @@ class Reader:
     on its chance neighbours (`puppy` an adjective, `lily` an adverb). Titles of one word likewise.
     """
 
-    def __init__(self, perceptron: Perceptron, apart: Callable[[str], list[str]]) -> None:
+    def __init__(
+        self,
+        perceptron: Perceptron,
+        apart: Callable[[str], list[str]],
+        is_common: Callable[[str], bool],
+    ) -> None:
         """Prepare to read.
 
         Args:
             perceptron: Numbers words and tags them.
             apart: Returns the words in a token that is several words written together.
+            is_common: Returns whether a lower-case word is in the dictionary, and not as a name.
         """
-        self._perceptron, self._apart = perceptron, apart
+        self._perceptron, self._apart, self._is_common = perceptron, apart, is_common
         self._alone = Memo(self._tags_alone)
+        self._case = Memo(lambda words: [_case(perceptron.words[word]) for word in words])
+        self._boilerplate = Sequences([*PHRASES, *OPENINGS])
+        self._in_boilerplate = Memo(self._find_in_boilerplate)
+        self._lower = Memo(lambda words: list(map(self._find_lower, words)))
         self.forget()
 
     def forget(self) -> None:
         """Forget all words, the perceptron's as well: their numbers are void."""
         self._perceptron.forget()
-        self._alone.forget()
+        for memo in (self._alone, self._case, self._lower, self._in_boilerplate):
+            memo.forget()
         self._chunks = _Chunks(self._numbers)
         self._article, *ends = (self._perceptron.number(word) for word in ("a", *ENDS))
         self._end = ends[0]  # the others follow
@@ -62,19 +78,28 @@ class Reader:
         words with nothing after them, and tags a closing `kitten` as a verb.
         """
         words, of_texts = self._words(texts)
-        ends = (words >= self._end) & (words < self._end + len(ENDS))
-        sentences: NDArray[np.int64] = np.cumsum(ends) - ends
+        kept = ~self._is_boilerplate(words)
+        words, of_texts = words[kept], of_texts[kept]
+        ends, sentences = self._sentences(words)
         lengths = np.bincount(sentences[~ends], minlength=np.count_nonzero(ends))
+        case = self._case[words]
+        capitalised, lower_case = (
+            np.bincount(sentences[case == each], minlength=len(lengths))
+            for each in (_CAPITALISED, _LOWER_CASE)
+        )
+        headline = (lengths == 1) | (capitalised > 1) & (lower_case == 0)
+        words[headline[sentences]] = self._lower[words[headline[sentences]]]
         alone, several = (lengths == 1)[sentences] & ~ends, (lengths > 1)[sentences]
         tags = np.zeros(len(words), np.int16)
         tags[alone] = self._alone[words[alone]]
         tags[several] = self._perceptron.tag(words[several], lengths[lengths > 1] + 1)
-        kept = alone | (lengths > 0)[sentences]
+        kept = (lengths > 0)[sentences]
         return Tagged(words[kept], tags[kept], of_texts[kept])
 
     def lists(self, texts: Iterable[str]) -> Tagged:
         """Read lists of words, such as Flickr's tags."""
         words, of_texts = self._words(texts)
+        words = self._lower[words]
         return Tagged(words, self._alone[words].astype(np.int16), of_texts)
 
     def _words(self, texts: Iterable[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -84,17 +109,39 @@ class Reader:
         look_up = self._chunks.__getitem__
         for text in texts:
             for line in clean(text).splitlines():
-                if line.isupper():  # the tagger would take each word for a name
-                    line = line.lower()
                 words.extend(chain.from_iterable(map(look_up, line.split())))
                 words.append(self._end)
             stops.append(len(words))
         of_texts = np.searchsorted(stops, np.arange(len(words)), side="right")
         return np.array(words, np.int32), of_texts
 
+    def _sentences(self, words: NDArray[np.int32]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Return whether words are ends, and the number of the sentence that each is in."""
+        ends = (words >= self._end) & (words < self._end + len(ENDS))
+        return ends, np.cumsum(ends) - ends
+
+    def _is_boilerplate(self, words: NDArray[np.int32]) -> NDArray[np.bool_]:
+        ends, sentences = self._sentences(words)
+        boilerplate = np.zeros(len(words), bool)
+        rest = np.full(np.count_nonzero(ends), len(words))
+        for starts, length, numbers in self._boilerplate.find(self._in_boilerplate[words]):
+            boilerplate[starts[:, None] + np.arange(length)] = True
+            openings = starts[numbers >= len(PHRASES)]
+            np.minimum.at(rest, sentences[openings], openings)
+        return boilerplate | (np.arange(len(words)) >= rest[sentences]) & ~ends
+
+    def _find_in_boilerplate(self, words: list[int]) -> list[int]:
+        known = self._boilerplate.words
+        return [known.get(self._perceptron.words[word].lower(), -1) for word in words]
+
     def _numbers(self, chunk: str) -> tuple[int, ...]:
         words = chain.from_iterable(map(self._apart, tokens(chunk)))
         return tuple(map(self._perceptron.number, words))
+
+    def _find_lower(self, word: int) -> int:
+        lower = self._perceptron.words[word].lower()
+        common = lower in FUNCTION_WORDS or self._is_common(lower)
+        return self._perceptron.number(lower) if common else word
 
     def _tags_alone(self, words: Sequence[int]) -> NDArray[np.int16]:
         framed = np.empty((len(words), 3), np.int32)
@@ -113,3 +160,9 @@ class _Chunks(dict[str, tuple[int, ...]]):
     def __missing__(self, chunk: str) -> tuple[int, ...]:
         words = self[chunk] = self._find(chunk)
         return words
+
+
+def _case(word: str) -> int:
+    if word[:1].isupper():
+        return _CAPITALISED
+    return _LOWER_CASE if word[:1].islower() and word not in FUNCTION_WORDS else _OTHER

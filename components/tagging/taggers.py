@@ -1,4 +1,4 @@
-"""Part-of-speech taggers: NLTK's averaged perceptron, with weights from a resource or a folder."""
+"""Part-of-speech taggers: NLTK's perceptrons, with weights from a resource or a folder."""
 
 import json
 from collections.abc import Callable
@@ -11,10 +11,13 @@ from components.shared import storage
 from components.shared.interface import UserError
 from components.tagging.perceptron import Perceptron
 
-# Penn Treebank: common and proper nouns; positive, comparative and superlative adjectives.
-NOUNS = frozenset({"NN", "NNS", "NNP", "NNPS"})
+# By the tags of the Penn Treebank (English), of Universal Dependencies, of STTS (German) and of the
+# Russian National Corpus: nouns and names; those of them that are plurals; adjectives.
+NOUNS = frozenset({"NN", "NNS", "NNP", "NNPS", "NOUN", "PROPN", "NE", "S"})
 PLURALS = frozenset({"NNS", "NNPS"})
-ADJECTIVES = frozenset({"JJ", "JJR", "JJS"})
+ADJECTIVES = frozenset(
+    {"JJ", "JJR", "JJS", "ADJ", "ADJA", "ADJD", "A", "A=m", "A=f", "A=n", "A=pl"}
+)
 
 
 def load(tagger: str) -> Perceptron:
@@ -54,7 +57,7 @@ def _read(open_part: Callable[[str], IO[bytes]], tagger: str) -> Perceptron:
     classes: list[str] = parts[2]
     if not NOUNS & set(classes):
         raise UserError(
-            f"tagger={tagger}: its tags ({', '.join(sorted(classes)[:8])}, …) have no NN or NNP: "
-            "use a tagger with the tags of the Penn Treebank"
+            f"tagger={tagger}: none of its tags ({', '.join(sorted(classes)[:8])}, …) is one for "
+            f"nouns that is known here ({', '.join(sorted(NOUNS))}): rename them in its files"
         )
     return Perceptron(*parts)

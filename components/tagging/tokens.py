@@ -16,7 +16,8 @@ _TYPOGRAPHY = str.maketrans(
         **dict.fromkeys("‘’‛′`´", "'"),
         **dict.fromkeys("“”„‟″«»", '"'),
         **dict.fromkeys("–—―−|•·¦→", "\n"),
-        **dict.fromkeys("™®©℠", " "),  # NFKC would turn them into letters
+        **dict.fromkeys("™®℠", " "),  # NFKC would turn them into letters
+        "©": " copyright ",
         # Invisible: soft hyphen, zero-width characters, writing directions, variation selectors.
         **dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F)], None),
         **dict.fromkeys([0xFEFF, *range(0x2060, 0x206A), *range(0xFE00, 0xFE10)], None),
