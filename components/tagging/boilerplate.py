@@ -1,4 +1,14 @@
-"""What pages say about themselves and not about their pictures: licences, shops, cameras."""
+"""What pages say about themselves and not about their pictures: licences, shops, cameras.
+
+Legend: N tokens.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.tagging.memo import Memo
+from components.tagging.perceptron import Perceptron
+from components.tagging.sequences import Sequences
 
 # These words go.
 _PHRASES = """
@@ -19,7 +29,7 @@ _OPENINGS = """
     feel free to, image courtesy of, image credit, images courtesy of, leave a comment,
     licensed under, nikon coolpix, nikon d, no part of this, panasonic lumix, photo by,
     photo courtesy of, photo credit, photograph by, photographed by, photos by, picture by,
-    please comment, please contact, please credit, please do not, please don n't, please feel free,
+    please comment, please contact, please credit, please do not, please do n't, please feel free,
     please leave, please like, please note, please respect, please share, please subscribe,
     please visit, released under, ships from, ships within, shot with, some rights reserved,
     sony alpha, taken using, taken with, thanks for, thanks to, unauthorized use, view large,
@@ -27,8 +37,34 @@ _OPENINGS = """
 """
 
 
-def _sequences(text: str) -> list[list[str]]:
-    return [sequence.split() for sequence in text.replace("\n", " ").split(",")]
+class Boilerplate:
+    """Finds what pages say about themselves."""
 
+    def __init__(self, perceptron: Perceptron) -> None:
+        """Prepare to look for it among words that are numbered by `perceptron`."""
+        phrases, openings = (
+            [sequence.split() for sequence in text.split(",")] for text in (_PHRASES, _OPENINGS)
+        )
+        self._sequences = Sequences([*phrases, *openings])
+        self._first_opening = len(phrases)
+        known = self._sequences.words
+        self._words = Memo(
+            lambda words: [known.get(perceptron.words[word].lower(), -1) for word in words]
+        )
+        self.forget = self._words.forget
 
-PHRASES, OPENINGS = _sequences(_PHRASES), _sequences(_OPENINGS)
+    def among(self, words: NDArray[np.int32], sentences: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each token (N,) is boilerplate.
+
+        Args:
+            words: (N,) the tokens' numbers.
+            sentences: (N,) the number of the sentence that each is in, ascending.
+        """
+        found = np.zeros(len(words), bool)
+        rest = np.full(1 + sentences.max(initial=0), len(words))
+        for starts, length, numbers in self._sequences.find(self._words[words]):
+            found[starts[:, None] + np.arange(length)] = True
+            openings = starts[numbers >= self._first_opening]
+            np.minimum.at(rest, sentences[openings], openings)
+        rest_of_sentence: NDArray[np.bool_] = np.arange(len(words)) >= rest[sentences]
+        return found | rest_of_sentence

@@ -1,4 +1,7 @@
-"""Texts as arrays: the words of many texts in a row, with their tags."""
+"""Texts as arrays: the words of many texts in a row, with their tags.
+
+Legend: N tokens, S sentences.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -7,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.tagging.boilerplate import OPENINGS, PHRASES
+from components.tagging.boilerplate import Boilerplate
 from components.tagging.cleaning import clean
 from components.tagging.memo import Memo
 from components.tagging.perceptron import Perceptron
-from components.tagging.sequences import Sequences
 from components.tagging.tokens import ENDS, tokens
 from components.tagging.words import FUNCTION_WORDS
 
@@ -55,18 +57,17 @@ class Reader:
             is_common: Returns whether a lower-case word is in the dictionary, and not as a name.
         """
         self._perceptron, self._apart, self._is_common = perceptron, apart, is_common
+        self._boilerplate = Boilerplate(perceptron)
         self._alone = Memo(self._tags_alone)
         self._case = Memo(lambda words: [_case(perceptron.words[word]) for word in words])
-        self._boilerplate = Sequences([*PHRASES, *OPENINGS])
-        self._in_boilerplate = Memo(self._find_in_boilerplate)
-        self._lower = Memo(lambda words: list(map(self._find_lower, words)))
+        self._in_lower_case = Memo(lambda words: list(map(self._lowered, words)))
         self.forget()
 
     def forget(self) -> None:
         """Forget all words, the perceptron's as well: their numbers are void."""
         self._perceptron.forget()
-        for memo in (self._alone, self._case, self._lower, self._in_boilerplate):
-            memo.forget()
+        for memory in (self._boilerplate, self._alone, self._case, self._in_lower_case):
+            memory.forget()
         self._chunks = _Chunks(self._numbers)
         self._article, *ends = (self._perceptron.number(word) for word in ("a", *ENDS))
         self._end = ends[0]  # the others follow
@@ -75,20 +76,19 @@ class Reader:
         """Read sentences.
 
         A line that nothing ends, such as a title, gets a period: the tagger has seen hardly any
-        words with nothing after them, and tags a closing `kitten` as a verb.
+        words with nothing after them, and tags a closing `kitten` as a verb. In headlines, where
+        each word has a capital, it would take verbs for names: what the dictionary has with a small
+        letter gets it.
         """
         words, of_texts = self._words(texts)
-        kept = ~self._is_boilerplate(words)
+        ends, sentences = self._sentences(words)
+        kept = ends | ~self._boilerplate.among(words, sentences)
         words, of_texts = words[kept], of_texts[kept]
+
         ends, sentences = self._sentences(words)
         lengths = np.bincount(sentences[~ends], minlength=np.count_nonzero(ends))
-        case = self._case[words]
-        capitalised, lower_case = (
-            np.bincount(sentences[case == each], minlength=len(lengths))
-            for each in (_CAPITALISED, _LOWER_CASE)
-        )
-        headline = (lengths == 1) | (capitalised > 1) & (lower_case == 0)
-        words[headline[sentences]] = self._lower[words[headline[sentences]]]
+        lower = ((lengths == 1) | self._are_headlines(words, sentences, len(lengths)))[sentences]
+        words[lower] = self._in_lower_case[words[lower]]
         alone, several = (lengths == 1)[sentences] & ~ends, (lengths > 1)[sentences]
         tags = np.zeros(len(words), np.int16)
         tags[alone] = self._alone[words[alone]]
@@ -99,7 +99,7 @@ class Reader:
     def lists(self, texts: Iterable[str]) -> Tagged:
         """Read lists of words, such as Flickr's tags."""
         words, of_texts = self._words(texts)
-        words = self._lower[words]
+        words = self._in_lower_case[words]
         return Tagged(words, self._alone[words].astype(np.int16), of_texts)
 
     def _words(self, texts: Iterable[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -116,29 +116,25 @@ class Reader:
         return np.array(words, np.int32), of_texts
 
     def _sentences(self, words: NDArray[np.int32]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Return whether words are ends, and the number of the sentence that each is in."""
+        """Return whether words are ends (N,), and the number of the sentence of each (N,)."""
         ends = (words >= self._end) & (words < self._end + len(ENDS))
         return ends, np.cumsum(ends) - ends
 
-    def _is_boilerplate(self, words: NDArray[np.int32]) -> NDArray[np.bool_]:
-        ends, sentences = self._sentences(words)
-        boilerplate = np.zeros(len(words), bool)
-        rest = np.full(np.count_nonzero(ends), len(words))
-        for starts, length, numbers in self._boilerplate.find(self._in_boilerplate[words]):
-            boilerplate[starts[:, None] + np.arange(length)] = True
-            openings = starts[numbers >= len(PHRASES)]
-            np.minimum.at(rest, sentences[openings], openings)
-        return boilerplate | (np.arange(len(words)) >= rest[sentences]) & ~ends
-
-    def _find_in_boilerplate(self, words: list[int]) -> list[int]:
-        known = self._boilerplate.words
-        return [known.get(self._perceptron.words[word].lower(), -1) for word in words]
+    def _are_headlines(
+        self, words: NDArray[np.int32], sentences: NDArray[np.int64], count: int
+    ) -> NDArray[np.bool_]:
+        """Return whether sentences (S,) have several capitals, and no word that lacks one."""
+        case = self._case[words]
+        capitalised = np.bincount(sentences[case == _CAPITALISED], minlength=count)
+        return (capitalised > 1) & (
+            np.bincount(sentences[case == _LOWER_CASE], minlength=count) == 0
+        )
 
     def _numbers(self, chunk: str) -> tuple[int, ...]:
         words = chain.from_iterable(map(self._apart, tokens(chunk)))
         return tuple(map(self._perceptron.number, words))
 
-    def _find_lower(self, word: int) -> int:
+    def _lowered(self, word: int) -> int:
         lower = self._perceptron.words[word].lower()
         common = lower in FUNCTION_WORDS or self._is_common(lower)
         return self._perceptron.number(lower) if common else word
