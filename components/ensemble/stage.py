@@ -46,7 +46,7 @@ def ensemble(
     from components.ensemble.predictions import TOP, predict, validate, write_predictions
     from components.ensemble.report import draw, unique_titles
     from components.ensemble.submission import write_submission
-    from components.shared import checkpoints, distributed, storage
+    from components.shared import distributed, storage, unfinished
     from components.shared.images import ImageSet
     from components.shared.metrics import write
     from components.shared.prediction import Labelling, read_records
@@ -58,7 +58,7 @@ def ensemble(
     if len(images) == 0:
         raise UserError(f"{validation_images}: no validation images to compare the models on")
     records = read_records(models, labels.names)
-    place = checkpoints.place(
+    place = unfinished.place(
         "ensemble", [validation_images, test_images, *models], batch_size=batch_size
     )
     opinions = Labelling(

@@ -5,7 +5,8 @@
     info/taxonomy.jsonl
 
 The file of captions has a column `path` (or `file_name`, `id`) with the image's path below the data
-set's folder, and any of `title`, `description` (or `caption`, `text`), `tags`.
+set's folder, and any of `title`, `description` (or `caption`, `text`), `tags` (a list, or a text
+that separates them by blanks, or by commas where tags have several words).
 """
 
 import json
@@ -202,7 +203,8 @@ class _Captions:
             return Text()
         row = self._rows[place]
         fields: dict[str, Any] = {
-            name: metadata.text(column[row].as_py()) for name, column in self._columns.items()
+            name: (metadata.tags if name == "tags" else metadata.text)(column[row].as_py())
+            for name, column in self._columns.items()
         }
         return Text(**fields)
 

@@ -48,6 +48,18 @@ def text(value: object) -> str:
     return "" if value is None else clean(str(value))
 
 
+def tags(value: object) -> str:
+    """Return tags, separated by blanks as Flickr has them; those of several words have `_` inside.
+
+    A list's items are tags, and what commas separate; in any other text each word is one.
+    """
+    if isinstance(value, str) and "," in value:
+        value = value.split(",")
+    if isinstance(value, list):
+        return " ".join(filter(None, ("_".join(text(tag).split()) for tag in value)))
+    return text(value)
+
+
 def _record(item: object, kind: str = "", detail: str = "") -> Record:
     if isinstance(item, dict):
         return Record(item, kind, detail)

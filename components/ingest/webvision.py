@@ -241,7 +241,7 @@ class _Texts:
         return Text(
             title=metadata.text(fields.get("title")),
             description=metadata.text(fields.get("description")),
-            tags=metadata.text(fields.get("tags")),
+            tags=metadata.tags(fields.get("tags")),
             query=query,
             rank=max(0, number(metadata.text(fields.get("rank")))),
             kind=kind,

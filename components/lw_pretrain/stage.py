@@ -39,11 +39,12 @@ def lw_pretrain(
     from dataclasses import asdict
 
     from components.shared import distributed, models, outcome
-    from components.shared.checkpoints import Checkpoints, place
+    from components.shared.checkpoints import Checkpoints
     from components.shared.images import ImageSet
     from components.shared.losses import TargetsLoss
     from components.shared.targets import Targets
     from components.shared.training import train
+    from components.shared.unfinished import place
     from components.shared.validation import LabelValidation
 
     image_set, targets = ImageSet.load(images), Targets.load(weights)

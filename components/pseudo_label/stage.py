@@ -40,7 +40,7 @@ def pseudo_label(
     from components.pseudo_label.comparison import Comparison
     from components.pseudo_label.labelling import as_pairs, best
     from components.pseudo_label.report import draw
-    from components.shared import checkpoints, distributed, storage
+    from components.shared import distributed, storage, unfinished
     from components.shared.images import ImageSet
     from components.shared.metrics import write
     from components.shared.prediction import Labelling, read_records
@@ -52,7 +52,7 @@ def pseudo_label(
     chosen = best(records, num_teachers)
     teachers = [models[i] for i in chosen]
     # What the teachers say outlives a min_confidence that turns out too high.
-    place = checkpoints.place(
+    place = unfinished.place(
         "pseudo_label", [images, *teachers], top_k=top_k, batch_size=batch_size
     )
     opinions = Labelling(

@@ -1,16 +1,11 @@
-"""What a stage leaves on its way, so that one that was killed goes on where it was.
-
-It lies in `WEBLY_CHECKPOINTS`, in a folder named by a fingerprint of the stage's inputs, parameters
-and code: a stage that runs again with the same ones finds it, any other does not. When the stage
-has finished, the folder is removed.
-"""
+"""The state of a training, left now and then for one that was killed: see `unfinished`."""
 
 import hashlib
 import json
 import logging
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,29 +18,6 @@ from components.shared import distributed, environment, storage
 logger = logging.getLogger(__name__)
 # The one before the newest is kept, too: should the newest be damaged, little is lost.
 _KEPT = 2
-
-
-def place(stage: str, inputs: Iterable[Path | None], **parameters: object) -> str:
-    """Return the URI of the folder for a stage's unfinished work.
-
-    Args:
-        stage: The stage's name.
-        inputs: Its input artifacts, files or folders; None for one that was left out.
-        **parameters: Its parameters, as far as JSON can hold them.
-    """
-    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
-    components = Path(__file__).parents[1]
-    code = [*(components / "shared").glob("*.py"), *(components / stage).glob("*.py")]
-    for number, source in enumerate([*inputs, *sorted(code)]):
-        for path in _files(source) if source else []:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{number} {path.name} {content}\n".encode())
-    return f"{environment.checkpoints()}/{stage}-{digest.hexdigest()[:16]}"
-
-
-def _files(source: Path) -> list[Path]:
-    return sorted(path for path in source.rglob("*") if path.is_file()) or [source]
 
 
 class Checkpoint(NamedTuple):

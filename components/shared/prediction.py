@@ -3,7 +3,6 @@
 Shapes: M classifiers, N images of a shard, B of a batch, C classes, the K most probable of them.
 """
 
-import hashlib
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
 from torch import Tensor, nn
 
 from components.shared import distributed, models, pictures, storage
@@ -23,6 +21,7 @@ from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.models import Record
 from components.shared.progress import progress
+from components.shared.unfinished import Parts
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +133,8 @@ class Opinions:
 class Labelling:
     """Asks classifiers for all images of a set, and keeps the most probable classes in parts.
 
-    A part is a shard's opinions, a file `<shard>-<digest of the content>.safetensors`, written when
-    the shard is done. The ranks share the shards; those whose parts are there already are done.
+    A part is a shard's opinions, written when the shard is done. The ranks share the shards; those
+    whose parts are there already are done.
 
     Attributes:
         place: URI of the parts' folder.
@@ -186,35 +185,28 @@ class Labelling:
         Raises:
             StorageError: One is damaged.
         """
-        names = self._names()
+        parts = Parts(self.place)
         for shard in range(len(self.images.shards)):
-            content = self._read(names[shard])
-            if content is None:
+            arrays = parts.load(shard)
+            if arrays is None:
                 raise storage.StorageError(
-                    f"{self.place}/{names[shard]} was damaged after it had been written: run the "
-                    "stage again, which makes it anew"
+                    f"{self.place}: part {shard} was damaged or removed after it had been written: "
+                    "run the stage again, which makes it anew"
                 )
-            yield Opinions(numbers=np.array(self._numbers(shard)), **load(content))
+            yield Opinions(numbers=np.array(self._numbers(shard)), **arrays)
 
     def _missing(self) -> list[int]:
         """Return the shards of this rank's share that have no part, or a damaged one."""
         share = range(distributed.rank(), len(self.images.shards), distributed.world())
-        names, missing = self._names(), []
-        for shard in share:
-            if shard not in names:
-                missing.append(shard)
-            elif self._read(names[shard]) is None:
-                uri = f"{self.place}/{names[shard]}"
-                logger.warning("%s is damaged; its images are labelled again", uri)
-                storage.remove(uri)
-                missing.append(shard)
+        parts = Parts(self.place)
+        missing = [shard for shard in share if parts.load(shard) is None]
         if len(missing) < len(share):
             done = len(share) - len(missing)
             logger.info("%s: %d of %d shards are labelled already", self.place, done, len(share))
         return missing
 
     def _make(self, shards: Sequence[int], what: str) -> None:
-        classifiers = [Classifier.load(folder) for folder in self.folders]
+        parts, classifiers = Parts(self.place), [Classifier.load(each) for each in self.folders]
         stretches = [self._numbers(shard) for shard in shards]
         # One stream for all: its workers are forked once, and read ahead across shards.
         stream = probabilities(self.images, stretches, classifiers, self.batch_size)
@@ -227,26 +219,9 @@ class Labelling:
                 for each in islice(stream, num_batches)
             ]
             classes, shares = (torch.cat(tensors, dim=1) for tensors in zip(*found, strict=True))
-            self._write(shard, classes.int(), shares)
+            said = {"classes": classes.int(), "probabilities": shares}
+            parts.save(shard, {name: tensor.cpu().numpy() for name, tensor in said.items()})
 
     def _numbers(self, shard: int) -> range:
         first = sum(each.images for each in self.images.shards[:shard])
         return range(first, first + self.images.shards[shard].images)
-
-    def _names(self) -> dict[int, str]:
-        names = (entry.name for entry in storage.listed(self.place))
-        return {int(name.split("-")[0]): name for name in names}
-
-    def _read(self, name: str) -> bytes | None:
-        """Return a part's content, if it is what was written."""
-        content = storage.read(f"{self.place}/{name}")
-        return content if name == _name(int(name.split("-")[0]), content) else None
-
-    def _write(self, shard: int, classes: Tensor, shares: Tensor) -> None:
-        content = save({"classes": classes.cpu().numpy(), "probabilities": shares.cpu().numpy()})
-        with storage.uploading(f"{self.place}/{_name(shard, content)}") as path:
-            path.write_bytes(content)
-
-
-def _name(shard: int, content: bytes) -> str:
-    return f"{shard:06d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"

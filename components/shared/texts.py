@@ -21,7 +21,9 @@ SCHEMA = pa.schema(
         pa.field("id", pa.string(), nullable=False),
         pa.field("title", pa.string(), nullable=False),
         pa.field("description", pa.string(), nullable=False),
-        pa.field("tags", pa.string(), nullable=False),  # separated by blanks, as Flickr gives them
+        pa.field(
+            "tags", pa.string(), nullable=False
+        ),  # separated by blanks: goose golden_retriever
         pa.field("source", pa.string(), nullable=False),  # google, flickr, …
         pa.field("query", pa.string(), nullable=False),
         pa.field("rank", pa.int32(), nullable=False),

@@ -15,13 +15,14 @@ _PHRASES = """
     add to basket, add to cart, add to wishlist, buy now, buy online, download now, for sale,
     free delivery, free download, free downloads, free shipping, full size, hd wallpaper,
     hd wallpapers, high definition, high quality, high res, high resolution, in stock, learn more,
-    limited time offer, low res, low resolution, public domain, read more, royalty free, sale price,
+    limited time offer, low res, low resolution, public domain, read more, royalty free, royalty-free,
+    sale price,
     see more, shop now, show more, similar images, stock footage, stock illustration,
     stock illustrations, stock image, stock images, stock photo, stock photography, stock photos,
     stock picture, stock pictures, stock vector, stock vectors, vector illustration, view all,
-    view more
+    view more, wikimedia commons
 """
-# With these goes the rest of their sentence.
+# With these goes the rest of their sentence, or what is before the next colon.
 _OPENINGS = """
     all rights reserved, best viewed, canon eos, canon powershot, cc by, check out my, click here,
     click on, click the, click to, copyright, copyrighted, creative commons, do not copy,
@@ -47,7 +48,7 @@ class Boilerplate:
         )
         self._sequences = Sequences([*phrases, *openings])
         self._first_opening = len(phrases)
-        known = self._sequences.words
+        self._perceptron, known = perceptron, self._sequences.words
         self._words = Memo(
             lambda words: [known.get(perceptron.words[word].lower(), -1) for word in words]
         )
@@ -61,10 +62,11 @@ class Boilerplate:
             sentences: (N,) the number of the sentence that each is in, ascending.
         """
         found = np.zeros(len(words), bool)
-        rest = np.full(1 + sentences.max(initial=0), len(words))
+        clauses = sentences + np.cumsum(words == self._perceptron.number(":"))
+        rest = np.full(1 + clauses.max(initial=0), len(words))
         for starts, length, numbers in self._sequences.find(self._words[words]):
             found[starts[:, None] + np.arange(length)] = True
             openings = starts[numbers >= self._first_opening]
-            np.minimum.at(rest, sentences[openings], openings)
-        rest_of_sentence: NDArray[np.bool_] = np.arange(len(words)) >= rest[sentences]
-        return found | rest_of_sentence
+            np.minimum.at(rest, clauses[openings], openings)
+        rest_of_clause: NDArray[np.bool_] = np.arange(len(words)) >= rest[clauses]
+        return found | rest_of_clause

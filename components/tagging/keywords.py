@@ -105,7 +105,7 @@ class Extractor:
         prose = [texts[field] for field in self._fields if field != "tags"]
         read = [self._reader.prose(chain.from_iterable(prose))] if prose else []
         if "tags" in self._fields:
-            read.append(self._reader.lists(texts["tags"]))
+            read.append(self._reader.tags(texts["tags"]))
         pairs = _joined(pair for tagged in read for pair in self._pairs(tagged))
         images, words = pairs.texts % size, pairs.words
         if not self._keep_query_words:
@@ -135,7 +135,7 @@ class Extractor:
         """Return the pairs whose word is not in the image's query, whatever its part of speech."""
         numbers: dict[str, int] = {}
         of_images = np.array([numbers.setdefault(query, len(numbers)) for query in queries])
-        tagged = self._reader.lists(numbers)
+        tagged = self._reader.queries(numbers)
         pairs = [
             _Pairs(tagged.texts, self._keywords[tagged.words * len(_KINDS) + kind])
             for kind in (_NOUN, _PLURAL, _ADJECTIVE)

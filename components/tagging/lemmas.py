@@ -4,7 +4,7 @@ import logging
 import re
 from typing import Protocol
 
-from nltk.corpus import wordnet
+from components.tagging.dictionary import Dictionary
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +37,17 @@ class Lemmatizer(Protocol):
 
 
 class WordNetLemmas:
-    """WordNet's own rules and exceptions (morphy); words that it does not know stay as they are."""
+    """WordNet's own rules and exceptions (morphy); words that it does not know stay as they are.
+
+    Attributes:
+        dictionary: WordNet.
+    """
 
     name = "WordNet's morphy"
+
+    def __init__(self, dictionary: Dictionary) -> None:
+        """Find lemmas in a dictionary."""
+        self.dictionary = dictionary
 
     def __call__(self, noun: str, *, plural: bool) -> str:
         """Return the lemma of a lower-case noun.
@@ -47,21 +55,18 @@ class WordNetLemmas:
         WordNet has shoes and cows as nouns of their own, as in "in my shoes". A plural is that of
         its singular where this is the more usual word in WordNet's corpus.
         """
-        lemma: str | None = wordnet.morphy(noun, wordnet.NOUN)
+        lemma = self.dictionary.base(noun, "noun")
         # Shorter ones are accidents: gps is no plural of gp, nor las of la.
         if not lemma or len(lemma) < 3:
             return noun
         if plural and lemma == noun and noun not in _PAIRS:
-            singular = _singular(noun)
-            return singular if _uses(singular) > _uses(noun) else noun
+            singular, uses = _singular(noun), self.dictionary.uses
+            return singular if uses(singular) > uses(noun) else noun
         return lemma
 
     def is_common(self, word: str) -> bool:
         """Return whether WordNet has the word, in any form, written with a small letter."""
-        forms = {word, *(wordnet.morphy(word, part_of_speech) for part_of_speech in "nvar")}
-        return any(
-            lemma.name() in forms for synset in wordnet.synsets(word) for lemma in synset.lemmas()
-        )
+        return self.dictionary.is_common(word)
 
 
 class RegularPlurals:
@@ -81,14 +86,13 @@ class RegularPlurals:
 def lemmatizer() -> Lemmatizer:
     """Return WordNet's lemmas if NLTK's data hold it, else regular plurals."""
     try:
-        wordnet.ensure_loaded()
+        return WordNetLemmas(Dictionary.load())
     except LookupError:
         logger.warning(
             "No WordNet: lemmas by %s; `python -m nltk.downloader wordnet` gets it",
             RegularPlurals.name,
         )
         return RegularPlurals()
-    return WordNetLemmas()
 
 
 def _singular(noun: str) -> str:
@@ -98,8 +102,3 @@ def _singular(noun: str) -> str:
             if ending.search(noun):
                 return ending.sub(singular, noun)
     return noun
-
-
-def _uses(noun: str) -> int:
-    """Return how often WordNet's corpus has a noun."""
-    return sum(lemma.count() for lemma in wordnet.lemmas(noun, wordnet.NOUN))

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.shared.texts import Texts
+from components.shared.unfinished import Parts
 from components.tagging.keywords import Extractor
 
 # Images that are read at once: the arrays of their tokens take some 30 MB.
@@ -17,51 +18,69 @@ _BATCH = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Occurrences:
-    """The words of B consecutive images, P in all.
+    """The words of the B images of a row group, P in all.
 
     Attributes:
-        words: The W distinct ones.
+        words: The W distinct ones, in the order of the alphabet.
         counts: (B,) int32, how many words each image has.
         codes: (P,) int32, their places in `words`, one image's after another's.
+        tokens: How many tokens were read.
     """
 
     words: list[str]
     counts: NDArray[np.int32]
     codes: NDArray[np.int32]
+    tokens: int
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        with np.load(path) as arrays:
-            words = arrays["words"].tobytes().decode().split("\n")
-            return cls(words, arrays["counts"], arrays["codes"])
+    def load(cls, parts: Parts, row_group: int) -> Self | None:
+        """Return what `save` wrote, if it is there."""
+        arrays = parts.load(row_group)
+        if arrays is None:
+            return None
+        words = arrays["words"].tobytes().decode()
+        tokens = int(arrays["tokens"][0])
+        return cls(words.split("\n") if words else [], arrays["counts"], arrays["codes"], tokens)
 
-    def save(self, path: Path) -> None:
-        """Write a file, some four bytes for each image and each word."""
-        words = np.frombuffer("\n".join(self.words).encode(), np.uint8)
-        np.savez(path, words=words, counts=self.counts, codes=self.codes)
+    def save(self, parts: Parts, row_group: int) -> None:
+        """Add a part, some four bytes for each image and each word."""
+        arrays: dict[str, NDArray[Any]] = {
+            "words": np.frombuffer("\n".join(self.words).encode(), np.uint8),
+            "counts": self.counts,
+            "codes": self.codes,
+            "tokens": np.array([self.tokens]),
+        }
+        parts.save(row_group, arrays)
+
+    def images_by_word(self) -> pa.Table:
+        """Return how many images have each word (word, images)."""
+        images = np.bincount(self.codes, minlength=len(self.words))
+        return pa.table({"word": pa.array(self.words, pa.string()), "images": images})
 
 
 @dataclass(frozen=True, slots=True)
 class RowGroupReader:
-    """Reads one row group of the texts, the work of a process, and leaves its words in a file.
+    """Reads one row group of the texts, the work of a process, unless it has been read before.
 
     Attributes:
         texts: The Texts' path.
         extract: Finds a batch's words.
-        folder: Where the files are.
+        parts: The Occurrences of each row group.
     """
 
     texts: Path
     extract: Extractor
-    folder: Path
-
-    def path(self, row_group: int) -> Path:
-        """Return the file of a row group's Occurrences."""
-        return self.folder / f"{row_group:05d}.npz"
+    parts: Parts
 
     def __call__(self, row_group: int) -> tuple[pa.Table, int]:
         """Return how many images have each word (word, images), and how many tokens there were."""
+        occurrences = Occurrences.load(self.parts, row_group)
+        if occurrences is None:
+            occurrences = self._read(row_group)
+            occurrences.save(self.parts, row_group)
+        return occurrences.images_by_word(), occurrences.tokens
+
+    def _read(self, row_group: int) -> Occurrences:
         self.extract.make_room()
         counts, numbers, tokens = [], [], 0
         batches = Texts(self.texts).batches(self.extract.columns, _BATCH, row_group)
@@ -74,9 +93,11 @@ class RowGroupReader:
         known, codes = np.unique(np.concatenate(numbers), return_inverse=True)
         every = self.extract.words
         words = [every[number] for number in known.tolist()]
+        # Numbers depend on what this process has read before.
+        order = np.array(sorted(range(len(words)), key=words.__getitem__), np.int64)
+        places = np.argsort(order).astype(np.int32)
         flat = np.concatenate(counts).astype(np.int32)
-        Occurrences(words, flat, codes.astype(np.int32)).save(self.path(row_group))
-        return pa.table({"word": words, "images": np.bincount(codes)}), tokens
+        return Occurrences(sorted(words), flat, places[codes], tokens)
 
 
 class WordCounts:

@@ -1,10 +1,10 @@
 """Names of several words: `golden retriever` is one keyword, as WordNet has it."""
 
+import re
 from collections.abc import Callable, Collection, Iterator
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
-from nltk.corpus import wordnet
 from numpy.typing import NDArray
 
 from components.tagging.lemmas import Lemmatizer, WordNetLemmas
@@ -40,26 +40,30 @@ class Phrases:
         """Prepare to find names.
 
         Args:
-            names: All nouns of a dictionary; those of several words have _ between them.
+            names: All nouns of a dictionary, of synonyms the usual one first; those of several
+                words have _ between them.
             lemma: Returns a noun's lemma; words are compared by it.
             is_kind: Returns whether what the first name means is a kind of what the second does.
         """
         lemma = cache(lemma)
         split = {}
-        for name in sorted(names):
+        for name in names:
             words = [token.lower() for part in name.split("_") for token in tokens(part)]
             if 1 < len(words) <= _LONGEST and not {words[0], words[-1]} & FUNCTION_WORDS:
                 split[name] = [lemma(word) for word in words]
+        # Of names that are equal by their lemmas the first stays: singulars, then the usual ones.
+        split = dict(sorted(split.items(), key=lambda item: not item[0].endswith(item[1][-1])))
         self.names = [name.replace("_", " ") for name in split]
         lasts = [(name, words[-1]) for name, words in split.items()]
         self.kind = Memo(lambda numbers: [is_kind(*lasts[number]) for number in numbers])
         self._sequences = Sequences(split.values())
         self.words = self._sequences.words
-        together = {"".join(words): words for words in split.values()}
+        known = set(names)
+        together = {re.sub("[-']", "", "".join(words)): words for words in split.values()}
         self._together = {
             word: words
             for word, words in together.items()
-            if len(word) >= _SHORTEST_TOGETHER and word not in names
+            if len(word) >= _SHORTEST_TOGETHER and word not in known
         }
 
     def apart(self, token: str) -> list[str]:
@@ -78,14 +82,8 @@ class Phrases:
 
 def phrases(lemmatizer: Lemmatizer) -> Phrases:
     """Return WordNet's names of several words; none where NLTK's data hold no WordNet."""
-    names = wordnet.all_lemma_names("n") if isinstance(lemmatizer, WordNetLemmas) else ()
-    return Phrases(set(names), lambda noun: lemmatizer(noun, plural=False), _is_kind)
-
-
-def _is_kind(name: str, other: str) -> bool:
-    above = (
-        hypernym
-        for synset in wordnet.synsets(name, wordnet.NOUN)
-        for hypernym in synset.closure(lambda each: each.hypernyms() + each.instance_hypernyms())
-    )
-    return any(other in hypernym.lemma_names() for hypernym in above)
+    if not isinstance(lemmatizer, WordNetLemmas):
+        return Phrases((), lambda noun: noun, lambda name, other: False)
+    dictionary = lemmatizer.dictionary
+    lemma = partial(lemmatizer, plural=False)
+    return Phrases(dictionary.nouns, lemma, dictionary.is_kind)

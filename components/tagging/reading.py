@@ -69,6 +69,7 @@ class Reader:
         for memory in (self._boilerplate, self._alone, self._case, self._in_lower_case):
             memory.forget()
         self._chunks = _Chunks(self._numbers)
+        self._closed_chunks = _Chunks(lambda chunk: (*self._numbers(chunk), self._end))
         self._article, *ends = (self._perceptron.number(word) for word in ("a", *ENDS))
         self._end = ends[0]  # the others follow
 
@@ -80,7 +81,7 @@ class Reader:
         each word has a capital, it would take verbs for names: what the dictionary has with a small
         letter gets it.
         """
-        words, of_texts = self._words(texts)
+        words, of_texts = self._words(texts, self._chunks)
         ends, sentences = self._sentences(words)
         kept = ends | ~self._boilerplate.among(words, sentences)
         words, of_texts = words[kept], of_texts[kept]
@@ -96,17 +97,25 @@ class Reader:
         kept = (lengths > 0)[sentences]
         return Tagged(words[kept], tags[kept], of_texts[kept])
 
-    def lists(self, texts: Iterable[str]) -> Tagged:
-        """Read lists of words, such as Flickr's tags."""
-        words, of_texts = self._words(texts)
+    def tags(self, texts: Iterable[str]) -> Tagged:
+        """Read Flickr's tags, each as if it were a sentence: its neighbours are there by chance."""
+        return self._each_alone(*self._words(texts, self._closed_chunks))
+
+    def queries(self, texts: Iterable[str]) -> Tagged:
+        """Read a search engine's queries: words that belong together, but in no sentence."""
+        return self._each_alone(*self._words(texts, self._chunks))
+
+    def _each_alone(self, words: NDArray[np.int32], of_texts: NDArray[np.int64]) -> Tagged:
         words = self._in_lower_case[words]
         return Tagged(words, self._alone[words].astype(np.int16), of_texts)
 
-    def _words(self, texts: Iterable[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def _words(
+        self, texts: Iterable[str], chunks: "_Chunks"
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the words' numbers, each line closed by an end, and the texts they are of."""
         words: list[int] = []
         stops = []
-        look_up = self._chunks.__getitem__
+        look_up = chunks.__getitem__
         for text in texts:
             for line in clean(text).splitlines():
                 words.extend(chain.from_iterable(map(look_up, line.split())))
@@ -126,9 +135,9 @@ class Reader:
         """Return whether sentences (S,) have several capitals, and no word that lacks one."""
         case = self._case[words]
         capitalised = np.bincount(sentences[case == _CAPITALISED], minlength=count)
-        return (capitalised > 1) & (
-            np.bincount(sentences[case == _LOWER_CASE], minlength=count) == 0
-        )
+        lower_case = np.bincount(sentences[case == _LOWER_CASE], minlength=count)
+        headlines: NDArray[np.bool_] = (capitalised > 1) & (lower_case == 0)
+        return headlines
 
     def _numbers(self, chunk: str) -> tuple[int, ...]:
         words = chain.from_iterable(map(self._apart, tokens(chunk)))

@@ -43,7 +43,7 @@ class Sequences:
             node, *rest = (self.words[word] for word in sequence)
             for word in rest:
                 node = path.setdefault(node * len(every) + word, len(every) + len(path))
-            ends[node] = number
+            ends.setdefault(node, number)  # equal sequences: the first stays
         self._steps = np.array(sorted(path), np.int64)
         self._nodes = np.array([path[step] for step in self._steps.tolist()], np.int64)
         self._ends = np.full(len(every) + len(path), -1, np.int64)

@@ -1,7 +1,6 @@
 """The stage `tagging`."""
 
 import logging
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -49,11 +48,13 @@ def tagging(
     """
     import numpy as np
 
+    from components.shared import storage
     from components.shared.metrics import write as write_metrics
     from components.shared.parallel import ordered
     from components.shared.progress import progress
     from components.shared.targets import Targets, TargetsWriter
     from components.shared.texts import Texts
+    from components.shared.unfinished import Parts, place
     from components.tagging.keywords import Extractor
     from components.tagging.lemmas import WordNetLemmas, lemmatizer
     from components.tagging.occurrences import RowGroupReader, WordCounts
@@ -79,26 +80,34 @@ def tagging(
     extract = Extractor(
         load(tagger), lemmas, phrases(lemmas), fields, parts_of_speech, keep_query_words
     )
-    keywords.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=keywords.parent, prefix=".tagging-") as folder:
-        read = RowGroupReader(texts, extract, Path(folder))
-        counts, tokens = WordCounts(), 0
-        work = ordered(read, row_groups)
-        for found, seen in progress(work, total=len(row_groups), unit="row group", what="Tagging"):
-            counts.add(found)
-            tokens += seen
-        vocabulary = select(
-            counts.table(),
-            len(corpus),
-            vocabulary_size=vocabulary_size,
-            min_images=min_images,
-            max_share=max_share,
-        )
-        names = vocabulary.words
-        choose = ordered(RowGroupChooser(read.path, vocabulary, max_keywords), row_groups)
-        with TargetsWriter(keywords, names, names, corpus.numbering) as writer:
-            for kept, classes in choose:
-                writer.append(kept, classes, np.ones(len(classes), np.float32))
+    # What has been read outlives a kill, and a min_images that turns out too high.
+    unfinished = place(
+        "tagging",
+        [texts, Path(tagger) if Path(tagger).is_dir() else None],
+        fields=fields,
+        parts_of_speech=parts_of_speech,
+        keep_query_words=keep_query_words,
+        tagger=tagger,
+        lemmas=lemmas.name,
+    )
+    read, counts, tokens = RowGroupReader(texts, extract, Parts(unfinished)), WordCounts(), 0
+    work = ordered(read, row_groups)
+    for found, seen in progress(work, total=len(row_groups), unit="row group", what="Tagging"):
+        counts.add(found)
+        tokens += seen
+    vocabulary = select(
+        counts.table(),
+        len(corpus),
+        vocabulary_size=vocabulary_size,
+        min_images=min_images,
+        max_share=max_share,
+    )
+    names = vocabulary.words
+    chosen = ordered(RowGroupChooser(Parts(unfinished), vocabulary, max_keywords), row_groups)
+    chosen = progress(chosen, total=len(row_groups), unit="row group", what="Choosing keywords")
+    with TargetsWriter(keywords, names, names, corpus.numbering) as writer:
+        for kept, classes in chosen:
+            writer.append(kept, classes, np.ones(len(classes), np.float32))
 
     targets = Targets.load(keywords)
     write_report(report, corpus, targets, counts.table(), vocabulary, lemmas.name)
@@ -113,6 +122,7 @@ def tagging(
         "wordnet_lemmas": int(isinstance(lemmas, WordNetLemmas)),
     }
     write_metrics(metrics, scalars)
+    storage.remove_folder(unfinished)
     logger.info(
         "%s keywords, %.1f per image; %.1f %% of %s images have one",
         f"{len(names):,}",

@@ -1,15 +1,15 @@
 """The second pass: which words are keywords, and which of them each image keeps."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.shared.interface import UserError
+from components.shared.storage import StorageError
+from components.shared.unfinished import Parts
 from components.tagging.occurrences import Occurrences
 
 
@@ -57,18 +57,24 @@ class RowGroupChooser:
     """Chooses the keywords of one row group's images: the work of a process.
 
     Attributes:
-        path: Returns the file of a row group's Occurrences.
+        parts: The Occurrences of each row group.
         vocabulary: The keywords.
         max_keywords: Keep so many of an image.
     """
 
-    path: Callable[[int], Path]
+    parts: Parts
     vocabulary: Vocabulary
     max_keywords: int
 
     def __call__(self, row_group: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return how many keywords each image keeps, and which."""
-        return self.vocabulary.rarest(Occurrences.load(self.path(row_group)), self.max_keywords)
+        occurrences = Occurrences.load(self.parts, row_group)
+        if occurrences is None:
+            raise StorageError(
+                f"part {row_group} was damaged or removed after it had been written: run the stage "
+                "again, which makes it anew"
+            )
+        return self.vocabulary.rarest(occurrences, self.max_keywords)
 
 
 def select(

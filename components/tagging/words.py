@@ -3,6 +3,8 @@
 import re
 
 MIN_LETTERS, MAX_LETTERS, MAX_DIGITS = 2, 30, 3
+# From here on a single letter is a word: Chinese and Japanese.
+_CJK = "\u2e80"
 _FUNCTION_WORDS = """
     a an the this that these those some any each every all both no not such same other another
     i me my mine we us our ours you your yours he him his she her hers it its they them their theirs
@@ -14,6 +16,7 @@ _FUNCTION_WORDS = """
     since than through to toward towards under until up upon via with within without
     and but or nor if so because while though although also too very just only more most much many
     here there then now again once ever never yet
+    own several few first second third last next
     someone something anyone anything everyone everything nobody nothing none
 """
 # Of texts in French, Spanish, German, Italian, Portuguese, Dutch, Swedish, Danish and Russian: an
@@ -28,6 +31,7 @@ _FOREIGN = """
     der die das dem ein eine einer eines einem einen und oder aber mit von vom zu zum zur im auf aus
     bei beim nach über unter vor für durch gegen ohne um ist sind wird werden wurde haben sein seine
     ihr ihre ich er sie wir nicht auch nur noch wie als wenn dass hier sehr mein meine kein sich
+    unser unsere
     gli di della dello dei degli delle da dal dalla nel nella nei sul sulla per tra che chi non sono
     più anche questo questa
     os um uma dos das em na nas pelo pela com sem não são foi mais muito meu minha seu sua
@@ -36,16 +40,18 @@ _FOREIGN = """
     och på ett med av för till det som är og til
     на не по из от для за до что как это его
 """
-# Of the calendar and the clock; of pictures, pages and shops as such; of cameras; Flickr's awards.
+# Of the calendar and the clock; of measures; of pictures, pages and shops as such; of cameras; Flickr's awards.
 _NOT_IN_PICTURES = """
     january february march april june july august september october november december
     jan feb mar apr jun jul aug sep sept oct nov dec
     monday tuesday wednesday thursday friday saturday sunday am pm today yesterday tomorrow
     day week weekend month year hour minute oclock
+    mile inch cm km mm kg lb lbs mph ml kb mb gb
     mr mrs ms dr jr sr vs etc ft eg ie st nd rd th
-    click comment download file filename flickr gif image img jpeg jpg link online photo photograph
-    photographer photography photos pic pics picture pinterest pixel pixels please png resolution
-    screenshot taken thanks thumbnail untitled upload url wallpaper webpage website
+    background click comment download email file filename flickr free gif hd image img jpeg jpg link
+    online photo photograph photographer photography photos pic pics picture pinterest pixel pixels
+    please png resolution screenshot taken thanks thumbnail untitled upload url wallpaper webpage
+    website
     amp br div gt href html http https lt nbsp quot www com
     alamy bigstock depositphotos dreamstime facebook fotolia getty gettyimages instagram istock
     istockphoto shutterstock tumblr twitter wikimedia wikipedia
@@ -57,14 +63,17 @@ _NOT_IN_PICTURES = """
 """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 STOP_WORDS = FUNCTION_WORDS | frozenset((_FOREIGN + _NOT_IN_PICTURES).split())
-# Models of cameras, which Flickr's tags write together: nikond90, eos5d.
-_CAMERA = re.compile(r"(?:canon|eos|nikon|olympus|panasonic|pentax|sony)\w*\d\w*")
+# Cameras and lenses, as Flickr's tags have them: nikond90, eos5d, d90, 550d, 50mm, 18-55mm; sizes.
+_CAMERA = re.compile(
+    r"(?:canon|eos|nikon|olympus|panasonic|pentax|sony)\w*\d\w*"
+    r"|d\d{2,3}[sx]?|[5-7]d|\d{2,3}d|[\d-]+(?:mm|cm|km|mp|px)|\d+x\d+"
+)
 
 
 def is_keyword(word: str) -> bool:
     """Return whether a lower-case word can be a keyword: no number, code or word of grammar."""
     return (
-        MIN_LETTERS <= len(word) <= MAX_LETTERS
+        (MIN_LETTERS <= len(word) <= MAX_LETTERS or len(word) == 1 and word >= _CJK)
         and word[0].isalnum()
         and any(map(str.isalpha, word))
         and sum(map(str.isdigit, word)) <= MAX_DIGITS

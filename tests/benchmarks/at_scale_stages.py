@@ -210,8 +210,8 @@ def _replacing(replaced: dict[tuple[Any, str], Any]) -> Iterator[None]:
 
 # The parent of `parallel.ordered` keeps three results a core, besides the one at hand.
 _WAITING = 3 * cores() + 1
-# A tagging worker remembers 2^18 words; of its images' words, 0.4 an image are new.
-_REMEMBERED = 2**18 * 5 // 2
+# A tagging worker remembers 2^17 words; of its images' words, 0.4 an image are new.
+_REMEMBERED = 2**17 * 5 // 2
 STAGES = {
     "ingest": Stage(_prepare_ingest, _ingest, full_from=64 * 6_400),
     "tagging": Stage(_prepare_texts, _tagging, full_from=cores() * _REMEMBERED),

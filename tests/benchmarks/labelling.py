@@ -16,14 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save
 
 from components.pseudo_label import report  # noqa: F401 (matplotlib's memory is not the images')
 from components.pseudo_label.stage import pseudo_label
-from components.shared import checkpoints, prediction
 from components.shared.images import INDEX
 from components.shared.numbering import Numbering
 from components.shared.targets import TargetsWriter
+from components.shared.unfinished import Parts, place
 from tests import tiny_models
 from tests.synthetic import COLOURS, coloured_squares, image_set, targets
 
@@ -102,20 +101,16 @@ def ended(folder: Path) -> None:
         "shards": [shard] * SHARDS,
     }
     (folder / "images" / "manifest.json").write_text(json.dumps(manifest))
-    place = Path(
-        checkpoints.place(
-            "pseudo_label", [folder / "images", model], top_k=TOP_K, batch_size=BATCH_SIZE
-        )
+    parts = Parts(
+        place("pseudo_label", [folder / "images", model], top_k=TOP_K, batch_size=BATCH_SIZE)
     )
-    place.mkdir(parents=True)
     random = np.random.default_rng(0)
     shape = (1, IMAGES_PER_SHARD, TOP_K)
     with TargetsWriter(folder / "labels", names, names, numbering) as writer:
         for number in range(SHARDS):
             classes = random.integers(0, CLASSES, shape, np.int32)
             shares = -np.sort(-random.random(shape, np.float32) / TOP_K, axis=2)
-            content = save({"classes": classes, "probabilities": shares})
-            (place / prediction._name(number, content)).write_bytes(content)
+            parts.save(number, {"classes": classes, "probabilities": shares})
             writer.append(np.ones(shape[1]), classes[0, :, 0], np.ones(shape[1]))
     with measured(numbering.images):
         run(folder, [model])

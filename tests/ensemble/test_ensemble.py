@@ -3,14 +3,16 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from components.ensemble.confusion import write_confusion
 from components.ensemble.stage import ensemble
@@ -19,6 +21,7 @@ from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.prediction import Labelling
 from components.shared.targets import Targets
+from components.shared.unfinished import Parts
 from tests import tiny_models
 from tests.synthetic import coloured_squares, image_set, targets
 
@@ -232,20 +235,20 @@ def test_a_stage_that_was_interrupted_goes_on_and_ends_as_one_that_was_not(
     given: Given, made: Path, checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards: list[int] = []
-    make, write = Labelling._make, Labelling._write
+    make, save = Labelling._make, Parts.save
 
     def counting(self: Labelling, missing: list[int], what: str) -> None:
         shards.extend(missing)
         make(self, missing, what)
 
-    def failing(self: Labelling, shard: int, *tensors: torch.Tensor) -> None:
-        if self.place.endswith("test"):
+    def failing(self: Parts, shard: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        if self._uri.endswith("test"):
             raise Interruption
-        write(self, shard, *tensors)
+        save(self, shard, arrays)
 
     monkeypatch.setattr(Labelling, "_make", counting)
     with monkeypatch.context() as broken:
-        broken.setattr(Labelling, "_write", failing)
+        broken.setattr(Parts, "save", failing)
         with pytest.raises(Interruption):
             run(given, tmp_path)
     shards.clear()

@@ -1,8 +1,11 @@
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.shared import distributed, prediction, storage
@@ -15,6 +18,7 @@ from components.shared.prediction import (
     probabilities,
     read_records,
 )
+from components.shared.unfinished import Parts
 from tests import tiny_models
 from tests.synthetic import coloured_squares, image_set
 
@@ -137,7 +141,7 @@ def test_what_is_labelled_is_not_labelled_again(
     labelling(images, folders[:1], str(tmp_path / "undisturbed")).make("test")
     seen.clear()
     with monkeypatch.context() as broken:
-        broken.setattr(Labelling, "_write", interrupted_at(shard))
+        broken.setattr(Parts, "save", interrupted_at(shard))
         with pytest.raises(Interruption):
             labelling(images, folders[:1], place).make("test")
     assert len(content(place)) == shard
@@ -151,12 +155,12 @@ def test_what_is_labelled_is_not_labelled_again(
 
 
 def interrupted_at(last: int):
-    write = Labelling._write
+    save = Parts.save
 
-    def failing(self: Labelling, shard: int, classes: Tensor, shares: Tensor) -> None:
+    def failing(self: Parts, shard: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         if shard == last:
             raise Interruption
-        write(self, shard, classes, shares)
+        save(self, shard, arrays)
 
     return failing
 
@@ -220,7 +224,7 @@ def test_a_part_that_is_damaged_at_the_end_asks_for_another_run(
     opinions = labelling(images, folders[:1], str(tmp_path / "place"))
     opinions.make("test")
     damage(f"{opinions.place}/{min(content(opinions.place))}", tmp_path)
-    with pytest.raises(storage.StorageError, match="000000-.* run the stage again"):
+    with pytest.raises(storage.StorageError, match="part 0 .* run the stage again"):
         list(opinions)
 
 

@@ -1,0 +1,82 @@
+"""What a stage leaves on its way, so that one that was killed goes on where it was.
+
+It lies in `WEBLY_CHECKPOINTS`, in a folder named by a fingerprint of the stage's inputs, parameters
+and code: a stage that runs again with the same ones finds it, any other does not. When the stage
+has finished, the folder is removed.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from components.shared import environment, storage
+
+logger = logging.getLogger(__name__)
+
+
+def place(stage: str, inputs: Iterable[Path | None], **parameters: object) -> str:
+    """Return the URI of the folder for a stage's unfinished work.
+
+    Args:
+        stage: The stage's name.
+        inputs: Its input artifacts, files or folders; None for one that was left out.
+        **parameters: Its parameters, as far as JSON can hold them.
+    """
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
+    components = Path(__file__).parents[1]
+    code = [*(components / "shared").glob("*.py"), *(components / stage).glob("*.py")]
+    for number, source in enumerate([*inputs, *sorted(code)]):
+        for path in _files(source) if source else []:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{number} {path.name} {content}\n".encode())
+    return f"{environment.checkpoints()}/{stage}-{digest.hexdigest()[:16]}"
+
+
+def _files(source: Path) -> list[Path]:
+    return sorted(path for path in source.rglob("*") if path.is_file()) or [source]
+
+
+class Parts:
+    """Arrays made of one unit of work after another, such as a shard's, each in a file of its own.
+
+    A file `<number>-<digest of the content>.safetensors` appears complete or not at all; processes
+    that share the work may share the folder.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Use a folder, which need not be there; parts that others add from now on are not seen."""
+        self._uri = uri
+        names = (entry.name for entry in storage.listed(uri))
+        self._names = {int(name.partition("-")[0]): name for name in names}
+
+    def load(self, number: int) -> dict[str, NDArray[Any]] | None:
+        """Return a part's arrays by name; None, and no part any more, if it is damaged."""
+        if number not in self._names:
+            return None
+        name = self._names[number]
+        content = storage.read(f"{self._uri}/{name}")
+        if name == _name(number, content):
+            arrays: dict[str, NDArray[Any]] = load(content)
+            return arrays
+        logger.warning("%s/%s is damaged; it is made again", self._uri, name)
+        storage.remove(f"{self._uri}/{name}")
+        del self._names[number]
+        return None
+
+    def save(self, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add a part."""
+        content = save(dict(arrays))
+        with storage.uploading(f"{self._uri}/{_name(number, content)}") as path:
+            path.write_bytes(content)
+        self._names[number] = _name(number, content)
+
+
+def _name(number: int, content: bytes) -> str:
+    return f"{number:06d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
