@@ -56,6 +56,9 @@ class Parts:
         names = (entry.name for entry in storage.listed(uri))
         self._names = {int(name.partition("-")[0]): name for name in names}
 
+    def __len__(self) -> int:
+        return len(self._names)
+
     def load(self, number: int) -> dict[str, NDArray[Any]] | None:
         """Return a part's arrays by name; None, and no part any more, if it is damaged."""
         if number not in self._names:

@@ -15,12 +15,11 @@ _PHRASES = """
     add to basket, add to cart, add to wishlist, buy now, buy online, download now, for sale,
     free delivery, free download, free downloads, free shipping, full size, hd wallpaper,
     hd wallpapers, high definition, high quality, high res, high resolution, in stock, learn more,
-    limited time offer, low res, low resolution, public domain, read more, royalty free, royalty-free,
-    sale price,
-    see more, shop now, show more, similar images, stock footage, stock illustration,
-    stock illustrations, stock image, stock images, stock photo, stock photography, stock photos,
-    stock picture, stock pictures, stock vector, stock vectors, vector illustration, view all,
-    view more, wikimedia commons
+    limited time offer, low res, low resolution, public domain, read more, royalty free,
+    royalty-free, sale price, see more, shop now, show more, similar images, stock footage,
+    stock illustration, stock illustrations, stock image, stock images, stock photo,
+    stock photography, stock photos, stock picture, stock pictures, stock vector, stock vectors,
+    vector illustration, view all, view more, wikimedia commons
 """
 # With these goes the rest of their sentence, or what is before the next colon.
 _OPENINGS = """

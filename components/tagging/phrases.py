@@ -48,7 +48,8 @@ class Phrases:
         lemma = cache(lemma)
         split = {}
         for name in names:
-            words = [token.lower() for part in name.split("_") for token in tokens(part)]
+            parts = map(str.capitalize, name.split("_"))  # St. is known as an abbreviation
+            words = [token.lower() for part in parts for token in tokens(part)]
             if 1 < len(words) <= _LONGEST and not {words[0], words[-1]} & FUNCTION_WORDS:
                 split[name] = [lemma(word) for word in words]
         # Of names that are equal by their lemmas the first stays: singulars, then the usual ones.

@@ -90,8 +90,12 @@ def tagging(
         tagger=tagger,
         lemmas=lemmas.name,
     )
-    read, counts, tokens = RowGroupReader(texts, extract, Parts(unfinished)), WordCounts(), 0
-    work = ordered(read, row_groups)
+    parts, counts, tokens = Parts(unfinished), WordCounts(), 0
+    if len(parts):
+        logger.info(
+            "%s: %d of %d row groups are tagged already", unfinished, len(parts), len(row_groups)
+        )
+    work = ordered(RowGroupReader(texts, extract, parts), row_groups)
     for found, seen in progress(work, total=len(row_groups), unit="row group", what="Tagging"):
         counts.add(found)
         tokens += seen

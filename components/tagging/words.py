@@ -40,7 +40,8 @@ _FOREIGN = """
     och på ett med av för till det som är og til
     на не по из от для за до что как это его
 """
-# Of the calendar and the clock; of measures; of pictures, pages and shops as such; of cameras; Flickr's awards.
+# Of the calendar, the clock and measures; of pictures, pages and shops as such; of cameras;
+# Flickr's awards.
 _NOT_IN_PICTURES = """
     january february march april june july august september october november december
     jan feb mar apr jun jul aug sep sept oct nov dec
