@@ -81,7 +81,7 @@ class Reader:
         each word has a capital, it would take verbs for names: what the dictionary has with a small
         letter gets it.
         """
-        words, of_texts = self._words(texts, self._chunks)
+        words, of_texts = self._words(texts, self._chunks, [self._end])
         ends, sentences = self._sentences(words)
         kept = ends | ~self._boilerplate.among(words, sentences)
         words, of_texts = words[kept], of_texts[kept]
@@ -99,27 +99,27 @@ class Reader:
 
     def tags(self, texts: Iterable[str]) -> Tagged:
         """Read Flickr's tags, each as if it were a sentence: its neighbours are there by chance."""
-        return self._each_alone(*self._words(texts, self._closed_chunks))
+        return self._each_alone(*self._words(texts, self._closed_chunks, []))
 
     def queries(self, texts: Iterable[str]) -> Tagged:
         """Read a search engine's queries: words that belong together, but in no sentence."""
-        return self._each_alone(*self._words(texts, self._chunks))
+        return self._each_alone(*self._words(texts, self._chunks, [self._end]))
 
     def _each_alone(self, words: NDArray[np.int32], of_texts: NDArray[np.int64]) -> Tagged:
         words = self._in_lower_case[words]
         return Tagged(words, self._alone[words].astype(np.int16), of_texts)
 
     def _words(
-        self, texts: Iterable[str], chunks: "_Chunks"
+        self, texts: Iterable[str], chunks: "_Chunks", line_end: list[int]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the words' numbers, each line closed by an end, and the texts they are of."""
+        """Return the numbers of the words, lines with their ends, and the texts they are of."""
         words: list[int] = []
         stops = []
         look_up = chunks.__getitem__
         for text in texts:
             for line in clean(text).splitlines():
                 words.extend(chain.from_iterable(map(look_up, line.split())))
-                words.append(self._end)
+                words.extend(line_end)
             stops.append(len(words))
         of_texts = np.searchsorted(stops, np.arange(len(words)), side="right")
         return np.array(words, np.int32), of_texts

@@ -2,8 +2,9 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +13,10 @@ import pytest
 from components.shared.numbering import Numbering
 from components.shared.texts import SCHEMA
 
-WriteTexts = Callable[[Sequence[tuple[str, str, str]]], Path]
+
+class WriteTexts(Protocol):
+    def __call__(self, rows: Sequence[tuple[str, str, str]], row_group: int = 65_536) -> Path: ...
+
 
 # The tags of each word, fixed by its form, so that any tagger learns them.
 LEXICON = {
@@ -28,15 +32,16 @@ LEXICON = {
 
 @pytest.fixture
 def write_texts(tmp_path: Path) -> WriteTexts:
-    """Write Texts of (title, description, tags)."""
+    """Write Texts of (title, description, tags), so many of them in a row group."""
 
-    def write(rows: Sequence[tuple[str, str, str]]) -> Path:
+    def write(rows: Sequence[tuple[str, str, str]], row_group: int = 65_536) -> Path:
         ids = [f"image{i}" for i in range(len(rows))]
         columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
         more = [["google"] * len(rows), ["dog"] * len(rows), [0] * len(rows)]
         schema = Numbering.of(ids).in_schema(SCHEMA)
         path = tmp_path / "texts.parquet"
-        pq.write_table(pa.table([ids, *columns, *more], schema=schema), path)
+        table = pa.table([ids, *columns, *more], schema=schema)
+        pq.write_table(table, path, row_group_size=row_group)
         return path
 
     return write

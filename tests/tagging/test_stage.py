@@ -1,18 +1,27 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
 from pathlib import Path
 
+import nltk
 import numpy as np
 import pytest
 
+from components.shared import parallel, storage
 from components.shared.interface import UserError
 from components.shared.targets import Targets
 from components.shared.texts import Texts
+from components.shared.unfinished import Parts
+from components.tagging.keywords import Extractor
+from components.tagging.lemmas import lemmatizer
+from components.tagging.occurrences import Occurrences, RowGroupReader
+from components.tagging.phrases import phrases
 from components.tagging.stage import tagging
+from components.tagging.taggers import load
 from tests.tagging.conftest import WriteTexts
 
 ROWS = [
@@ -24,15 +33,14 @@ ROWS = [
 ]
 
 
-@pytest.fixture
-def one_core() -> Iterator[None]:
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    yield
-    os.sched_setaffinity(0, allowed)
+@pytest.fixture(autouse=True)
+def wordnet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is none, unless a test asks for it: other tests may have put it on NLTK's path."""
+    if "nltk_data" not in request.fixturenames:
+        monkeypatch.setattr(nltk.data, "path", [])
 
 
-def run(texts: Path, folder: Path, tagger: Path, **parameters: object) -> Path:
+def run(texts: Path, folder: Path, tagger: Path | str, **parameters: object) -> Path:
     parameters = {"min_images": 1, "max_share": 1.0, **parameters}
     outputs = [folder / "keywords", folder / "report.html", folder / "metrics.json"]
     tagging(texts, *outputs, tagger=str(tagger), **parameters)  # type: ignore[arg-type]
@@ -65,23 +73,157 @@ def test_writes_metrics(write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Pa
     assert metrics["distinct_words"] == 6
     assert metrics["images_with_keywords"] == pytest.approx(0.8)
     assert metrics["keywords_per_image"] == pytest.approx(0.8)
-    # 4 + 6, 2, 0, 6 + 3 + 1, 3: words, and the period that closes each sentence.
-    assert metrics["tokens"] == 25
+    # 4 + 6, 4, 0, 6 + 3 + 2, 4: words, and the period that closes each sentence and each tag.
+    assert metrics["tokens"] == 28
 
 
-def test_gives_the_same_bytes_on_one_core_and_on_all(
+def outputs(folder: Path) -> dict[str, bytes]:
+    """The outputs' content, but for the report, whose drawings have ids of their own."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".html")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_gives_the_same_bytes_whatever_the_number_of_workers(
+    workers: int,
     write_texts: WriteTexts,
     tiny_tagger: Path,
     tmp_path: Path,
-    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    texts = write_texts(ROWS * 1_000)  # several blocks
-    many = run(texts, tmp_path / "many", tiny_tagger)
-    request.getfixturevalue("one_core")
-    one = run(texts, tmp_path / "one", tiny_tagger)
-    names = ["offsets.npy", "classes.npy", "weights.npy", "classes.parquet"]
-    for name in [*(f"keywords/{name}" for name in names), "metrics.json"]:
-        assert (one / name).read_bytes() == (many / name).read_bytes()
+    texts = write_texts(ROWS * 1_000, row_group=333)
+    monkeypatch.setattr(parallel, "cores", lambda: workers)
+    many = outputs(run(texts, tmp_path / "many", tiny_tagger))
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
+    assert outputs(run(texts, tmp_path / "one", tiny_tagger)) == many
+    assert len(many) == 5
+
+
+def test_workers_find_in_wordnet_what_one_process_finds(
+    nltk_data: Path, write_texts: WriteTexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that look up words in the same open file read each other's lines."""
+    from nltk.corpus import wordnet
+
+    glosses = [synset.definition() for synset in list(wordnet.all_synsets("n"))[::20]]
+    texts = write_texts([(gloss, "", "") for gloss in glosses], row_group=100)
+    monkeypatch.setattr(parallel, "cores", lambda: 4)
+    tagger = "averaged_perceptron_tagger_eng"
+    targets = Targets.load(run(texts, tmp_path / "out", tagger, max_keywords=99) / "keywords")
+
+    lemmas = lemmatizer()
+    extract = Extractor(load(tagger), lemmas, phrases(lemmas), "title", "nouns+adjectives", True)
+    expected = extract({"title": glosses})
+    found = [{targets.names[i] for i in targets[image][0]} for image in range(len(glosses))]
+    alone = [set[str]() for _ in glosses]
+    for image, word in zip(expected.images.tolist(), expected.words.tolist(), strict=True):
+        alone[image].add(extract.words[word])
+    assert found == alone
+
+
+class Reads:
+    """Which row groups are read, also by workers."""
+
+    def __init__(self, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._log = log
+        read = RowGroupReader._read
+
+        def logged(self: RowGroupReader, row_group: int) -> Occurrences:
+            with log.open("a") as file:
+                file.write(f"{row_group}\n")
+            return read(self, row_group)
+
+        monkeypatch.setattr(RowGroupReader, "_read", logged)
+
+    def taken(self) -> list[int]:
+        """Return them in their order, and forget them."""
+        numbers = sorted(map(int, self._log.read_text().split())) if self._log.exists() else []
+        self._log.unlink(missing_ok=True)
+        return numbers
+
+
+@pytest.fixture
+def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reads:
+    return Reads(tmp_path / "reads", monkeypatch)
+
+
+@pytest.fixture
+def unfinished(place: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("WEBLY_CHECKPOINTS", place)
+    return place
+
+
+def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
+    write_texts: WriteTexts,
+    tiny_tagger: Path,
+    tmp_path: Path,
+    unfinished: str,
+    reads: Reads,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    texts = write_texts(ROWS * 20, row_group=10)
+    undisturbed = outputs(run(texts, tmp_path / "undisturbed", tiny_tagger))
+    assert reads.taken() == list(range(10))
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    stage = os.fork()
+    if stage == 0:
+        save = Parts.save
+
+        def killing(self: Parts, number: int, arrays: dict[str, np.ndarray]) -> None:
+            save(self, number, arrays)
+            if number == 4:
+                os.kill(os.getppid(), signal.SIGKILL)
+
+        monkeypatch.setattr(Parts, "save", killing)
+        run(texts, tmp_path / "disturbed", tiny_tagger)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1]) == -signal.SIGKILL
+    time.sleep(0.5)  # the workers notice
+    before = reads.taken()
+    assert 4 in before
+    done = len(list(storage.listed(unfinished)))
+    assert done >= 3
+    caplog.set_level("INFO")
+
+    run(texts, tmp_path / "disturbed", tiny_tagger)
+
+    assert f"{done} of 10 row groups are tagged already" in caplog.text
+    assert len(reads.taken()) == 10 - done
+    assert outputs(tmp_path / "disturbed") == undisturbed
+    assert list(storage.listed(unfinished)) == []
+
+
+def test_other_bounds_of_the_vocabulary_read_nothing_again(
+    write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path, unfinished: str, reads: Reads
+) -> None:
+    texts = write_texts(ROWS * 20, row_group=10)
+    with pytest.raises(UserError, match="min_images=1,000"):
+        run(texts, tmp_path / "out", tiny_tagger, min_images=1_000)
+    assert len(reads.taken()) == 10
+    run(texts, tmp_path / "out", tiny_tagger)
+    assert reads.taken() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("fields", "title"), ("parts_of_speech", "nouns"), ("keep_query_words", False)],
+)
+def test_what_is_read_otherwise_is_read_again(
+    write_texts: WriteTexts,
+    tiny_tagger: Path,
+    tmp_path: Path,
+    unfinished: str,
+    reads: Reads,
+    name: str,
+    value: object,
+) -> None:
+    texts = write_texts(ROWS * 2)
+    with pytest.raises(UserError):
+        run(texts, tmp_path / "out", tiny_tagger, min_images=1_000)
+    reads.taken()
+    run(texts, tmp_path / "out", tiny_tagger, **{name: value})
+    assert reads.taken() == [0]
 
 
 def test_leaves_nothing_but_its_outputs(
@@ -96,7 +238,7 @@ def test_leaves_nothing_when_it_fails(
 ) -> None:
     with pytest.raises(UserError, match="min_images=100"):
         run(write_texts(ROWS), tmp_path / "out", tiny_tagger, min_images=100)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

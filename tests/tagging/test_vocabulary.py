@@ -1,17 +1,21 @@
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from components.shared.interface import UserError
-from components.tagging.vocabulary import Vocabulary, select
+from components.shared.storage import StorageError
+from components.shared.unfinished import Parts
+from components.tagging.occurrences import Occurrences
+from components.tagging.vocabulary import RowGroupChooser, Vocabulary, select
 
-WORDS = ["photo", "dog", "cat", "burg", "beagle", "ant"]
-IMAGES = np.array([90, 30, 30, 1, 5, 8])
+IMAGES = {"photo": 90, "dog": 30, "cat": 30, "burg": 1, "beagle": 5, "ant": 8}
 
 
 def chosen(vocabulary_size: int = 100, min_images: int = 5, max_share: float = 0.5) -> Vocabulary:
     return select(
-        WORDS,
-        IMAGES,
+        pa.table({"word": list(IMAGES), "images": list(IMAGES.values())}),
         100,
         vocabulary_size=vocabulary_size,
         min_images=min_images,
@@ -23,8 +27,7 @@ def test_drops_head_and_tail_and_orders_by_frequency_then_alphabet() -> None:
     vocabulary = chosen()
     assert vocabulary.words == ["cat", "dog", "ant", "beagle"]
     assert vocabulary.images.tolist() == [30, 30, 8, 5]
-    assert vocabulary.classes.tolist() == [-1, 1, 0, -1, 3, 2]
-    assert [WORDS[word] for word in vocabulary.too_frequent] == ["photo"]
+    assert vocabulary.too_frequent.to_pydict() == {"word": ["photo"], "images": [90]}
 
 
 def test_both_bounds_are_inclusive() -> None:
@@ -42,15 +45,24 @@ def test_an_empty_vocabulary_is_refused_with_the_values_and_the_remedy() -> None
 
 
 def test_texts_without_nouns_are_refused() -> None:
+    nothing = pa.table({"word": pa.array([], pa.string()), "images": pa.array([], pa.int64())})
     with pytest.raises(UserError, match="no noun and no adjective in the texts of 7 images"):
-        select([], np.zeros(0, int), 7, vocabulary_size=1, min_images=1, max_share=1.0)
+        select(nothing, 7, vocabulary_size=1, min_images=1, max_share=1.0)
 
 
 def test_images_keep_their_rarest_keywords_first() -> None:
-    # Images: {photo, dog, beagle, ant}, {}, {burg}, {dog, cat}.
-    counts = np.array([4, 0, 1, 2], np.int32)
-    numbers = np.array([0, 1, 4, 5, 3, 1, 2], np.int32)
-    kept, classes = chosen().rarest(counts, numbers, at_most=2)
+    occurrences = Occurrences(
+        ["ant", "beagle", "burg", "cat", "dog", "photo"],
+        np.array([4, 0, 1, 2], np.int32),  # {photo, dog, beagle, ant}, {}, {burg}, {dog, cat}
+        np.array([5, 4, 1, 0, 2, 4, 3], np.int32),
+        tokens=0,
+    )
+    vocabulary = chosen()
+    kept, classes = vocabulary.rarest(occurrences, at_most=2)
     assert kept.tolist() == [2, 0, 0, 2]
-    words = chosen().words
-    assert [words[i] for i in classes] == ["beagle", "ant", "cat", "dog"]
+    assert [vocabulary.words[i] for i in classes] == ["beagle", "ant", "cat", "dog"]
+
+
+def test_a_part_that_has_gone_asks_for_another_run(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="part 3 .* run the stage again"):
+        RowGroupChooser(Parts(str(tmp_path)), chosen(), 2)(3)

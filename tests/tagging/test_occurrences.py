@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.shared.unfinished import Parts
+from components.tagging.occurrences import Occurrences, WordCounts
+
+
+@pytest.mark.parametrize(
+    "occurrences",
+    [
+        Occurrences(["dog", "猫"], np.array([2, 0, 1], np.int32), np.array([1, 0, 1], np.int32), 9),
+        Occurrences([], np.zeros(3, np.int32), np.zeros(0, np.int32), 3),
+    ],
+    ids=["some words", "no words"],
+)
+def test_what_is_saved_is_loaded(place: str, occurrences: Occurrences) -> None:
+    occurrences.save(Parts(place), 7)
+    loaded = Occurrences.load(Parts(place), 7)
+
+    assert loaded is not None
+    assert (loaded.words, loaded.tokens) == (occurrences.words, occurrences.tokens)
+    assert loaded.counts.tolist() == occurrences.counts.tolist()
+    assert loaded.codes.tolist() == occurrences.codes.tolist()
+    assert Occurrences.load(Parts(place), 8) is None
+
+
+def test_counts_the_images_of_each_word(tmp_path: Path) -> None:
+    counts = np.array([2, 1, 1], np.int32)
+    occurrences = Occurrences(["cat", "dog"], counts, np.array([0, 1, 1, 1], np.int32), 4)
+    assert occurrences.images_by_word().to_pydict() == {"word": ["cat", "dog"], "images": [1, 3]}
+
+
+def test_sums_the_counts_of_row_groups() -> None:
+    counts, expected = WordCounts(), dict[str, int]()
+    for group in range(50):
+        words = {f"word{group * i % 17}": group + i for i in range(5)}
+        counts.add(pa.table({"word": list(words), "images": list(words.values())}))
+        for word, images in words.items():
+            expected[word] = expected.get(word, 0) + images
+    found = counts.table().to_pydict()
+    assert dict(zip(found["word"], found["images"], strict=True)) == expected
+    assert counts.table().num_rows == len(expected)
+
+
+def test_no_row_groups_have_no_words() -> None:
+    assert WordCounts().table().num_rows == 0
