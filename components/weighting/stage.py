@@ -46,6 +46,7 @@ def weighting(
     from components.weighting.neighbors import nearest
     from components.weighting.report import draw
     from components.weighting.tally import Tally
+    from components.weighting.tf_idf import TfIdfSimilarity
     from components.weighting.weights import RowGroupWeigher, Weigher
 
     _check(neighbors, top_k, fallback_weight)
@@ -57,15 +58,17 @@ def weighting(
 
     documents = Documents.of(meanings)
     near = nearest(meanings, documents.vectors, neighbors)
-    weigher = Weigher(
-        documents=documents,
-        candidates=Candidates.of(meanings, near, documents.vectors),
-        top_k=top_k,
-        fallback_weight=fallback_weight,
-    )
+    similarity = TfIdfSimilarity.of(documents, Candidates.of(meanings, near))
+    weigher = Weigher(similarity=similarity, top_k=top_k, fallback_weight=fallback_weight)
     row_groups, tally = image_texts.row_groups(), Tally(top_k)
     work = ordered(RowGroupWeigher(texts, labels, weigher), range(len(row_groups)))
-    parts = progress(work, total=len(row_groups), unit="row group", what="Weighting")
+    parts = progress(
+        work,
+        total=len(given),
+        unit="image",
+        what="Weighting",
+        units=lambda part: len(part.counts),
+    )
     with TargetsWriter(weights, given.names, given.titles, given.numbering) as writer:
         for images, part in zip(row_groups, parts, strict=True):
             writer.append(part.counts, part.classes, part.weights)
