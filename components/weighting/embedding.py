@@ -104,6 +104,7 @@ def load(embedding_model: str) -> "SentenceTransformer":
     """
     try:
         import torch
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise UserError(
@@ -126,7 +127,7 @@ def load(embedding_model: str) -> "SentenceTransformer":
                 # Whatever it was saved in: half precision is only chosen where it is faster.
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
-        except (OSError, ValueError) as error:
+        except (ImportError, OSError, SafetensorError, ValueError) as error:
             raise UserError(f"embedding_model={embedding_model}: {error}") from None
     torch.set_num_threads(min(torch.get_num_threads(), cores()))
     logger.info(
