@@ -67,7 +67,8 @@ def configure(
     kubernetes.set_image_pull_policy(task, "IfNotPresent")
     if "disk" in values:
         _with_disk(task, values["disk"], values["disk_class"])
-    if "gpus" in values:
+    # Training pods are told of 0 GPUs, too. (A field of the form is not yet "0", whatever it says.)
+    if component.target == "train" or str(values.get("gpus", "0")) != "0":
         _on_gpus(task, values["gpus"], form)
     if backend != "2.15":
         # No user id: OpenShift chooses its own; elsewhere the image's holds.
@@ -104,7 +105,7 @@ def _on_gpus(task: dsl.PipelineTask, gpus: Any, form: Mapping[str, Any]) -> None
     """Send a task to nodes with GPUs.
 
     Args:
-        task: A training task.
+        task: A task.
         gpus: How many; a text, for KFP's driver takes a number for none, silently.
         form: Has `gpu_type` (a text), `gpu_node_selector` and `gpu_tolerations`.
     """

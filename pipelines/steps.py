@@ -39,6 +39,7 @@ _DISK = [
     _text("disk_class", "Its storage class; or default.", "default"),
 ]
 _GPUS = _text("gpus", "GPUs of the pod; 0 trains on the CPU.", "1")
+_EMBEDDING_GPUS = _text("gpus", "GPUs of the pod, 0 or 1, for similarity=embedding.", "0")
 # What the pods get; the stages do not know of it.
 POD = tuple(argument.name for argument in (*_POD, *_DISK, _GPUS))
 # Of these, what KFP takes only while compiling: no field of the form.
@@ -72,6 +73,7 @@ class Step:
             trains = self.component.target == "train"
             found += _DISK if trains or self.component is ingest else []
             found += [_GPUS] if trains else []
+            found += [_EMBEDDING_GPUS] if self.component is weighting else []
         return {argument.name: argument for argument in found if argument.name not in OF_CANDIDATES}
 
 

@@ -26,7 +26,7 @@ def look(values: Mapping[str, object]) -> None:
     """Log what this stage runs on; on a cluster, compare it with what the pod was promised.
 
     Args:
-        values: The parameters of KFP's ExecutorInput. Training stages have `accelerator_count`,
+        values: The parameters of KFP's ExecutorInput. Stages on GPUs have `accelerator_count`,
             which KFP adds to their own.
 
     Raises:
@@ -44,12 +44,7 @@ def look(values: Mapping[str, object]) -> None:
         image,
     )
     if gpus is not None:
-        import torch  # only training stages are promised GPUs, and have it
-
-        found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        logger.info("torch %s, GPUs: %s", torch.__version__, ", ".join(found) or "none")
-        if pod and len(found) != gpus:
-            raise UserError(_difference(gpus, len(found), place, str(torch.version.cuda)))
+        _check_gpus(gpus, place, in_pod=pod is not None)
     if pod and "WEBLY_CACHE" in os.environ:
         _check_disk(environment.cache())
 
@@ -61,6 +56,22 @@ def _promised(values: Mapping[str, object]) -> int | None:
     if reference:
         count = values[reference[1]]
     return None if count is None else int(str(count))
+
+
+def _check_gpus(promised: int, place: str, in_pod: bool) -> None:
+    try:
+        import torch
+    except ImportError as error:
+        if promised:
+            raise UserError(
+                f"{promised} GPUs were asked for, but this image cannot use them ({error}): when "
+                "the pipeline is compiled, WEBLY_IMAGE_<STAGE> names one that can"
+            ) from None
+        return
+    found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    logger.info("torch %s, GPUs: %s", torch.__version__, ", ".join(found) or "none")
+    if in_pod and len(found) != promised:
+        raise UserError(_difference(promised, len(found), place, str(torch.version.cuda)))
 
 
 def _difference(promised: int, found: int, place: str, cuda: str) -> str:

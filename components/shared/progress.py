@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -13,14 +13,34 @@ logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 15.0
 
 
-def progress(iterable: Iterable[T], *, total: int, unit: str, what: str) -> Iterator[T]:
-    """Yield the items of an iterable while showing how far it is, and when it will end."""
+def progress(
+    iterable: Iterable[T],
+    *,
+    total: int,
+    unit: str,
+    what: str,
+    units: Callable[[T], int] = lambda item: 1,
+) -> Iterator[T]:
+    """Yield the items of an iterable while showing how far it is, and when it will end.
+
+    Args:
+        iterable: The items.
+        total: Units of all of them.
+        unit: What is counted.
+        what: What is being done.
+        units: How many an item is.
+    """
     if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
-        yield from tqdm(iterable, total=total, unit=unit, desc=what, dynamic_ncols=True)
+        with tqdm(total=total, unit=unit, desc=what, dynamic_ncols=True) as bar:
+            for item in iterable:
+                yield item
+                bar.update(units(item))
         return
     start = last = time.monotonic()
-    for done, item in enumerate(iterable, start=1):
+    done = 0
+    for item in iterable:
         yield item
+        done += units(item)
         now = time.monotonic()
         if now - last >= _SECONDS_BETWEEN_LINES:
             last, left = now, (now - start) / done * (total - done)

@@ -42,7 +42,7 @@ class Documents:
     @classmethod
     def of(cls, concepts: pa.Table) -> Self:
         """Make the documents of the concepts' classes."""
-        documents = [words(document) for document in _documents(concepts)]
+        documents = [words(document) for document in concept_texts(concepts)]
         num_classes = len(concepts) - concepts["label"].null_count
         vocabulary = sorted({word for document in documents[:num_classes] for word in document})
         numbers = {word: number for number, word in enumerate(vocabulary)}
@@ -78,7 +78,8 @@ def tf_idf(texts: Sequence[Sequence[int]], rarity: NDArray[np.float64]) -> "csr_
     return csr_matrix((values, columns, offsets), shape=(len(texts), len(rarity)))
 
 
-def _documents(concepts: pa.Table) -> list[str]:
+def concept_texts(concepts: pa.Table) -> list[str]:
+    """Return each concept's lemmas, gloss and the lemmas of its direct hypernyms."""
     rows = concepts.select(["wnid", "lemmas", "gloss", "hypernyms"]).to_pylist()
     names = {row["wnid"]: " ".join(row["lemmas"]) for row in rows}
     return [

@@ -89,7 +89,7 @@ def _neighbors(page: Page, titles: list[str], neighbors: list[NDArray[np.int64]]
         names = [titles[near] for near in neighbors[concept]]
         rows.append([titles[concept], *names, *[""] * (columns - len(names))])
     if not rows:
-        page.paragraph("No concept has a neighbour: every one that a text names is a candidate.")
+        page.paragraph("No concept has a neighbour: every one that a text fits is a candidate.")
         return
     page.table(["Concept", *map(str, range(1, columns + 1))], rows)
 

@@ -1,5 +1,7 @@
 """The stage `weighting`."""
 
+from typing import Literal
+
 from components.shared.interface import (
     InputDataset,
     OutputDataset,
@@ -20,6 +22,8 @@ def weighting(
     neighbors: int = 5,
     top_k: int = 5,
     fallback_weight: float = 0.5,
+    similarity: Literal["tf-idf", "embedding"] = "tf-idf",
+    embedding_model: str = "none",
 ) -> None:
     """Weight the concepts near an image's label by how well its text fits them.
 
@@ -33,6 +37,9 @@ def weighting(
         neighbors: How many of the nearest concepts are candidates, besides the label.
         top_k: Keep so many concepts of an image.
         fallback_weight: Weight of the given label where the text says nothing.
+        similarity: Whether texts and concepts are compared by their words (tf-idf) or by their
+            sentence embeddings.
+        embedding_model: A folder of sentence-transformers', local or s3://, for embedding; or none.
     """
     import pyarrow.parquet as pq
 
@@ -41,14 +48,15 @@ def weighting(
     from components.shared.progress import progress
     from components.shared.targets import Targets, TargetsWriter
     from components.shared.texts import Texts
-    from components.weighting.candidates import Candidates
+    from components.weighting.candidates import Candidates, Similarity
     from components.weighting.documents import Documents
     from components.weighting.neighbors import nearest
     from components.weighting.report import draw
     from components.weighting.tally import Tally
+    from components.weighting.tf_idf import TfIdfSimilarity
     from components.weighting.weights import RowGroupWeigher, Weigher
 
-    _check(neighbors, top_k, fallback_weight)
+    _check(neighbors, top_k, fallback_weight, similarity, embedding_model)
     image_texts, given, meanings = Texts(texts), Targets.load(labels), pq.read_table(concepts)
     given.numbering.check(image_texts.numbering, str(texts))
     if meanings["wnid"].to_pylist()[: len(given.names)] != given.names:
@@ -57,15 +65,24 @@ def weighting(
 
     documents = Documents.of(meanings)
     near = nearest(meanings, documents.vectors, neighbors)
-    weigher = Weigher(
-        documents=documents,
-        candidates=Candidates.of(meanings, near, documents.vectors),
-        top_k=top_k,
-        fallback_weight=fallback_weight,
-    )
+    candidates = Candidates.of(meanings, near)
+    compare: Similarity = TfIdfSimilarity.of(documents, candidates)
+    if similarity == "embedding":
+        from components.weighting.embedding import EmbeddingSimilarity, load
+
+        compare = EmbeddingSimilarity.of(load(embedding_model), meanings, candidates, top_k)
+    weigher = Weigher(similarity=compare, top_k=top_k, fallback_weight=fallback_weight)
     row_groups, tally = image_texts.row_groups(), Tally(top_k)
-    work = ordered(RowGroupWeigher(texts, labels, weigher), range(len(row_groups)))
-    parts = progress(work, total=len(row_groups), unit="row group", what="Weighting")
+    weigh, numbers = RowGroupWeigher(texts, labels, weigher), range(len(row_groups))
+    # torch's threads and its GPU do not survive a fork.
+    work = map(weigh, numbers) if similarity == "embedding" else ordered(weigh, numbers)
+    parts = progress(
+        work,
+        total=len(given),
+        unit="image",
+        what="Weighting",
+        units=lambda part: len(part.counts),
+    )
     with TargetsWriter(weights, given.names, given.titles, given.numbering) as writer:
         for images, part in zip(row_groups, parts, strict=True):
             writer.append(part.counts, part.classes, part.weights)
@@ -75,10 +92,22 @@ def weighting(
     write_metrics(metrics, tally.metrics())
 
 
-def _check(neighbors: int, top_k: int, fallback_weight: float) -> None:
+def _check(
+    neighbors: int, top_k: int, fallback_weight: float, similarity: str, embedding_model: str
+) -> None:
     if neighbors < 0:
         raise UserError(f"neighbors={neighbors}: use 0 or more")
     if top_k < 1:
         raise UserError(f"top_k={top_k}: use 1 or more")
     if not 0 < fallback_weight <= 1:
         raise UserError(f"fallback_weight={fallback_weight}: use a weight above 0, up to 1")
+    if similarity == "embedding" and embedding_model == "none":
+        raise UserError(
+            "similarity=embedding needs a model: set embedding_model to a folder in "
+            "sentence-transformers' format, local or s3://"
+        )
+    if similarity == "tf-idf" and embedding_model != "none":
+        raise UserError(
+            f"embedding_model={embedding_model} is not used by similarity=tf-idf: "
+            "set similarity=embedding, or embedding_model=none"
+        )

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from components.shared.targets import Targets
 from components.shared.texts import Texts
-from components.weighting.candidates import Candidates
-from components.weighting.documents import Documents
+from components.weighting.candidates import Similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +33,12 @@ class Weigher:
     """Weights images by their texts.
 
     Attributes:
-        documents: What the concepts are, in words.
-        candidates: Which concepts a label makes possible.
+        similarity: How well texts fit the concepts that a label makes possible.
         top_k: Concepts kept of an image.
         fallback_weight: Weight of the given label where the text says nothing.
     """
 
-    documents: Documents
-    candidates: Candidates
+    similarity: Similarity
     top_k: int
     fallback_weight: float
 
@@ -52,12 +49,11 @@ class Weigher:
         it for a reason, and a text that only says "warbler" fits siblings with shorter glosses
         better. Equal weights go to the given label first, then to the smaller class number.
         """
-        vectors = self.documents.vectors_of(texts)
-        images, classes, similarities = self.candidates.similarities(vectors, labels)
+        images, classes, cosines = self.similarity.similarities(texts, labels)
         silent = np.flatnonzero(np.bincount(images, minlength=len(labels)) == 0)
         images = np.concatenate([images, silent])
         classes = np.concatenate([classes, labels[silent]])
-        weights = np.concatenate([similarities, np.full(len(silent), self.fallback_weight)])
+        weights = np.concatenate([cosines, np.full(len(silent), self.fallback_weight)])
         weights = weights.astype(np.float32)
 
         order = np.lexsort((classes, -weights, classes != labels[images], images))
@@ -71,7 +67,7 @@ class Weigher:
 
 @dataclass(frozen=True, slots=True)
 class RowGroupWeigher:
-    """Weights the images of one row group of the texts: the work of a process.
+    """Weights the images of one row group of the texts, the unit of work.
 
     Attributes:
         texts: The Texts' path.

@@ -24,13 +24,15 @@ _FUNCTION_WORDS = """
 STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
+def readable(text: str) -> str:
+    """Return a text without HTML and URLs, in single blanks; empty if it has no word."""
+    text = _unmarked(text)
+    return " ".join(text.split()) if _WORD.search(text) else ""
+
+
 def spelled(text: str) -> list[str]:
     """Return a text's words as they stand there, but in lower case, without HTML and URLs."""
-    if "&" in text:
-        text = html.unescape(text)
-    if "<" in text or "://" in text or "www." in text:
-        text = _MARKUP.sub(" ", text)
-    return _WORD.findall(text.casefold())
+    return _WORD.findall(_unmarked(text).casefold())
 
 
 def words(text: str) -> list[str]:
@@ -64,3 +66,11 @@ def spellings(stems: Iterable[str]) -> dict[str, int]:
             forms += [known[:-1] + "ie", known[:-1] + "ies"]
         found |= {form: number for form in forms if stem(form) == known and form not in STOP_WORDS}
     return found
+
+
+def _unmarked(text: str) -> str:
+    if "&" in text:
+        text = html.unescape(text)
+    if "<" in text or "://" in text or "www." in text:
+        text = _MARKUP.sub(" ", text)
+    return text

@@ -238,6 +238,28 @@ def test_a_recipe_sets_pods_by_step(tmp_path: Path) -> None:
     assert "storageClassName" not in pods(documents)["exec-ensemble"]["genericEphemeralVolume"][0]
 
 
+def test_weighting_takes_a_gpu_where_a_recipe_says_so(tmp_path: Path) -> None:
+    name = "exec-weighting"
+
+    for section, count in (
+        ("", None),
+        ("weighting: {gpus: '0'}", None),
+        ("weighting: {gpus: '1'}", "1"),
+        ("form: [weighting_gpus]", "pipelinechannel--weighting_gpus"),
+    ):
+        documents = with_values(tmp_path, section)
+        accelerator = executors(documents[0])[name]["container"]["resources"].get("accelerator")
+        if count is None:
+            assert accelerator is None
+            assert "WEBLY_GPUS" not in variables(documents[0], name)
+            assert not {"nodeSelector", "tolerations", "emptyDirMounts"} & set(
+                pods(documents)[name]
+            )
+        else:
+            assert count in accelerator["resourceCount"]
+            assert "nodeSelector" in pods(documents)[name]
+
+
 def test_a_form_may_set_cores_and_memory(tmp_path: Path) -> None:
     spec, _ = with_values(tmp_path, "form: [training_cpu, training_memory]")
 

@@ -64,6 +64,15 @@ def test_a_training_stage_in_a_pod_names_its_gpus_node_and_image(
 
 
 @pytest.mark.usefixtures("pod")
+def test_an_image_without_torch_may_be_promised_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    machine.look({"accelerator_count": "0"})
+    with pytest.raises(UserError, match="1 GPUs were asked for.*WEBLY_IMAGE_<STAGE>"):
+        machine.look({"accelerator_count": "1"})
+
+
+@pytest.mark.usefixtures("pod")
 @pytest.mark.parametrize(
     ("values", "constant"),
     [({"accelerator_count": "8"}, None), (BY_REFERENCE, None), ({}, "8")],

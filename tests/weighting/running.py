@@ -1,0 +1,69 @@
+"""The stage `weighting` on a few images."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared.numbering import Numbering
+from components.shared.targets import Targets
+from components.shared.texts import SCHEMA
+from components.weighting.stage import weighting
+from tests.synthetic import targets
+from tests.weighting.taxonomies import table
+
+BIRDS = table(
+    4,
+    [
+        ("n1", "sparrow, house sparrow", "small brown seed eater", ["n5"]),
+        ("n2", "hawk", "hunts mice by day", ["n5"]),
+        ("n3", "owl", "hunts mice by night", ["n5"]),
+        ("n4", "dog", "barks at night", ["n6"]),
+        ("n5", "bird", "has feathers", ["n6"]),
+        ("n6", "animal", "", []),
+    ],
+)
+OWN = table(3, [(name, name.replace("_", " "), "", []) for name in ("red_rose", "tulip", "oak")])
+
+
+class Run:
+    """Inputs of the stage in a folder, and what it makes of them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        concepts: pa.Table,
+        images: Sequence[tuple[int, str]],
+        row_group_size: int = 7,
+    ) -> None:
+        self.folder = folder
+        ids = [f"{number:03d}.jpg" for number in range(len(images))]
+        numbering = Numbering.of(ids)
+        self.titles = [text for _, text in images]
+        empty = [""] * len(images)
+        columns = [ids, self.titles, empty, empty, empty, empty, [0] * len(images)]
+        columns_by_name = dict(zip(SCHEMA.names, columns, strict=True))
+        texts = pa.table(columns_by_name, schema=numbering.in_schema(SCHEMA))
+        pq.write_table(texts, folder / "texts.parquet", row_group_size=row_group_size)
+        names = concepts["wnid"].to_pylist()[: len(concepts) - concepts["label"].null_count]
+        targets(folder / "labels", numbering, [[(label, 1.0)] for label, _ in images], names)
+        pq.write_table(concepts, folder / "concepts.parquet")
+
+    def weights(self, name: str = "weights", **parameters: float | str) -> Targets:
+        weighting(
+            self.folder / "texts.parquet",
+            self.folder / "labels",
+            self.folder / "concepts.parquet",
+            self.folder / name,
+            self.folder / "report.html",
+            self.folder / "metrics.json",
+            **parameters,  # type: ignore[arg-type]
+        )
+        return Targets.load(self.folder / name)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        found: dict[str, float] = json.loads((self.folder / "metrics.json").read_text())
+        return found
