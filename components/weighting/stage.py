@@ -1,5 +1,6 @@
 """The stage `weighting`."""
 
+from pathlib import Path
 from typing import Literal
 
 from components.shared.interface import (
@@ -43,11 +44,13 @@ def weighting(
     """
     import pyarrow.parquet as pq
 
+    from components.shared import storage
     from components.shared.metrics import write as write_metrics
     from components.shared.parallel import ordered
     from components.shared.progress import progress
     from components.shared.targets import Targets, TargetsWriter
     from components.shared.texts import Texts
+    from components.shared.unfinished import Parts, place
     from components.weighting.candidates import Candidates, Similarity
     from components.weighting.documents import Documents
     from components.weighting.neighbors import nearest
@@ -73,7 +76,18 @@ def weighting(
         compare = EmbeddingSimilarity.of(load(embedding_model), meanings, candidates, top_k)
     weigher = Weigher(similarity=compare, top_k=top_k, fallback_weight=fallback_weight)
     row_groups, tally = image_texts.row_groups(), Tally(top_k)
-    weigh, numbers = RowGroupWeigher(texts, labels, weigher), range(len(row_groups))
+    model = Path(embedding_model)
+    unfinished = place(
+        "weighting",
+        [texts, labels, concepts, model if model.is_dir() else None],
+        neighbors=neighbors,
+        top_k=top_k,
+        fallback_weight=fallback_weight,
+        similarity=similarity,
+        embedding_model=embedding_model,
+    )
+    weigh = RowGroupWeigher(texts, labels, weigher, Parts(unfinished))
+    numbers = range(len(row_groups))
     # torch's threads and its GPU do not survive a fork.
     work = map(weigh, numbers) if similarity == "embedding" else ordered(weigh, numbers)
     parts = progress(
@@ -90,6 +104,7 @@ def weighting(
 
     draw(report, image_texts, given, Targets.load(weights), near, tally)
     write_metrics(metrics, tally.metrics())
+    storage.remove_folder(unfinished)
 
 
 def _check(

@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.targets import Targets
 from components.shared.texts import Texts
+from components.shared.unfinished import Parts
 from components.weighting.candidates import Similarity
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """The weighted concepts of B consecutive images.
 
     Attributes:
@@ -67,20 +68,31 @@ class Weigher:
 
 @dataclass(frozen=True, slots=True)
 class RowGroupWeigher:
-    """Weights the images of one row group of the texts, the unit of work.
+    """Weights the images of one row group of the texts, unless they have been weighted before.
 
     Attributes:
         texts: The Texts' path.
         labels: The given labels' folder.
         weigher: Weights a batch.
+        parts: The weights of each row group.
     """
 
     texts: Path
     labels: Path
     weigher: Weigher
+    parts: Parts
 
     def __call__(self, row_group: int) -> Weights:
         """Return the weights of the images of a row group, by its number."""
+        arrays = self.parts.load(row_group)
+        if arrays is not None:
+            (fallbacks,) = arrays.pop("fallbacks").tolist()
+            return Weights(**arrays, fallbacks=fallbacks)
+        made = self._weigh(row_group)
+        self.parts.save(row_group, made._asdict() | {"fallbacks": np.array([made.fallbacks])})
+        return made
+
+    def _weigh(self, row_group: int) -> Weights:
         texts, labels = Texts(self.texts), Targets.load(self.labels)
         start, parts = texts.row_groups()[row_group].start, []
         for batch in texts.batches(["title", "description", "tags"], row_group=row_group):

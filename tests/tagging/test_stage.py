@@ -1,10 +1,8 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nltk
@@ -15,13 +13,13 @@ from components.shared import parallel, storage
 from components.shared.interface import UserError
 from components.shared.targets import Targets
 from components.shared.texts import Texts
-from components.shared.unfinished import Parts
 from components.tagging.keywords import Extractor
 from components.tagging.lemmas import lemmatizer
 from components.tagging.occurrences import Occurrences, RowGroupReader
 from components.tagging.phrases import phrases
 from components.tagging.stage import tagging
 from components.tagging.taggers import load
+from tests.killing import killed_after
 from tests.tagging.conftest import WriteTexts
 
 ROWS = [
@@ -159,27 +157,12 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     tmp_path: Path,
     unfinished: str,
     reads: Reads,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     texts = write_texts(ROWS * 20, row_group=10)
     undisturbed = outputs(run(texts, tmp_path / "undisturbed", tiny_tagger))
     assert reads.taken() == list(range(10))
-    monkeypatch.setattr(parallel, "cores", lambda: 2)
-    stage = os.fork()
-    if stage == 0:
-        save = Parts.save
-
-        def killing(self: Parts, number: int, arrays: dict[str, np.ndarray]) -> None:
-            save(self, number, arrays)
-            if number == 4:
-                os.kill(os.getppid(), signal.SIGKILL)
-
-        monkeypatch.setattr(Parts, "save", killing)
-        run(texts, tmp_path / "disturbed", tiny_tagger)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1]) == -signal.SIGKILL
-    time.sleep(0.5)  # the workers notice
+    killed_after(4, lambda: run(texts, tmp_path / "disturbed", tiny_tagger))
     before = reads.taken()
     assert 4 in before
     done = len(list(storage.listed(unfinished)))

@@ -4,11 +4,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared import parallel
+from components.shared import parallel, storage
 from components.shared.interface import UserError
 from components.shared.targets import Targets
 from components.weighting.documents import Documents
 from components.weighting.neighbors import nearest
+from components.weighting.weights import RowGroupWeigher, Weights
+from tests.killing import killed_after
 from tests.weighting.running import BIRDS, OWN, Run
 
 
@@ -95,17 +97,48 @@ def test_metrics_count_what_was_written(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("workers", [2, 4])
 def test_any_number_of_workers_writes_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(tmp_path, BIRDS, _random_images(100))  # 15 row groups
-    for workers in (1, 2):
-        monkeypatch.setattr(parallel, "cores", lambda workers=workers: workers)
-        run.weights(f"weights_{workers}")
+    run = Run(tmp_path, BIRDS, _random_images(100))
+    for name, number in (("one", 1), ("several", workers)):
+        monkeypatch.setattr(parallel, "cores", lambda number=number: number)
+        run.weights(name)
+    assert _content(tmp_path / "several") == _content(tmp_path / "one")
 
-    for file in ("offsets.npy", "classes.npy", "weights.npy", "classes.parquet"):
-        one, two = (tmp_path / f"weights_{workers}" / file for workers in (1, 2))
-        assert one.read_bytes() == two.read_bytes()
+
+def _content(folder: Path) -> dict[str, bytes]:
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(found) == 4
+    return found
+
+
+def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBLY_CHECKPOINTS", place)
+    run = Run(tmp_path, BIRDS, _random_images(100))
+    run.weights("undisturbed")
+    metrics = run.metrics
+    killed_after(6, lambda: run.weights("disturbed"))
+    done, weighed = len(list(storage.listed(place))), tmp_path / "weighed"
+    assert not (tmp_path / "disturbed").exists()
+    weigh = RowGroupWeigher._weigh
+
+    def logged(self: RowGroupWeigher, row_group: int) -> Weights:
+        with weighed.open("a") as file:
+            file.write(f"{row_group}\n")
+        return weigh(self, row_group)
+
+    monkeypatch.setattr(RowGroupWeigher, "_weigh", logged)
+    run.weights("disturbed")
+
+    assert 5 <= done < 15
+    assert len(weighed.read_text().split()) == 15 - done
+    assert _content(tmp_path / "disturbed") == _content(tmp_path / "undisturbed")
+    assert run.metrics == metrics
+    assert list(storage.listed(place)) == []
 
 
 def test_weights_carry_the_labels_names_and_numbering(tmp_path: Path) -> None:
