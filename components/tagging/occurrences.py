@@ -1,5 +1,7 @@
 """The first pass over the texts: which words each image has, and how many images have each word."""
 
+import itertools
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +16,7 @@ from components.tagging.keywords import Extractor
 
 # Images that are read at once: the arrays of their tokens take some 30 MB.
 _BATCH = 4_096
+_INITIALS = "bcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,27 +106,35 @@ class RowGroupReader:
 class WordCounts:
     """How many images have each word, of all row groups.
 
-    Words are kept packed, some 30 bytes each: tens of millions are no burden.
+    Words are kept packed, some 20 bytes each, and are merged initial by initial: what a merge takes
+    for a while is a fraction of what there is.
     """
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._merged = pa.table({"word": pa.array([], pa.string()), "images": pa.array([], "i8")})
-        self._waiting: list[pa.Table] = []
+        nothing = pa.table({"word": pa.array([], pa.string()), "images": pa.array([], pa.int64())})
+        self._merged = [nothing] * (1 + len(_INITIALS))
+        self._waiting: list[list[pa.Table]] = [[] for _ in self._merged]
 
     def add(self, counts: pa.Table) -> None:
-        """Count the images of a row group."""
-        self._waiting.append(counts)
-        if sum(map(len, self._waiting)) > len(self._merged):  # so each is merged a few times only
-            self._merge()
+        """Count the images of a row group, whose words are in the order of the alphabet."""
+        words = counts["word"].to_pylist()
+        ends = [0, *(bisect_left(words, initial) for initial in _INITIALS), len(words)]
+        for initial, (start, end) in enumerate(itertools.pairwise(ends)):
+            self._waiting[initial].append(counts.slice(start, end - start))
+            # So that each word is merged a few times only, and few are waiting.
+            if sum(map(len, self._waiting[initial])) > len(self._merged[initial]) / 4:
+                self._merge(initial)
 
     def table(self) -> pa.Table:
         """Return (word, images), in any order."""
-        self._merge()
-        return self._merged
+        for initial in range(len(self._merged)):
+            self._merge(initial)
+        return pa.concat_tables(self._merged)
 
-    def _merge(self) -> None:
-        tables = pa.concat_tables([self._merged, *self._waiting])
+    def _merge(self, initial: int) -> None:
+        tables = pa.concat_tables([self._merged[initial], *self._waiting[initial]])
         sums = tables.group_by("word").aggregate([("images", "sum")])
-        self._merged = sums.rename_columns({"word": "word", "images_sum": "images"})
-        self._waiting = []
+        self._merged[initial] = sums.rename_columns({"word": "word", "images_sum": "images"})
+        self._waiting[initial] = []
+        pa.default_memory_pool().release_unused()

@@ -34,7 +34,7 @@ class Vocabulary:
 
     def rarest(
         self, occurrences: Occurrences, at_most: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Return the words that B images keep, the rarest first, `at_most` of each image.
 
         Returns:
@@ -42,7 +42,7 @@ class Vocabulary:
             another's.
         """
         known = [self.numbers.get(word, -1) for word in occurrences.words]
-        classes = np.array(known, np.int64)[occurrences.codes]
+        classes = np.array(known, np.int32)[occurrences.codes]
         images = np.repeat(np.arange(len(occurrences.counts)), occurrences.counts)
         images, classes = images[classes >= 0], classes[classes >= 0]
         order = np.lexsort((classes, self.images[classes], images))
@@ -66,7 +66,7 @@ class RowGroupChooser:
     vocabulary: Vocabulary
     max_keywords: int
 
-    def __call__(self, row_group: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def __call__(self, row_group: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Return how many keywords each image keeps, and which."""
         occurrences = Occurrences.load(self.parts, row_group)
         if occurrences is None:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from components.ingest.metadata import records, text
+from components.ingest.metadata import records, tags, text
 
 GOOD = [{"id": "a", "title": "one"}, {"id": "b", "title": 'a "quoted" }, { thing'}, {"id": "c"}]
 
@@ -61,3 +61,18 @@ def test_a_field_becomes_text_whatever_it_is() -> None:
     assert text(None) == ""
     assert text(17) == "17"
     assert text("half a pair: \ud83d") == "half a pair: ?"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("dog puppy", "dog puppy"),
+        ("golden retriever, puppy,", "golden_retriever puppy"),
+        (["golden retriever", "", " puppy ", 2], "golden_retriever puppy 2"),
+        ([], ""),
+        (None, ""),
+        (17, "17"),
+    ],
+)
+def test_tags_are_separated_by_blanks(value: object, expected: str) -> None:
+    assert tags(value) == expected
