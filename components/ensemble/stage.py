@@ -46,7 +46,7 @@ def ensemble(
     from components.ensemble.predictions import TOP, predict, validate, write_predictions
     from components.ensemble.report import draw, unique_titles
     from components.ensemble.submission import write_submission
-    from components.shared import distributed, storage, unfinished
+    from components.shared import distributed, unfinished
     from components.shared.images import ImageSet
     from components.shared.metrics import write
     from components.shared.prediction import Labelling, read_records
@@ -87,4 +87,4 @@ def ensemble(
     if len(tests) == 0:
         logger.info("the data set has no test images: the submission is empty")
     write_submission(submission, tests.ids(), predict(test_opinions).classes)
-    storage.remove_folder(place)
+    unfinished.remove(place)

@@ -203,10 +203,16 @@ class _Captions:
             return Text()
         row = self._rows[place]
         fields: dict[str, Any] = {
-            name: (metadata.tags if name == "tags" else metadata.text)(column[row].as_py())
+            name: (_tags if name == "tags" else metadata.text)(column[row].as_py())
             for name, column in self._columns.items()
         }
         return Text(**fields)
+
+
+def _tags(value: object) -> str:
+    if isinstance(value, str) and "," in value:
+        value = value.split(",")
+    return metadata.tags(value)
 
 
 def _table(source: Path) -> pa.Table:

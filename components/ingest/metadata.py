@@ -51,10 +51,8 @@ def text(value: object) -> str:
 def tags(value: object) -> str:
     """Return tags, separated by blanks as Flickr has them; those of several words have `_` inside.
 
-    A list's items are tags, and what commas separate; in any other text each word is one.
+    A list's items are tags; in a text each word is one.
     """
-    if isinstance(value, str) and "," in value:
-        value = value.split(",")
     if isinstance(value, list):
         return " ".join(filter(None, ("_".join(text(tag).split()) for tag in value)))
     return text(value)

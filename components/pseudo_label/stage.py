@@ -40,7 +40,7 @@ def pseudo_label(
     from components.pseudo_label.comparison import Comparison
     from components.pseudo_label.labelling import as_pairs, best
     from components.pseudo_label.report import draw
-    from components.shared import distributed, storage, unfinished
+    from components.shared import distributed, unfinished
     from components.shared.images import ImageSet
     from components.shared.metrics import write
     from components.shared.prediction import Labelling, read_records
@@ -76,4 +76,4 @@ def pseudo_label(
             )
     write(metrics, comparison.metrics)
     draw(report, comparison, records, chosen, image_set, given, min_confidence)
-    storage.remove_folder(place)
+    unfinished.remove(place)

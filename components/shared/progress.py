@@ -42,7 +42,7 @@ def progress(
         yield item
         done += units(item)
         now = time.monotonic()
-        if now - last >= _SECONDS_BETWEEN_LINES:
+        if done and now - last >= _SECONDS_BETWEEN_LINES:
             last, left = now, (now - start) / done * (total - done)
             rate = done / (now - start)
             logger.info(

@@ -4,8 +4,10 @@ Columns: `id title description tags source query rank`. Absent texts are empty, 
 `rank` is the image's place in its query's results, from 1, or 0 where unknown.
 """
 
+import html
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,9 +23,8 @@ SCHEMA = pa.schema(
         pa.field("id", pa.string(), nullable=False),
         pa.field("title", pa.string(), nullable=False),
         pa.field("description", pa.string(), nullable=False),
-        pa.field(
-            "tags", pa.string(), nullable=False
-        ),  # separated by blanks: goose golden_retriever
+        # Separated by blanks; those of several words as golden_retriever.
+        pa.field("tags", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),  # google, flickr, …
         pa.field("query", pa.string(), nullable=False),
         pa.field("rank", pa.int32(), nullable=False),
@@ -31,6 +32,15 @@ SCHEMA = pa.schema(
 )
 # Rows of a row group, the unit of work of a process: a small set's are smaller, to be shared out.
 ROW_GROUP, _MIN_ROW_GROUP, _MIN_GROUPS = 65_536, 1_024, 64
+
+
+# Python refuses to read numbers of more than 4,300 digits; no character's has more than seven.
+_TOO_LONG = re.compile(r"&#\d{8,};?")
+
+
+def unescaped(text: str) -> str:
+    """Return a text with the characters that HTML's entities stand for."""
+    return html.unescape(_TOO_LONG.sub(" ", text)) if "&" in text else text
 
 
 class Texts:

@@ -39,6 +39,14 @@ def place(stage: str, inputs: Iterable[Path | None], **parameters: object) -> st
     return f"{environment.checkpoints()}/{stage}-{digest.hexdigest()[:16]}"
 
 
+def remove(place: str) -> None:
+    """Remove unfinished work: the stage has finished. Another run of it may be adding some."""
+    try:
+        storage.remove_folder(place)
+    except OSError as error:
+        logger.info("%s is left: %s", place, error)
+
+
 def _files(source: Path) -> list[Path]:
     return sorted(path for path in source.rglob("*") if path.is_file()) or [source]
 
@@ -46,8 +54,9 @@ def _files(source: Path) -> list[Path]:
 class Parts:
     """Arrays made of one unit of work after another, such as a shard's, each in a file of its own.
 
-    A file `<number>-<digest of the content>.safetensors` appears complete or not at all; processes
-    that share the work may share the folder.
+    A file `<number>-<digest of the content>.safetensors` appears complete or not at all. Processes
+    that share the work may share the folder, and so may runs of the same stage: the first that has
+    finished removes it, and the others make again what they still need.
     """
 
     def __init__(self, uri: str) -> None:
@@ -59,12 +68,19 @@ class Parts:
     def __len__(self) -> int:
         return len(self._names)
 
+    def __contains__(self, number: int) -> bool:
+        return number in self._names
+
     def load(self, number: int) -> dict[str, NDArray[Any]] | None:
-        """Return a part's arrays by name; None, and no part any more, if it is damaged."""
-        if number not in self._names:
+        """Return a part's arrays by name; None, and no part any more, if it is damaged or gone."""
+        name = self._names.get(number)
+        if name is None:
             return None
-        name = self._names[number]
-        content = storage.read(f"{self._uri}/{name}")
+        try:
+            content = storage.read(f"{self._uri}/{name}")
+        except FileNotFoundError:
+            del self._names[number]
+            return None
         if name == _name(number, content):
             arrays: dict[str, NDArray[Any]] = load(content)
             return arrays
@@ -76,8 +92,14 @@ class Parts:
     def save(self, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Add a part."""
         content = save(dict(arrays))
-        with storage.uploading(f"{self._uri}/{_name(number, content)}") as path:
-            path.write_bytes(content)
+        for tries_left in (2, 1, 0):
+            try:
+                with storage.uploading(f"{self._uri}/{_name(number, content)}") as path:
+                    path.write_bytes(content)
+                break
+            except OSError:  # another run has finished, and is removing the folder
+                if not tries_left:
+                    raise
         self._names[number] = _name(number, content)
 
 

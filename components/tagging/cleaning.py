@@ -4,8 +4,9 @@ What concerns a single word (addresses, names of files, odd characters) is left 
 which sees each distinct word only once.
 """
 
-import html
 import re
+
+from components.shared.texts import unescaped
 
 # Longer texts are scraped pages and lists of search words; what they add is noise.
 MAX_CHARACTERS = 20_000
@@ -19,8 +20,7 @@ _TAG = re.compile(r"<[!/?]?[a-z-][^<>]*>", re.IGNORECASE)
 def clean(text: str) -> str:
     """Return the prose of a text as the web gives it, without markup."""
     text = text[:MAX_CHARACTERS]
-    if "&" in text:  # often escaped twice
-        text = html.unescape(html.unescape(text))
+    text = unescaped(unescaped(text))  # often escaped twice
     if "<" in text:
         text = _TAG.sub(" ", _BLOCK.sub("\n", _CODE.sub(" ", text)))
     if "[" in text:

@@ -2,11 +2,12 @@
 
 NLTK's own reader looks things up in open files. Workers that are forked share the place in such a
 file, and read one another's lines; besides, it takes seconds to load. All that tagging asks is held
-here in memory, and loaded in half a second.
+here in memory.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, Self
 
 import nltk
@@ -14,6 +15,7 @@ from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
 PartOfSpeech = Literal["noun", "verb", "adj", "adv"]
 _PARTS: dict[PartOfSpeech, str] = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
+_FILES = [f"{kind}{part}{end}" for part in _PARTS for kind, end in [("data.", ""), ("", ".exc")]]
 
 
 class _Synset(NamedTuple):
@@ -25,25 +27,35 @@ class Dictionary:
     """The words of WordNet; those of several words have _ between them.
 
     Attributes:
-        nouns: All nouns in lower case, in WordNet's order.
+        nouns: All nouns in lower case; of synonyms, the usual one comes first.
+        digest: Of WordNet's files.
     """
 
-    def __init__(
-        self,
-        written: dict[PartOfSpeech, set[str]],
-        exceptions: dict[PartOfSpeech, dict[str, list[str]]],
-        synsets: dict[int, _Synset],
-        uses: Counter[str],
-    ) -> None:
-        """Take what `load` has read."""
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        """Take WordNet's files by name."""
+        self.digest = hashlib.sha256(b"".join(files.values())).hexdigest()
+        lines = {name: content.decode().splitlines() for name, content in files.items()}
+        written: dict[PartOfSpeech, set[str]] = {part: set() for part in _PARTS}
+        self._nouns: dict[int, _Synset] = {}
+        for part in _PARTS:
+            for number, synset in _synsets(lines[f"data.{part}"]):
+                written[part].update(synset.names)
+                if part == "noun":
+                    self._nouns[number] = synset
         self._written = frozenset().union(*written.values())
         self._names = {part: set(map(str.lower, names)) for part, names in written.items()}
-        self._exceptions, self._synsets, self._uses = exceptions, synsets, uses
-        self._meanings: dict[str, list[int]] = defaultdict(list)
-        for number, synset in synsets.items():
-            for name in synset.names:
-                self._meanings[name.lower()].append(number)
-        self.nouns = list(self._meanings)
+        self._exceptions = {
+            part: {form: bases for form, *bases in map(str.split, lines[f"{part}.exc"])}
+            for part in _PARTS
+        }
+        self._meanings = dict(map(_meanings, _entries(lines["index.noun"])))
+        names = (name.lower() for synset in self._nouns.values() for name in synset.names)
+        self.nouns = list(dict.fromkeys(names))
+        self._uses: Counter[str] = Counter()
+        for key, _, count in map(str.split, lines["cntlist.rev"]):
+            name, _, sense = key.partition("%")
+            if sense.startswith("1:"):  # a noun
+                self._uses[name] += int(count)
 
     @classmethod
     def load(cls) -> Self:
@@ -53,28 +65,11 @@ class Dictionary:
             LookupError: They do not hold it.
         """
         folder = nltk.data.find("corpora/wordnet/")
-
-        def lines(name: str) -> Iterator[str]:
+        files = {}
+        for name in (*_FILES, "index.noun", "cntlist.rev"):
             with folder.join(name).open() as file:
-                yield from file.read().decode().splitlines()
-
-        written: dict[PartOfSpeech, set[str]] = {part: set() for part in _PARTS}
-        synsets = {}
-        for part in _PARTS:
-            for number, synset in _synsets(lines(f"data.{part}")):
-                written[part].update(synset.names)
-                if part == "noun":
-                    synsets[number] = synset
-        exceptions = {
-            part: {form: bases for form, *bases in map(str.split, lines(f"{part}.exc"))}
-            for part in _PARTS
-        }
-        uses: Counter[str] = Counter()
-        for key, _, count in map(str.split, lines("cntlist.rev")):
-            name, _, sense = key.partition("%")
-            if sense.startswith("1:"):  # a noun
-                uses[name] += int(count)
-        return cls(written, exceptions, synsets, uses)
+                files[name] = file.read()
+        return cls(files)
 
     def base(self, form: str, part: PartOfSpeech) -> str | None:
         """Return the base form of a lower-case word, as NLTK's `morphy` does; None if unknown."""
@@ -88,36 +83,70 @@ class Dictionary:
         """Return whether a lower-case word, in any form, is written with a small letter."""
         return not self._written.isdisjoint({word, *(self.base(word, part) for part in _PARTS)})
 
+    def is_only_noun(self, word: str) -> bool:
+        """Return whether a lower-case word is a noun in some form, and nothing else in any."""
+        return [part for part in _PARTS if self.base(word, part)] == ["noun"]
+
     def uses(self, noun: str) -> int:
         """Return how often WordNet's corpus has a lower-case noun, in any meaning."""
         return self._uses[noun]
 
     def is_kind(self, noun: str, other: str) -> bool:
         """Return whether what a lower-case noun may mean is a kind, or an instance, of another."""
-        seen: set[int] = set()
-        waiting = list(self._meanings.get(noun, ()))
+        return any(self._is_kind(meaning, other) for meaning in self._meanings.get(noun, ()))
+
+    def is_figure(self, name: str) -> bool:
+        """Return whether a name of several words, in lower case, is a figure of speech.
+
+        Such as fat cat, lame duck, snake in the grass: they are persons, which cats, ducks and
+        grass are not in the first place.
+        """
+        meanings = self._meanings[name]
+        last = self._meanings.get(name.rpartition("_")[2])
+        return (
+            name in self._written  # not a person's own name
+            and last is not None
+            and all(self._is_kind(meaning, "person") for meaning in meanings)
+            and not self._is_kind(last[0], "person")
+        )
+
+    def _is_kind(self, meaning: int, other: str) -> bool:
+        seen = {meaning}
+        waiting = [meaning]
         while waiting:
-            above = set(self._synsets[waiting.pop()].hypernyms) - seen
-            if any(other in self._synsets[number].names for number in above):
+            above = set(self._nouns[waiting.pop()].hypernyms) - seen
+            if any(other in self._nouns[number].names for number in above):
                 return True
             seen |= above
             waiting += above
         return False
 
 
-def _synsets(lines: Iterable[str]) -> Iterator[tuple[int, _Synset]]:
+def _entries(lines: list[str]) -> Iterator[str]:
+    """Yield what is not the licence at a file's beginning, which is indented."""
+    return (line for line in lines if not line.startswith(" "))
+
+
+def _synsets(lines: list[str]) -> Iterator[tuple[int, _Synset]]:
     """Yield the synsets of a database file by their offsets.
 
-    A line is `offset file type w_cnt (word lex_id)… p_cnt (symbol offset pos source/target)… |
-    gloss`; w_cnt is hexadecimal, and adjectives may have a marker such as `(p)` behind them. The
-    file begins with a licence, which is indented.
+    An entry is `offset file type w_cnt (word lex_id)… p_cnt (symbol offset pos source/target)… |
+    gloss`; w_cnt is hexadecimal, and adjectives may have a marker such as `(p)` behind them.
     """
-    for line in lines:
-        if not line.startswith(" "):
-            fields = line.partition(" | ")[0].split()
-            end = 4 + 2 * int(fields[3], 16)
-            names = [name.partition("(")[0] for name in fields[4:end:2]]
-            pointers = fields[end + 1 : end + 1 + 4 * int(fields[end])]
-            to = zip(pointers[::4], pointers[1::4], strict=True)
-            hypernyms = [int(offset) for symbol, offset in to if symbol[0] == "@"]
-            yield int(fields[0]), _Synset(names, hypernyms)
+    for line in _entries(lines):
+        fields = line.partition(" | ")[0].split()
+        end = 4 + 2 * int(fields[3], 16)
+        names = [name.partition("(")[0] for name in fields[4:end:2]]
+        pointers = fields[end + 1 : end + 1 + 4 * int(fields[end])]
+        to = zip(pointers[::4], pointers[1::4], strict=True)
+        hypernyms = [int(offset) for symbol, offset in to if symbol[0] == "@"]
+        yield int(fields[0]), _Synset(names, hypernyms)
+
+
+def _meanings(line: str) -> tuple[str, list[int]]:
+    """Return a noun of the index and the offsets of its synsets, the usual meaning first.
+
+    An entry is `lemma pos synset_cnt p_cnt symbol… sense_cnt tagsense_cnt synset_offset…`.
+    """
+    fields = line.split()
+    return fields[0], [int(offset) for offset in fields[-int(fields[2]) :]]

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.tagging.lemmas import Lemmatizer
+from components.tagging.language import Language
 from components.tagging.memo import Memo
 from components.tagging.perceptron import Perceptron
 from components.tagging.phrases import Phrases
@@ -27,8 +27,8 @@ FIELDS: Mapping[Fields, tuple[str, ...]] = {
 }
 # What a word may be as a keyword: it decides on the lemma.
 _NOTHING, _NOUN, _PLURAL, _ADJECTIVE = _KINDS = range(4)
-# Words that are remembered until the next row group, some 500 bytes each.
-_MEMORY = 2**17
+# Words and texts between blanks that are remembered until the next row group: 250 bytes each.
+_MEMORY = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +59,19 @@ class Extractor:
     def __init__(
         self,
         perceptron: Perceptron,
-        lemmatizer: Lemmatizer,
+        language: Language,
         phrases: Phrases,
         fields: Fields,
         parts_of_speech: PartsOfSpeech,
         keep_query_words: bool,
     ) -> None:
         """Prepare to read some fields and to take some parts of speech."""
-        self._perceptron, self._lemmatizer, self._phrases = perceptron, lemmatizer, phrases
-        self._reader = Reader(perceptron, phrases.apart, lemmatizer.is_common)
+        self._perceptron, self._language, self._phrases = perceptron, language, phrases
+        self._reader = Reader(perceptron, language, phrases.apart)
         self._fields, self._keep_query_words = FIELDS[fields], keep_query_words
+        self._adjectives = parts_of_speech == "nouns+adjectives"
         kinds = dict.fromkeys(NOUNS, _NOUN) | dict.fromkeys(PLURALS, _PLURAL)
-        if parts_of_speech == "nouns+adjectives":
-            kinds |= dict.fromkeys(ADJECTIVES, _ADJECTIVE)
+        kinds |= dict.fromkeys(ADJECTIVES, _ADJECTIVE)
         self._kinds = np.array([kinds.get(tag, _NOTHING) for tag in perceptron.tags])
         self._in_phrases = Memo(self._find_in_phrases)
         self._keywords = Memo(self._find_keywords)
@@ -85,7 +85,7 @@ class Extractor:
 
     def make_room(self) -> None:
         """Forget all words if they are many; `words` begins anew."""
-        if len(self._perceptron.words) > _MEMORY:
+        if self._reader.remembered() > _MEMORY:
             self._forget()
 
     def _forget(self) -> None:
@@ -150,7 +150,7 @@ class Extractor:
     def _find_in_phrases(self, words: list[int]) -> list[int]:
         known = self._phrases.words
         return [
-            known.get(self._lemmatizer(self._perceptron.words[word].lower(), plural=False), -1)
+            known.get(self._language.lemma(self._perceptron.words[word].lower(), plural=False), -1)
             for word in words
         ]
 
@@ -159,8 +159,13 @@ class Extractor:
 
     def _find_keyword(self, number: int, kind: int) -> int:
         word = self._perceptron.words[number].lower()
-        if is_keyword(word) and kind != _ADJECTIVE:
-            word = self._lemmatizer(word, plural=kind == _PLURAL)
+        # To the tagger a puppy is an adjective, even in "a puppy .".
+        if kind == _ADJECTIVE and self._language.is_only_noun(word):
+            kind = _NOUN
+        if not is_keyword(word) or kind == _ADJECTIVE and not self._adjectives:
+            return -1
+        if kind != _ADJECTIVE:
+            word = self._language.lemma(word, plural=kind == _PLURAL)
         return self._number(word) if is_keyword(word) else -1
 
     def _number(self, keyword: str) -> int:

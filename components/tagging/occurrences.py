@@ -1,7 +1,9 @@
 """The first pass over the texts: which words each image has, and how many images have each word."""
 
 import itertools
+import logging
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,10 +12,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from components.shared.parallel import ordered
+from components.shared.progress import progress
 from components.shared.texts import Texts
 from components.shared.unfinished import Parts
 from components.tagging.keywords import Extractor
 
+logger = logging.getLogger(__name__)
 # Images that are read at once: the arrays of their tokens take some 30 MB.
 _BATCH = 4_096
 _INITIALS = "bcdefghijklmnopqrstuvwxyz"
@@ -36,24 +41,20 @@ class Occurrences:
     tokens: int
 
     @classmethod
-    def load(cls, parts: Parts, row_group: int) -> Self | None:
-        """Return what `save` wrote, if it is there."""
-        arrays = parts.load(row_group)
-        if arrays is None:
-            return None
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return what `arrays` has come from."""
         words = arrays["words"].tobytes().decode()
         tokens = int(arrays["tokens"][0])
         return cls(words.split("\n") if words else [], arrays["counts"], arrays["codes"], tokens)
 
-    def save(self, parts: Parts, row_group: int) -> None:
-        """Add a part, some four bytes for each image and each word."""
-        arrays: dict[str, NDArray[Any]] = {
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return arrays to store, some four bytes for each image and each of its words."""
+        return {
             "words": np.frombuffer("\n".join(self.words).encode(), np.uint8),
             "counts": self.counts,
             "codes": self.codes,
             "tokens": np.array([self.tokens]),
         }
-        parts.save(row_group, arrays)
 
     def images_by_word(self) -> pa.Table:
         """Return how many images have each word (word, images)."""
@@ -63,12 +64,12 @@ class Occurrences:
 
 @dataclass(frozen=True, slots=True)
 class RowGroupReader:
-    """Reads one row group of the texts, the work of a process, unless it has been read before.
+    """Reads row groups of the texts, each at most once: the work of a process.
 
     Attributes:
         texts: The Texts' path.
         extract: Finds a batch's words.
-        parts: The Occurrences of each row group.
+        parts: The Occurrences of what has been read.
     """
 
     texts: Path
@@ -77,15 +78,22 @@ class RowGroupReader:
 
     def __call__(self, row_group: int) -> tuple[pa.Table, int]:
         """Return how many images have each word (word, images), and how many tokens there were."""
-        occurrences = Occurrences.load(self.parts, row_group)
-        if occurrences is None:
-            occurrences = self._read(row_group)
-            occurrences.save(self.parts, row_group)
+        occurrences = self.occurrences(row_group)
         return occurrences.images_by_word(), occurrences.tokens
+
+    def occurrences(self, row_group: int) -> Occurrences:
+        """Return a row group's Occurrences, from its part if there is one."""
+        arrays = self.parts.load(row_group)
+        if arrays is not None:
+            return Occurrences.of_arrays(arrays)
+        made = self._read(row_group)
+        self.parts.save(row_group, made.arrays())
+        return made
 
     def _read(self, row_group: int) -> Occurrences:
         self.extract.make_room()
-        counts, numbers, tokens = [], [], 0
+        # A row group may be empty.
+        counts, numbers, tokens = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
         batches = Texts(self.texts).batches(self.extract.columns, _BATCH, row_group)
         for batch in batches:
             found = self.extract(batch)
@@ -96,11 +104,12 @@ class RowGroupReader:
         known, codes = np.unique(np.concatenate(numbers), return_inverse=True)
         every = self.extract.words
         words = [every[number] for number in known.tolist()]
-        # Numbers depend on what this process has read before.
+        # Numbers depend on what this process has read before, the alphabet does not.
         order = np.array(sorted(range(len(words)), key=words.__getitem__), np.int64)
-        places = np.argsort(order).astype(np.int32)
-        flat = np.concatenate(counts).astype(np.int32)
-        return Occurrences(sorted(words), flat, places[codes], tokens)
+        flat = np.concatenate(counts)
+        keys = np.repeat(np.arange(len(flat)), flat) * len(words) + np.argsort(order)[codes]
+        codes = np.sort(keys) % max(1, len(words))
+        return Occurrences(sorted(words), flat.astype(np.int32), codes.astype(np.int32), tokens)
 
 
 class WordCounts:
@@ -128,8 +137,9 @@ class WordCounts:
 
     def table(self) -> pa.Table:
         """Return (word, images), in any order."""
-        for initial in range(len(self._merged)):
-            self._merge(initial)
+        for initial, waiting in enumerate(self._waiting):
+            if waiting:
+                self._merge(initial)
         return pa.concat_tables(self._merged)
 
     def _merge(self, initial: int) -> None:
@@ -138,3 +148,21 @@ class WordCounts:
         self._merged[initial] = sums.rename_columns({"word": "word", "images_sum": "images"})
         self._waiting[initial] = []
         pa.default_memory_pool().release_unused()
+
+
+def count(reader: RowGroupReader, row_groups: Sequence[int]) -> tuple[pa.Table, int]:
+    """Read all row groups, on all cores, those that have been read before left out.
+
+    Returns:
+        How many images have each word (word, images), and how many tokens there were.
+    """
+    before = [row_group for row_group in row_groups if row_group in reader.parts]
+    if before:
+        logger.info("%d of %d row groups are tagged already", len(before), len(row_groups))
+    rest = [row_group for row_group in row_groups if row_group not in reader.parts]
+    work = progress(ordered(reader, rest), total=len(rest), unit="row group", what="Tagging")
+    counts, tokens = WordCounts(), 0
+    for found, seen in itertools.chain(map(reader, before), work):
+        counts.add(found)
+        tokens += seen
+    return counts.table(), tokens

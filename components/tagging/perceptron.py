@@ -14,7 +14,9 @@ Legend: F features, T tags, N tokens.
 """
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +106,11 @@ class Perceptron:
             self._table[number] = self._looked_up(word, _normal(word))
         return number
 
+    def digest(self) -> str:
+        """Return a digest of all that tags depend on."""
+        said = [list(self._rows), self.tags, self._dictionary]
+        return sha256(json.dumps(said).encode() + self._weights.tobytes()).hexdigest()
+
     def tag(self, words: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[np.int16]:
         """Return the tags (N,) of sentences.
 
@@ -137,7 +144,7 @@ class Perceptron:
         return of_words
 
     def tag_sents(self, sentences: Sequence[Sequence[str]]) -> list[list[tuple[str, str]]]:
-        """Return each sentence's tokens with their tags, as NLTK's `tag_sents` does."""
+        """Return each sentence's tokens with their tags: NLTK's interface, to compare with it."""
         lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
         numbers = (self.number(word) for sentence in sentences for word in sentence)
         tags = self.tag(np.fromiter(numbers, np.int64, int(lengths.sum())), lengths)

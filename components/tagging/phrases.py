@@ -7,10 +7,10 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from components.tagging.lemmas import Lemmatizer, WordNetLemmas
+from components.tagging.language import English, Language
 from components.tagging.memo import Memo
 from components.tagging.sequences import Found, Sequences
-from components.tagging.tokens import tokens
+from components.tagging.tokens import ENDS, tokens
 from components.tagging.words import FUNCTION_WORDS
 
 # Longer ones are titles of offices and laws.
@@ -50,10 +50,17 @@ class Phrases:
         for name in names:
             parts = map(str.capitalize, name.split("_"))  # St. is known as an abbreviation
             words = [token.lower() for part in parts for token in tokens(part)]
-            if 1 < len(words) <= _LONGEST and not {words[0], words[-1]} & FUNCTION_WORDS:
+            if {words[0], words[-1]} & FUNCTION_WORDS or set(words) & set(ENDS):
+                continue  # as in "park ave."
+            if 1 < len(words) <= _LONGEST:
                 split[name] = [lemma(word) for word in words]
+
+        def is_plural(item: tuple[str, list[str]]) -> bool:
+            name, lemmas = item
+            return not name.endswith(lemmas[-1])
+
         # Of names that are equal by their lemmas the first stays: singulars, then the usual ones.
-        split = dict(sorted(split.items(), key=lambda item: not item[0].endswith(item[1][-1])))
+        split = dict(sorted(split.items(), key=is_plural))
         self.names = [name.replace("_", " ") for name in split]
         lasts = [(name, words[-1]) for name, words in split.items()]
         self.kind = Memo(lambda numbers: [is_kind(*lasts[number]) for number in numbers])
@@ -81,10 +88,10 @@ class Phrases:
         return reversed(list(self._sequences.find(words)))
 
 
-def phrases(lemmatizer: Lemmatizer) -> Phrases:
-    """Return WordNet's names of several words; none where NLTK's data hold no WordNet."""
-    if not isinstance(lemmatizer, WordNetLemmas):
+def phrases(language: Language) -> Phrases:
+    """Return WordNet's names of several words, without figures of speech; else none."""
+    if not isinstance(language, English):
         return Phrases((), lambda noun: noun, lambda name, other: False)
-    dictionary = lemmatizer.dictionary
-    lemma = partial(lemmatizer, plural=False)
-    return Phrases(dictionary.nouns, lemma, dictionary.is_kind)
+    dictionary, lemma = language.dictionary, partial(language.lemma, plural=False)
+    names = [noun for noun in dictionary.nouns if not ("_" in noun and dictionary.is_figure(noun))]
+    return Phrases(names, lemma, dictionary.is_kind)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from components.tagging.boilerplate import Boilerplate
 from components.tagging.cleaning import clean
+from components.tagging.language import Language
 from components.tagging.memo import Memo
 from components.tagging.perceptron import Perceptron
+from components.tagging.taggers import NOUNS
 from components.tagging.tokens import ENDS, tokens
 from components.tagging.words import FUNCTION_WORDS
 
@@ -38,25 +40,23 @@ class Reader:
     """Finds the words of texts, and their tags.
 
     Prose is tagged sentence by sentence. Flickr's tags are no sentences: each is tagged alone, as
-    in `a … .`, which finds 99.5 % of WordNet's most frequent nouns to be nouns; without that frame
-    it is 96.3 % (`kitten` is a verb, `wing` a gerund), and in a list of tags a word's tag depends
-    on its chance neighbours (`puppy` an adjective, `lily` an adverb). Titles of one word likewise.
+    in `a … .`, for its neighbours in the list are there by chance. Titles of one word likewise.
     """
 
     def __init__(
         self,
         perceptron: Perceptron,
+        language: Language,
         apart: Callable[[str], list[str]],
-        is_common: Callable[[str], bool],
     ) -> None:
         """Prepare to read.
 
         Args:
             perceptron: Numbers words and tags them.
+            language: The texts' language.
             apart: Returns the words in a token that is several words written together.
-            is_common: Returns whether a lower-case word is in the dictionary, and not as a name.
         """
-        self._perceptron, self._apart, self._is_common = perceptron, apart, is_common
+        self._perceptron, self._language, self._apart = perceptron, language, apart
         self._boilerplate = Boilerplate(perceptron)
         self._alone = Memo(self._tags_alone)
         self._case = Memo(lambda words: [_case(perceptron.words[word]) for word in words])
@@ -70,8 +70,11 @@ class Reader:
             memory.forget()
         self._chunks = _Chunks(self._numbers)
         self._closed_chunks = _Chunks(lambda chunk: (*self._numbers(chunk), self._end))
-        self._article, *ends = (self._perceptron.number(word) for word in ("a", *ENDS))
-        self._end = ends[0]  # the others follow
+        self._end, *_ = [self._perceptron.number(end) for end in ENDS]  # in a row
+
+    def remembered(self) -> int:
+        """Return how many words are remembered, and texts between two blanks."""
+        return sum(map(len, (self._perceptron.words, self._chunks, self._closed_chunks)))
 
     def prose(self, texts: Iterable[str]) -> Tagged:
         """Read sentences.
@@ -145,14 +148,25 @@ class Reader:
 
     def _lowered(self, word: int) -> int:
         lower = self._perceptron.words[word].lower()
-        common = lower in FUNCTION_WORDS or self._is_common(lower)
+        common = lower in FUNCTION_WORDS or self._language.is_common(lower)
         return self._perceptron.number(lower) if common else word
 
     def _tags_alone(self, words: Sequence[int]) -> NDArray[np.int16]:
-        framed = np.empty((len(words), 3), np.int32)
-        framed[:] = (self._article, 0, self._end)
-        framed[:, 1] = words
-        return self._perceptron.tag(framed.ravel(), np.full(len(words), 3))[1::3]
+        before = [self._perceptron.number(word) for word in self._language.article.split()]
+        frame = [*before, 0, self._end]
+        framed = np.tile(np.array(frame, np.int32), (len(words), 1))
+        framed[:, len(before)] = words
+        lengths = np.full(len(words), len(frame))
+        tags = self._perceptron.tag(framed.ravel(), lengths)[len(before) :: len(frame)]
+        for place, word in enumerate(words):
+            if self._language.is_only_noun(self._perceptron.words[word].lower()):
+                tags[place] = self._as_noun(tags[place])
+        return tags
+
+    def _as_noun(self, tag: int) -> int:
+        """Return a noun's tag, in place of one that is none."""
+        tags = self._perceptron.tags
+        return tag if tags[tag] in NOUNS else tags.index("NN")
 
 
 class _Chunks(dict[str, tuple[int, ...]]):

@@ -11,10 +11,34 @@ from matplotlib.figure import Figure
 from components.shared.html import Page
 from components.shared.targets import Targets
 from components.shared.texts import Texts
+from components.tagging.language import English, Language
 from components.tagging.vocabulary import Vocabulary
 
 _EXAMPLES, _SHOWN_WORDS, _SHOWN_CHARACTERS = 16, 20, 240
 _ACCENT, _SOFT = "#0b7285", "#b6c2cc"
+
+
+def figures(
+    keywords: Targets, counts: pa.Table, tokens: int, language: Language
+) -> dict[str, float]:
+    """Return the stage's metrics.
+
+    Args:
+        keywords: The keywords of the images.
+        counts: How many images have each word (word, images).
+        tokens: How many tokens were read.
+        language: The texts' language.
+    """
+    with_keywords = np.count_nonzero(np.diff(keywords.offsets))
+    return {
+        "images": len(keywords),
+        "images_with_keywords": with_keywords / len(keywords),
+        "keywords_per_image": len(keywords.classes) / len(keywords),
+        "vocabulary": len(keywords.names),
+        "distinct_words": len(counts),
+        "tokens": tokens,
+        "wordnet_lemmas": int(isinstance(language, English)),
+    }
 
 
 def write_report(
@@ -23,7 +47,7 @@ def write_report(
     keywords: Targets,
     counts: pa.Table,
     vocabulary: Vocabulary,
-    lemmatizer: str,
+    lemmas: str,
 ) -> None:
     """Write the page.
 
@@ -33,7 +57,7 @@ def write_report(
         keywords: and their keywords.
         counts: How many images have each word (word, images).
         vocabulary: Which words were kept.
-        lemmatizer: What the nouns' lemmas come from.
+        lemmas: What the nouns' lemmas come from.
     """
     num_words, num_kept = len(counts), len(vocabulary.words)
     num_head = len(vocabulary.too_frequent)
@@ -42,7 +66,7 @@ def write_report(
         f"{num_kept:,} of {num_words:,} distinct words are keywords. "
         f"Dropped as too frequent: {num_head:,}; as too rare: {num_words - num_head - num_kept:,}. "
         f"An image has {len(keywords.classes) / len(keywords):.1f} keywords on average. "
-        f"Lemmas: {lemmatizer}."
+        f"Lemmas: {lemmas}."
     )
     page.heading("A long tail")
     page.figure(

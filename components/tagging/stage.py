@@ -1,7 +1,6 @@
 """The stage `tagging`."""
 
 import logging
-from pathlib import Path
 from typing import Literal
 
 from components.shared.interface import (
@@ -48,89 +47,77 @@ def tagging(
     """
     import numpy as np
 
-    from components.shared import storage
+    from components.shared import unfinished
     from components.shared.metrics import write as write_metrics
     from components.shared.parallel import ordered
     from components.shared.progress import progress
     from components.shared.targets import Targets, TargetsWriter
     from components.shared.texts import Texts
-    from components.shared.unfinished import Parts, place
+    from components.shared.unfinished import Parts
     from components.tagging.keywords import Extractor
-    from components.tagging.lemmas import WordNetLemmas, lemmatizer
-    from components.tagging.occurrences import RowGroupReader, WordCounts
+    from components.tagging.language import language
+    from components.tagging.occurrences import RowGroupReader, count
     from components.tagging.phrases import phrases
-    from components.tagging.report import write_report
+    from components.tagging.report import figures, write_report
     from components.tagging.taggers import load
     from components.tagging.vocabulary import RowGroupChooser, select
 
-    counts_at_least_one = {
-        "vocabulary_size": vocabulary_size,
-        "min_images": min_images,
-        "max_keywords": max_keywords,
-    }
-    for name, value in counts_at_least_one.items():
-        if value < 1:
-            raise UserError(f"{name}={value}: at least 1 is needed")
-    if not 0 < max_share <= 1:
-        raise UserError(f"max_share={max_share:g}: a share above 0 and up to 1 is needed")
-
-    corpus = Texts(texts)
-    row_groups = range(len(corpus.row_groups()))
-    lemmas = lemmatizer()
+    _check(vocabulary_size, min_images, max_share, max_keywords)
+    corpus, perceptron = Texts(texts), load(tagger)
+    known = language(perceptron.tags)
     extract = Extractor(
-        load(tagger), lemmas, phrases(lemmas), fields, parts_of_speech, keep_query_words
+        perceptron, known, phrases(known), fields, parts_of_speech, keep_query_words
     )
     # What has been read outlives a kill, and a min_images that turns out too high.
-    unfinished = place(
+    place = unfinished.place(
         "tagging",
-        [texts, Path(tagger) if Path(tagger).is_dir() else None],
+        [texts],
         fields=fields,
         parts_of_speech=parts_of_speech,
         keep_query_words=keep_query_words,
-        tagger=tagger,
-        lemmas=lemmas.name,
+        tagger=perceptron.digest(),
+        language=known.digest,
     )
-    parts, counts, tokens = Parts(unfinished), WordCounts(), 0
-    if len(parts):
-        logger.info(
-            "%s: %d of %d row groups are tagged already", unfinished, len(parts), len(row_groups)
-        )
-    work = ordered(RowGroupReader(texts, extract, parts), row_groups)
-    for found, seen in progress(work, total=len(row_groups), unit="row group", what="Tagging"):
-        counts.add(found)
-        tokens += seen
+    row_groups = range(len(corpus.row_groups()))
+    counts, tokens = count(RowGroupReader(texts, extract, Parts(place)), row_groups)
     vocabulary = select(
-        counts.table(),
+        counts,
         len(corpus),
         vocabulary_size=vocabulary_size,
         min_images=min_images,
         max_share=max_share,
     )
-    names = vocabulary.words
-    chosen = ordered(RowGroupChooser(Parts(unfinished), vocabulary, max_keywords), row_groups)
-    chosen = progress(chosen, total=len(row_groups), unit="row group", what="Choosing keywords")
+    names, reader = vocabulary.words, RowGroupReader(texts, extract, Parts(place))
+    choose = RowGroupChooser(reader, vocabulary, max_keywords)
+    chosen = progress(
+        ordered(choose, row_groups), total=len(row_groups), unit="row group", what="Choosing"
+    )
     with TargetsWriter(keywords, names, names, corpus.numbering) as writer:
         for kept, classes in chosen:
             writer.append(kept, classes, np.ones(len(classes), np.float32))
 
     targets = Targets.load(keywords)
-    write_report(report, corpus, targets, counts.table(), vocabulary, lemmas.name)
-    with_keywords = np.count_nonzero(np.diff(targets.offsets)) / len(targets)
-    scalars = {
-        "images": len(targets),
-        "images_with_keywords": with_keywords,
-        "keywords_per_image": len(targets.classes) / len(targets),
-        "vocabulary": len(names),
-        "distinct_words": len(counts.table()),
-        "tokens": tokens,
-        "wordnet_lemmas": int(isinstance(lemmas, WordNetLemmas)),
-    }
-    write_metrics(metrics, scalars)
-    storage.remove_folder(unfinished)
+    found = figures(targets, counts, tokens, known)
+    write_report(report, corpus, targets, counts, vocabulary, known.lemmas)
+    write_metrics(metrics, found)
+    unfinished.remove(place)
     logger.info(
         "%s keywords, %.1f per image; %.1f %% of %s images have one",
         f"{len(names):,}",
-        scalars["keywords_per_image"],
-        100 * with_keywords,
+        found["keywords_per_image"],
+        100 * found["images_with_keywords"],
         f"{len(targets):,}",
     )
+
+
+def _check(vocabulary_size: int, min_images: int, max_share: float, max_keywords: int) -> None:
+    counts = {
+        "vocabulary_size": vocabulary_size,
+        "min_images": min_images,
+        "max_keywords": max_keywords,
+    }
+    for name, value in counts.items():
+        if value < 1:
+            raise UserError(f"{name}={value}: at least 1 is needed")
+    if not 0 < max_share <= 1:
+        raise UserError(f"max_share={max_share:g}: a share above 0 and up to 1 is needed")

@@ -27,7 +27,7 @@ def load(tagger: str) -> Perceptron:
     `<name>.tagdict.json`, `<name>.classes.json`, with any name.
 
     Raises:
-        UserError: There is no such resource or folder, or its tags are not the Penn Treebank's.
+        UserError: There is no such resource or folder, or none of its tags is known for nouns.
     """
     if storage.is_s3(tagger) or Path(tagger).is_dir():
         with storage.local_folder(tagger) as folder:
@@ -38,7 +38,7 @@ def load(tagger: str) -> Perceptron:
             return _read(lambda part: (folder / f"{name}.{part}.json").open("rb"), tagger)
     try:
         pointer = nltk.data.find(f"taggers/{tagger}/")
-    except LookupError:
+    except (LookupError, ValueError):  # or a name that NLTK takes for an address
         raise UserError(
             f"tagger={tagger}: no such folder, and NLTK's data do not hold it; get it by "
             f"`python -m nltk.downloader {tagger}`, or set NLTK_DATA to the folder that has it"
@@ -52,8 +52,10 @@ def _read(open_part: Callable[[str], IO[bytes]], tagger: str) -> Perceptron:
         try:
             with open_part(part) as file:
                 parts.append(json.load(file))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"tagger={tagger}: cannot read its {part}: {error}") from None
+    if list(map(type, parts)) != [dict, dict, list]:
+        raise UserError(f"tagger={tagger}: its files are not a perceptron's, as NLTK saves it")
     classes: list[str] = parts[2]
     if not NOUNS & set(classes):
         raise UserError(

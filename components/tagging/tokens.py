@@ -18,6 +18,10 @@ _TYPOGRAPHY = str.maketrans(
         **dict.fromkeys("–—―−|•·¦→", "\n"),
         **dict.fromkeys("™®℠", " "),  # NFKC would turn them into letters
         "©": " copyright ",
+        # Other scripts' marks between sentences and within.
+        **dict.fromkeys("।॥။۔。", "."),
+        **dict.fromkeys("၊،、؛", ","),
+        "؟": "?",
         # Invisible: soft hyphen, zero-width characters, writing directions, variation selectors.
         **dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F)], None),
         **dict.fromkeys([0xFEFF, *range(0x2060, 0x206A), *range(0xFE00, 0xFE10)], None),
@@ -49,6 +53,8 @@ _SLUG = re.compile(r"(?<![\w-])\w+(?:-\w+){2,}")
 # Their periods end no sentence: U.S.A., J. Smith, Mt. Fuji.
 _INITIALS = re.compile(r"(?<![\w.])(?:[^\W\d_]\.){2,}|(?<!\w)[A-Z]\.$")
 _ABBREVIATION = re.compile(r"\b(Mr|Mrs|Ms|Dr|St|Mt|Ft|Jr|Sr|No|vs|ca|approx)\.$")
+# French, Italian: l'arbre, dell'acqua.
+_ELISION = re.compile(r"(?<![\w'])(?:[cdjlmnst]|qu|dell|nell|sull|un)'(?=\w\w)", re.IGNORECASE)
 _SEPARATOR = re.compile(r"^[-~]+$|::|\|")
 
 # Combining marks that belong to words, though \w leaves them out; Indic to Khmer as whole blocks.
@@ -58,7 +64,7 @@ _CLITIC = re.compile(r"(?<=\w)(?:'(?:s|re|ve|ll|d|m)|n't)\b", re.IGNORECASE)
 # What matches nothing here (emoji, bullets, control characters) only separates words.
 _TOKEN = re.compile(
     rf"""
-    \d+ (?: [.,:/] \d+ )+ (?! \w )                 # 10/13/2007, 1,000
+    \d+ (?: [.,:/] \d+ )+ \w*                      # 10/13/2007, 1,000, 1.5m
     | ' (?: s|re|ve|ll|d|m ) \b | n't \b
     | {_LETTERS} (?: [-'] {_LETTERS} )*            # t-shirt, O'Brien
     | [.!?\n]+ | [,;:()"'$%&\#-]
@@ -82,6 +88,6 @@ def tokens(chunk: str) -> list[str]:
     chunk = _SEPARATOR.sub("\n", chunk.replace("_", " "))
     chunk = _SLUG.sub(lambda slug: slug[0].replace("-", " "), chunk)
     chunk = _INITIALS.sub(lambda initials: initials[0].replace(".", ""), chunk)
-    chunk = _ABBREVIATION.sub(r"\1", chunk)
+    chunk = _ELISION.sub(r"\g<0> ", _ABBREVIATION.sub(r"\1", chunk))
     found = _TOKEN.findall(_CLITIC.sub(r" \g<0>", chunk))
     return [token if token[0] not in ".!?\n" else token[0].replace("\n", ".") for token in found]

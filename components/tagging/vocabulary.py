@@ -8,9 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.shared.interface import UserError
-from components.shared.storage import StorageError
-from components.shared.unfinished import Parts
-from components.tagging.occurrences import Occurrences
+from components.tagging.occurrences import Occurrences, RowGroupReader
 
 
 @dataclass(frozen=True)
@@ -57,24 +55,18 @@ class RowGroupChooser:
     """Chooses the keywords of one row group's images: the work of a process.
 
     Attributes:
-        parts: The Occurrences of each row group.
+        reader: Has read the row groups.
         vocabulary: The keywords.
         max_keywords: Keep so many of an image.
     """
 
-    parts: Parts
+    reader: RowGroupReader
     vocabulary: Vocabulary
     max_keywords: int
 
     def __call__(self, row_group: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Return how many keywords each image keeps, and which."""
-        occurrences = Occurrences.load(self.parts, row_group)
-        if occurrences is None:
-            raise StorageError(
-                f"part {row_group} was damaged or removed after it had been written: run the stage "
-                "again, which makes it anew"
-            )
-        return self.vocabulary.rarest(occurrences, self.max_keywords)
+        return self.vocabulary.rarest(self.reader.occurrences(row_group), self.max_keywords)
 
 
 def select(

@@ -64,6 +64,7 @@ _NOT_IN_PICTURES = """
 """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 STOP_WORDS = FUNCTION_WORDS | frozenset((_FOREIGN + _NOT_IN_PICTURES).split())
+_MEASURE = re.compile(r"\d+[.,:/]\d")  # 1.5m, 2.0l
 # Cameras and lenses, as Flickr's tags have them: nikond90, eos5d, d90, 550d, 50mm, 18-55mm; sizes.
 _CAMERA = re.compile(
     r"(?:canon|eos|nikon|olympus|panasonic|pentax|sony)\w*\d\w*"
@@ -79,5 +80,6 @@ def is_keyword(word: str) -> bool:
         and any(map(str.isalpha, word))
         and sum(map(str.isdigit, word)) <= MAX_DIGITS
         and word not in STOP_WORDS
+        and not _MEASURE.match(word)
         and not _CAMERA.fullmatch(word)
     )

@@ -1,5 +1,6 @@
 """The stage `weighting`."""
 
+import logging
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,8 @@ from components.shared.interface import (
     OutputMetrics,
     UserError,
 )
+
+logger = logging.getLogger(__name__)
 
 
 def weighting(
@@ -44,13 +47,13 @@ def weighting(
     """
     import pyarrow.parquet as pq
 
-    from components.shared import storage
+    from components.shared import unfinished
     from components.shared.metrics import write as write_metrics
     from components.shared.parallel import ordered
     from components.shared.progress import progress
     from components.shared.targets import Targets, TargetsWriter
     from components.shared.texts import Texts
-    from components.shared.unfinished import Parts, place
+    from components.shared.unfinished import Parts
     from components.weighting.candidates import Candidates, Similarity
     from components.weighting.documents import Documents
     from components.weighting.neighbors import nearest
@@ -76,18 +79,20 @@ def weighting(
         compare = EmbeddingSimilarity.of(load(embedding_model), meanings, candidates, top_k)
     weigher = Weigher(similarity=compare, top_k=top_k, fallback_weight=fallback_weight)
     row_groups, tally = image_texts.row_groups(), Tally(top_k)
+    parameters = {
+        "neighbors": neighbors,
+        "top_k": top_k,
+        "fallback_weight": fallback_weight,
+        "similarity": similarity,
+        "embedding_model": embedding_model,
+    }
     model = Path(embedding_model)
-    unfinished = place(
-        "weighting",
-        [texts, labels, concepts, model if model.is_dir() else None],
-        neighbors=neighbors,
-        top_k=top_k,
-        fallback_weight=fallback_weight,
-        similarity=similarity,
-        embedding_model=embedding_model,
-    )
-    weigh = RowGroupWeigher(texts, labels, weigher, Parts(unfinished))
-    numbers = range(len(row_groups))
+    inputs = [texts, labels, concepts, model if model.is_dir() else None]
+    place = unfinished.place("weighting", inputs, **parameters)
+    made = Parts(place)
+    if len(made):
+        logger.info("%d of %d row groups are weighted already", len(made), len(row_groups))
+    weigh, numbers = RowGroupWeigher(texts, labels, weigher, made), range(len(row_groups))
     # torch's threads and its GPU do not survive a fork.
     work = map(weigh, numbers) if similarity == "embedding" else ordered(weigh, numbers)
     parts = progress(
@@ -104,7 +109,7 @@ def weighting(
 
     draw(report, image_texts, given, Targets.load(weights), near, tally)
     write_metrics(metrics, tally.metrics())
-    storage.remove_folder(unfinished)
+    unfinished.remove(place)
 
 
 def _check(

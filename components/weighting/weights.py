@@ -94,7 +94,8 @@ class RowGroupWeigher:
 
     def _weigh(self, row_group: int) -> Weights:
         texts, labels = Texts(self.texts), Targets.load(self.labels)
-        start, parts = texts.row_groups()[row_group].start, []
+        start = texts.row_groups()[row_group].start
+        parts = [self.weigher([], np.zeros(0, np.int64))]  # a row group may be empty
         for batch in texts.batches(["title", "description", "tags"], row_group=row_group):
             joined = [" ".join(fields) for fields in zip(*batch.values(), strict=True)]
             given = labels.classes[start : start + len(joined)].astype(np.int64)

@@ -1,12 +1,13 @@
 """Words of a text, as they are compared: lower case, plurals like singulars, no stop words.
 
-Tagging's cleaning takes seven times as long, and what else it finds (camera names, dates, odd
-characters) makes no word that a concept has; such words do not count here.
+Tagging's tokens are finer than is needed here: what they tell apart (camera names, dates, odd
+characters) makes no word that a concept has, and such words do not count.
 """
 
-import html
 import re
 from collections.abc import Iterable
+
+from components.shared.texts import unescaped
 
 _WORD = re.compile(r"[^\W_]+")
 _MARKUP = re.compile(r"</?[a-zA-Z!][^<>]*>|https?://\S+|www\.\S+")
@@ -69,8 +70,7 @@ def spellings(stems: Iterable[str]) -> dict[str, int]:
 
 
 def _unmarked(text: str) -> str:
-    if "&" in text:
-        text = html.unescape(text)
+    text = unescaped(text)
     if "<" in text or "://" in text or "www." in text:
         text = _MARKUP.sub(" ", text)
     return text

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from components.shared.texts import Texts
 from components.tagging.keywords import Extractor
-from components.tagging.lemmas import lemmatizer
+from components.tagging.language import language
 from components.tagging.perceptron import Perceptron
 from components.tagging.phrases import phrases
 from components.tagging.taggers import load
@@ -63,8 +63,9 @@ def numbered(perceptron: Perceptron, sentences: Sentences) -> tuple[NDArray[np.i
 
 def compare(texts: Iterator[str], piece_tokens: int) -> None:
     """Tag all texts, and print the table."""
-    perceptron, lemmas = load(TAGGER), lemmatizer()
-    extract = Extractor(load(TAGGER), lemmas, phrases(lemmas), "title", "nouns+adjectives", True)
+    perceptron = load(TAGGER)
+    known = language(perceptron.tags)
+    extract = Extractor(load(TAGGER), known, phrases(known), "title", "nouns+adjectives", True)
     seconds: dict[str, list[float]] = {}
     tokens, read, different = 0, 0, 0
 

@@ -67,7 +67,7 @@ def test_a_field_becomes_text_whatever_it_is() -> None:
     ("value", "expected"),
     [
         ("dog puppy", "dog puppy"),
-        ("golden retriever, puppy,", "golden_retriever puppy"),
+        ("dog geo:lat=51,2 puppy", "dog geo:lat=51,2 puppy"),
         (["golden retriever", "", " puppy ", 2], "golden_retriever puppy 2"),
         ([], ""),
         (None, ""),

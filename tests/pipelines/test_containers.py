@@ -307,9 +307,9 @@ def test_each_stage_has_an_image_without_kfp_that_runs_it_as_any_user(
 
 def test_nltk_s_tagger_and_wordnet_are_in_the_text_image(images: None) -> None:
     code = (
-        "from components.tagging import lemmas, taggers\n"
+        "from components.tagging import language, taggers\n"
         "tags = taggers.load('averaged_perceptron_tagger_eng').tag_sents([['red', 'geese']])\n"
-        "print(tags, lemmas.lemmatizer()('geese', 'NN'))"
+        "print(tags, language.language(['NNS']).lemma('geese', plural=True))"
     )
 
     ended = docker(

@@ -17,6 +17,7 @@ from components.tagging.cleaning import MAX_CHARACTERS, clean
         ("[url=http://a.com][b]dog[/b][/url] [sic]", "dog [sic]"),
         ("3 < 5 and 5 > 3, I <3 cats", "3 < 5 and 5 > 3, I <3 cats"),
         ("the scat.The bear", "the scat.The bear"),
+        ("&#100;og &#" + "9" * 5_000 + "; &#x64;", "dog d"),  # Python reads 4,300 digits
         ("", ""),
     ],
 )

@@ -3,18 +3,18 @@ from pathlib import Path
 import pytest
 
 from components.tagging.keywords import Extractor, Fields, PartsOfSpeech
-from components.tagging.lemmas import RegularPlurals, lemmatizer
+from components.tagging.language import EnglishWithoutWordNet, language
 from components.tagging.phrases import Phrases
 from components.tagging.taggers import load
 
 KINDS = {("brown_dog", "dog"), ("house_cat", "cat")}
 
 
-class Singulars(RegularPlurals):
+class Singulars(EnglishWithoutWordNet):
     """Finds singulars whatever the tagger says, as WordNet does."""
 
-    def __call__(self, noun: str, *, plural: bool) -> str:
-        return super().__call__(noun, plural=True)
+    def lemma(self, noun: str, *, plural: bool) -> str:
+        return super().lemma(noun, plural=True)
 
 
 def texts(title: str = "", description: str = "", tags: str = "") -> dict[str, list[str]]:
@@ -27,13 +27,13 @@ def extractor(
     parts_of_speech: PartsOfSpeech = "nouns+adjectives",
     keep_query_words: bool = True,
 ) -> Extractor:
-    lemmas = Singulars()
+    known = Singulars()
     names = Phrases(
         ["brown_dog", "house_cat", "horse_frog", "brown_dog_house"],
-        lambda noun: lemmas(noun, plural=False),
+        lambda noun: known.lemma(noun, plural=False),
         lambda name, other: (name, other) in KINDS,
     )
-    return Extractor(load(str(folder)), lemmas, names, fields, parts_of_speech, keep_query_words)
+    return Extractor(load(str(folder)), known, names, fields, parts_of_speech, keep_query_words)
 
 
 def rows(extract: Extractor, columns: dict[str, list[str]]) -> list[set[str]]:
@@ -147,7 +147,7 @@ def test_words_of_the_query_can_be_left_out(tiny_tagger: Path) -> None:
 def test_words_are_forgotten_when_they_are_many(
     tiny_tagger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("components.tagging.keywords._MEMORY", 50)
+    monkeypatch.setattr("components.tagging.keywords._MEMORY", 100)
     extract = extractor(tiny_tagger)
     assert rows(extract, texts("the dog")) == [{"dog"}]
     extract.make_room()
@@ -162,6 +162,35 @@ def test_words_are_forgotten_when_they_are_many(
     assert rows(extract, columns) == rows(extractor(tiny_tagger), columns)
 
 
+def test_texts_in_which_no_word_is_are_forgotten_too(
+    tiny_tagger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.tagging.keywords._MEMORY", 100)
+    extract = extractor(tiny_tagger)
+    rows(extract, texts(" ".join(f"http://a.com/{i}" for i in range(200)), "the dog"))
+    extract.make_room()
+    assert extract.words == []
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        texts(tags="puppy lily"),
+        texts("Puppy", "Lily"),
+        texts("PUPPY", "lilies"),
+        texts("A puppy!", "", "lily"),
+    ],
+)
+def test_nouns_alone_are_nouns(nltk_data: Path, columns: dict[str, list[str]]) -> None:
+    """To the tagger a puppy is an adjective."""
+    tagger = load("averaged_perceptron_tagger_eng")
+    known = language(tagger.tags)
+    nothing = Phrases((), lambda noun: noun, lambda name, other: False)
+    assert rows(Extractor(tagger, known, nothing, "all", "nouns", True), columns) == [
+        {"puppy", "lily"}
+    ]
+
+
 def test_agrees_with_nltks_pos_tag_on_prose(nltk_data: Path) -> None:
     """On sentences without names of several words, headlines and boilerplate."""
     from nltk import pos_tag
@@ -171,11 +200,10 @@ def test_agrees_with_nltks_pos_tag_on_prose(nltk_data: Path) -> None:
     from components.tagging.tokens import ENDS, tokens
     from components.tagging.words import is_keyword
 
-    lemmas = lemmatizer()
+    tagger = load("averaged_perceptron_tagger_eng")
+    known = language(tagger.tags)
     nothing = Phrases((), lambda noun: noun, lambda name, other: False)
-    extract = Extractor(
-        load("averaged_perceptron_tagger_eng"), lemmas, nothing, "title", "nouns+adjectives", True
-    )
+    extract = Extractor(tagger, known, nothing, "title", "nouns+adjectives", True)
     glosses = [synset.definition() for synset in list(wordnet.all_synsets("n"))[::200]]
 
     expected = []
@@ -191,7 +219,7 @@ def test_agrees_with_nltks_pos_tag_on_prose(nltk_data: Path) -> None:
             for token, tag in pos_tag(framed) if len(sentence) > 1 else []:
                 word = token.lower()
                 if tag.startswith("NN") and is_keyword(word):
-                    words.add(lemmas(word, plural=tag.endswith("S")))
+                    words.add(known.lemma(word, plural=tag.endswith("S")))
                 elif tag.startswith("JJ"):
                     words.add(word)
         expected.append(set(filter(is_keyword, words)))

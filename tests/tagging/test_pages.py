@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.tagging.keywords import Extractor
-from components.tagging.lemmas import lemmatizer
+from components.tagging.language import language
 from components.tagging.phrases import phrases
 from components.tagging.taggers import load
 
@@ -111,9 +111,9 @@ PAGES = [
 
 @pytest.fixture(scope="module")
 def extract(nltk_data: Path) -> Extractor:
-    lemmas = lemmatizer()
     tagger = load("averaged_perceptron_tagger_eng")
-    return Extractor(tagger, lemmas, phrases(lemmas), "all", "nouns+adjectives", True)
+    known = language(tagger.tags)
+    return Extractor(tagger, known, phrases(known), "all", "nouns+adjectives", True)
 
 
 @pytest.mark.parametrize(

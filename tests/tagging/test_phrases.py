@@ -1,24 +1,23 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from components.tagging.lemmas import RegularPlurals, lemmatizer
+from components.tagging.language import EnglishWithoutWordNet, Language, OtherLanguage, language
 from components.tagging.phrases import Phrases, phrases
 
 NAMES = [
     *("lion", "sea_lions", "sea_lion", "sports_car", "sport_car", "golden_retriever"),
     *("wilson's_warbler", "man_of_the", "st._helens", "ice_age"),
 ]
-PLURALS = RegularPlurals()
+singular = partial(EnglishWithoutWordNet().lemma, plural=True)
 KINDS = {("sports_car", "car"), ("golden_retriever", "retriever")}
-SOME = Phrases(
-    NAMES, lambda noun: PLURALS(noun, plural=True), lambda name, other: (name, other) in KINDS
-)
+SOME = Phrases(NAMES, singular, lambda name, other: (name, other) in KINDS)
 
 
 def found(text: str) -> list[str]:
-    words = [SOME.words.get(PLURALS(word, plural=True), -1) for word in text.split()]
+    words = [SOME.words.get(singular(word), -1) for word in text.split()]
     return [
         SOME.names[number]
         for each in SOME.find(np.array(words))
@@ -60,17 +59,28 @@ def test_names_written_together_come_apart(token: str, words: list[str]) -> None
     assert SOME.apart(token) == words
 
 
-def test_without_wordnet_there_are_no_names() -> None:
-    none = phrases(RegularPlurals())
+@pytest.mark.parametrize("unknown", [EnglishWithoutWordNet(), OtherLanguage()])
+def test_without_wordnet_there_are_no_names(unknown: Language) -> None:
+    none = phrases(unknown)
     assert none.apart("goldenretriever") == ["goldenretriever"]
     assert list(none.find(np.array([-1, -1]))) == []
 
 
 def test_wordnets_names_are_known(nltk_data: Path) -> None:
-    known = phrases(lemmatizer())
+    known = phrases(language(["NNS"]))
     assert len(known.names) > 50_000
     assert {"golden retriever", "st. petersburg", "rocky mountain national park"} <= set(
         known.names
     )
     assert known.apart("sanfrancisco") == ["san", "francisco"]
     assert known.apart("butterfly") == ["butterfly"]
+
+
+def test_figures_of_speech_are_no_names(nltk_data: Path) -> None:
+    names = set(phrases(language(["NNS"])).names)
+    assert not names & {"fat cat", "lame duck", "cold fish", "snake in the grass", "couch potato"}
+    assert {"guinea pig", "baseball player", "albert einstein", "statue of liberty"} <= names
+
+
+def test_no_name_reaches_over_the_end_of_a_sentence(nltk_data: Path) -> None:
+    assert not {".", "!", "?"} & set(phrases(language(["NNS"])).words)

@@ -1,26 +1,33 @@
 import json
 import os
+import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nltk
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components.shared import parallel, storage
 from components.shared.interface import UserError
+from components.shared.numbering import Numbering
 from components.shared.targets import Targets
-from components.shared.texts import Texts
+from components.shared.texts import SCHEMA, Texts
+from components.tagging import vocabulary
 from components.tagging.keywords import Extractor
-from components.tagging.lemmas import lemmatizer
+from components.tagging.language import language
 from components.tagging.occurrences import Occurrences, RowGroupReader
 from components.tagging.phrases import phrases
 from components.tagging.stage import tagging
 from components.tagging.taggers import load
 from tests.killing import killed_after
-from tests.tagging.conftest import WriteTexts
+from tests.tagging.conftest import LEXICON, WriteTexts
 
 ROWS = [
     ("the small dog", "The dog sees a frog.", ""),
@@ -89,7 +96,13 @@ def test_gives_the_same_bytes_whatever_the_number_of_workers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    texts = write_texts(ROWS * 1_000, row_group=333)
+    # Row groups meet words in orders of their own, and workers forget what they have read before.
+    draw, nouns = random.Random(0), LEXICON["NN"].split()
+    rows = [
+        (draw.choice(nouns), f"http://a.com/{i} {draw.choice(nouns)}", "") for i in range(3_000)
+    ]
+    texts = write_texts(rows, row_group=333)
+    monkeypatch.setattr("components.tagging.keywords._MEMORY", 300)
     monkeypatch.setattr(parallel, "cores", lambda: workers)
     many = outputs(run(texts, tmp_path / "many", tiny_tagger))
     monkeypatch.setattr(parallel, "cores", lambda: 1)
@@ -109,8 +122,9 @@ def test_workers_find_in_wordnet_what_one_process_finds(
     tagger = "averaged_perceptron_tagger_eng"
     targets = Targets.load(run(texts, tmp_path / "out", tagger, max_keywords=99) / "keywords")
 
-    lemmas = lemmatizer()
-    extract = Extractor(load(tagger), lemmas, phrases(lemmas), "title", "nouns+adjectives", True)
+    perceptron = load(tagger)
+    known = language(perceptron.tags)
+    extract = Extractor(perceptron, known, phrases(known), "title", "nouns+adjectives", True)
     expected = extract({"title": glosses})
     found = [{targets.names[i] for i in targets[image][0]} for image in range(len(glosses))]
     alone = [set[str]() for _ in glosses]
@@ -177,6 +191,59 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     assert list(storage.listed(unfinished)) == []
 
 
+def test_a_damaged_part_is_read_again(
+    write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path, unfinished: str, reads: Reads
+) -> None:
+    texts = write_texts(ROWS * 20, row_group=10)
+    undisturbed = outputs(run(texts, tmp_path / "undisturbed", tiny_tagger))
+    with pytest.raises(UserError, match="min_images=1,000"):
+        run(texts, tmp_path / "out", tiny_tagger, min_images=1_000)
+    name = next(entry.name for entry in storage.listed(unfinished) if "/000003-" in entry.name)
+    (tmp_path / "damaged").write_bytes(storage.read(f"{unfinished}/{name}")[:-1] + b"x")
+    storage.put(tmp_path / "damaged", f"{unfinished}/{name}")
+    reads.taken()
+
+    run(texts, tmp_path / "out", tiny_tagger)
+
+    assert reads.taken() == [3]
+    assert outputs(tmp_path / "out") == undisturbed
+
+
+def test_two_runs_at_once_do_not_need_each_other(
+    write_texts: WriteTexts,
+    tiny_tagger: Path,
+    tmp_path: Path,
+    unfinished: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = write_texts(ROWS * 20, row_group=10)
+    alone = outputs(run(texts, tmp_path / "alone", tiny_tagger, max_keywords=2))
+    select, others = vocabulary.select, list[Path]()
+
+    def meanwhile(*arguments: Any, **bounds: Any) -> vocabulary.Vocabulary:
+        monkeypatch.setattr(vocabulary, "select", select)
+        others.append(run(texts, tmp_path / "other", tiny_tagger, max_keywords=1))
+        assert list(storage.listed(unfinished)) == []  # the other has finished
+        return select(*arguments, **bounds)
+
+    monkeypatch.setattr(vocabulary, "select", meanwhile)
+    assert outputs(run(texts, tmp_path / "out", tiny_tagger, max_keywords=2)) == alone
+    assert others
+    assert list(storage.listed(unfinished)) == []
+
+
+def test_a_row_group_may_be_empty(tiny_tagger: Path, tmp_path: Path) -> None:
+    ids = ["image0", "image1"]
+    schema = Numbering.of(ids).in_schema(SCHEMA)
+    path = tmp_path / "texts.parquet"
+    with pq.ParquetWriter(path, schema) as writer:
+        for some in (ids[:1], [], ids[1:]):
+            same = [[text] * len(some) for text in ("the dog", "", "", "google", "dog")]
+            writer.write_table(pa.table([some, *same, [0] * len(some)], schema=schema))
+    targets = Targets.load(run(path, tmp_path / "out", tiny_tagger) / "keywords")
+    assert [targets[image][0].tolist() for image in range(2)] == [[0], [0]]
+
+
 def test_other_bounds_of_the_vocabulary_read_nothing_again(
     write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path, unfinished: str, reads: Reads
 ) -> None:
@@ -186,6 +253,22 @@ def test_other_bounds_of_the_vocabulary_read_nothing_again(
     assert len(reads.taken()) == 10
     run(texts, tmp_path / "out", tiny_tagger)
     assert reads.taken() == []
+
+
+def test_another_tagger_of_the_same_name_reads_all_again(
+    write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path, unfinished: str, reads: Reads
+) -> None:
+    texts, tagger = write_texts(ROWS * 2), tmp_path / "tagger"
+    shutil.copytree(tiny_tagger, tagger)
+    with pytest.raises(UserError):
+        run(texts, tmp_path / "out", tagger, min_images=1_000)
+    reads.taken()
+    dictionary = json.loads((tagger / "tiny_en.tagdict.json").read_text()) | {"dog": "VBZ"}
+    (tagger / "tiny_en.tagdict.json").write_text(json.dumps(dictionary))
+
+    run(texts, tmp_path / "out", tagger)
+
+    assert reads.taken() == [0]
 
 
 @pytest.mark.parametrize(

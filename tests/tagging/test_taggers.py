@@ -9,8 +9,8 @@ from nltk.tag.perceptron import PerceptronTagger
 from components.shared import storage
 from components.shared.interface import UserError
 from components.tagging.keywords import Extractor
-from components.tagging.lemmas import RegularPlurals
-from components.tagging.phrases import Phrases
+from components.tagging.language import language
+from components.tagging.phrases import phrases
 from components.tagging.taggers import load
 
 
@@ -54,7 +54,12 @@ def test_refuses_tags_none_of_which_is_known_for_nouns(tiny_tagger: Path, tmp_pa
 
 def test_a_tagger_of_another_language_finds_its_nouns(tmp_path: Path) -> None:
     """One that was learned from German sentences with the tags of STTS."""
-    lexicon = {"ART": "der die das", "ADJA": "kleine braune", "NN": "Hund Katze", "VVFIN": "sieht"}
+    lexicon = {
+        "ART": "der die das",
+        "ADJA": "kleine braune",
+        "NN": "Hund Katze Ratte",
+        "VVFIN": "sieht",
+    }
     draw = random.Random(0)
     pattern = ["ART", "ADJA", "NN", "VVFIN", "ART", "NN"]
     random.seed(0)  # NLTK shuffles the sentences
@@ -66,14 +71,16 @@ def test_a_tagger_of_another_language_finds_its_nouns(tmp_path: Path) -> None:
         ("weights", "tagdict", "classes"), learned.encode_json_obj(), strict=True
     ):
         (tmp_path / f"deu.{part}.json").write_text(json.dumps(value))
-    nothing = Phrases((), lambda noun: noun, lambda name, other: False)
+    perceptron = load(str(tmp_path))
+    known = language(perceptron.tags)
 
-    extract = Extractor(
-        load(str(tmp_path)), RegularPlurals(), nothing, "title", "nouns+adjectives", True
+    extract = Extractor(perceptron, known, phrases(known), "all", "nouns+adjectives", True)
+    found = extract(
+        {"title": ["der kleine Hund sieht die Katze"], "description": ["Ratte"], "tags": ["Hund"]}
     )
-    found = extract({"title": ["der kleine Hund sieht die Katze"]})
 
-    assert {extract.words[word] for word in found.words} == {"kleine", "hund", "katze"}
+    # English has "rat" and "hund", and would write them in small letters: here they stay nouns.
+    assert {extract.words[word] for word in found.words} == {"kleine", "hund", "katze", "ratte"}
 
 
 def test_reads_a_folder_on_s3(tiny_tagger: Path, bucket: str) -> None:

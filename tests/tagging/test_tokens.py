@@ -27,6 +27,10 @@ def split(text: str) -> list[str]:
         ("gol\u00adden re\u200btriever\ufeff", "golden retriever"),
         ("Canon™ ©2007", "Canon copyright 2007"),
         ("कुत्ता घर 猫", "कुत्ता घर 猫"),
+        ("यह कुत्ता है। कुत्ता", "यह कुत्ता है . कुत्ता"),
+        ("هل هذا كلب؟", "هل هذا كلب ?"),
+        ("l'arbre d’une qu'il O'Brien", "l ' arbre d ' une qu ' il O'Brien"),
+        ("a 1.5m snake at 3:15pm", "a 1.5m snake at 3:15pm"),
         ("", ""),
     ],
 )

@@ -1,14 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from components.shared.interface import UserError
-from components.shared.storage import StorageError
-from components.shared.unfinished import Parts
 from components.tagging.occurrences import Occurrences
-from components.tagging.vocabulary import RowGroupChooser, Vocabulary, select
+from components.tagging.vocabulary import Vocabulary, select
 
 IMAGES = {"photo": 90, "dog": 30, "cat": 30, "burg": 1, "beagle": 5, "ant": 8}
 
@@ -61,8 +57,3 @@ def test_images_keep_their_rarest_keywords_first() -> None:
     kept, classes = vocabulary.rarest(occurrences, at_most=2)
     assert kept.tolist() == [2, 0, 0, 2]
     assert [vocabulary.words[i] for i in classes] == ["beagle", "ant", "cat", "dog"]
-
-
-def test_a_part_that_has_gone_asks_for_another_run(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="part 3 .* run the stage again"):
-        RowGroupChooser(Parts(str(tmp_path)), chosen(), 2)(3)

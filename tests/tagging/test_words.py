@@ -25,6 +25,8 @@ def test_refuses_words_that_no_picture_shows(word: str) -> None:
     assert not is_keyword(word)
 
 
-@pytest.mark.parametrize("word", ["nikond90", "eos5d", "d90", "550d", "5d", "50mm", "1920x1080"])
+@pytest.mark.parametrize(
+    "word", ["nikond90", "eos5d", "d90", "550d", "5d", "50mm", "1920x1080", "1.5m"]
+)
 def test_refuses_cameras_lenses_and_sizes(word: str) -> None:
     assert not is_keyword(word)

@@ -141,6 +141,16 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     assert list(storage.listed(place)) == []
 
 
+def test_a_row_group_may_be_empty(tmp_path: Path) -> None:
+    run = Run(tmp_path, BIRDS, [(0, "sparrow"), (1, "hawk")])
+    path = tmp_path / "texts.parquet"
+    texts = pq.read_table(path)
+    with pq.ParquetWriter(path, texts.schema) as writer:
+        for start, length in ((0, 1), (1, 0), (1, 1)):
+            writer.write_table(texts.slice(start, length))
+    assert [run.weights()[image][0][0] for image in range(2)] == [0, 1]
+
+
 def test_weights_carry_the_labels_names_and_numbering(tmp_path: Path) -> None:
     weights = Run(tmp_path, BIRDS, [(0, "owl")]).weights()
 

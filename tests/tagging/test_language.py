@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from components.tagging.dictionary import Dictionary
-from components.tagging.lemmas import RegularPlurals, WordNetLemmas
+from components.tagging.language import English, EnglishWithoutWordNet, OtherLanguage, language
 
 
 @pytest.mark.parametrize(
@@ -27,25 +27,37 @@ from components.tagging.lemmas import RegularPlurals, WordNetLemmas
     ],
 )
 def test_regular_plurals_get_their_singular(plural: str, singular: str) -> None:
-    assert RegularPlurals()(plural, plural=True) == singular
+    assert EnglishWithoutWordNet().lemma(plural, plural=True) == singular
 
 
 def test_without_wordnet_only_words_tagged_as_plurals_change() -> None:
-    assert RegularPlurals()("texas", plural=False) == "texas"
-    assert not RegularPlurals().is_common("dog")
+    assert EnglishWithoutWordNet().lemma("texas", plural=False) == "texas"
+    assert not EnglishWithoutWordNet().is_common("dog")
 
 
 def test_wordnet_knows_irregular_plurals_and_names(nltk_data: Path) -> None:
-    lemma = WordNetLemmas(Dictionary.load())
+    lemma = English(Dictionary.load()).lemma
     nouns = ["geese", "mice", "children", "glasses", "texas", "goldendoodle", "gps", "las"]
     lemmas = ["goose", "mouse", "child", "glasses", "texas", "goldendoodle", "gps", "las"]
     assert [lemma(noun, plural=False) for noun in nouns] == lemmas
 
 
 def test_plurals_that_wordnet_has_as_words_get_a_more_usual_singular(nltk_data: Path) -> None:
-    lemma = WordNetLemmas(Dictionary.load())
+    lemma = English(Dictionary.load()).lemma
     plurals = ["shoes", "cows", "glasses", "shorts", "falls", "people"]
     assert [lemma(noun, plural=True) for noun in plurals] == [
         *["shoe", "cow"],  # WordNet has "in my shoes" and old words for cattle
         *["glasses", "shorts", "falls", "people"],
     ]
+
+
+def test_english_is_known_by_its_taggers_tags(nltk_data: Path) -> None:
+    assert isinstance(language(["NN", "NNS", "JJ"]), English)
+    assert isinstance(language(["NOUN", "ADJ"]), OtherLanguage)
+
+
+def test_other_languages_words_are_left_as_they_are() -> None:
+    other = OtherLanguage()
+    assert [other.lemma(noun, plural=True) for noun in ("bras", "temps")] == ["bras", "temps"]
+    assert not other.is_common("rat")
+    assert not other.is_only_noun("puppy")
