@@ -34,25 +34,28 @@ class Dictionary:
     def __init__(self, files: Mapping[str, bytes]) -> None:
         """Take WordNet's files by name."""
         self.digest = hashlib.sha256(b"".join(files.values())).hexdigest()
-        lines = {name: content.decode().splitlines() for name, content in files.items()}
+
+        def lines(name: str) -> list[str]:
+            return files[name].decode().splitlines()
+
         written: dict[PartOfSpeech, set[str]] = {part: set() for part in _PARTS}
         self._nouns: dict[int, _Synset] = {}
         for part in _PARTS:
-            for number, synset in _synsets(lines[f"data.{part}"]):
+            for number, synset in _synsets(lines(f"data.{part}")):
                 written[part].update(synset.names)
                 if part == "noun":
                     self._nouns[number] = synset
         self._written = frozenset().union(*written.values())
         self._names = {part: set(map(str.lower, names)) for part, names in written.items()}
         self._exceptions = {
-            part: {form: bases for form, *bases in map(str.split, lines[f"{part}.exc"])}
+            part: {form: bases for form, *bases in map(str.split, lines(f"{part}.exc"))}
             for part in _PARTS
         }
-        self._meanings = dict(map(_meanings, _entries(lines["index.noun"])))
+        self._meanings = dict(map(_meanings, _entries(lines("index.noun"))))
         names = (name.lower() for synset in self._nouns.values() for name in synset.names)
         self.nouns = list(dict.fromkeys(names))
         self._uses: Counter[str] = Counter()
-        for key, _, count in map(str.split, lines["cntlist.rev"]):
+        for key, _, count in map(str.split, lines("cntlist.rev")):
             name, _, sense = key.partition("%")
             if sense.startswith("1:"):  # a noun
                 self._uses[name] += int(count)

@@ -109,7 +109,9 @@ class Perceptron:
     def digest(self) -> str:
         """Return a digest of all that tags depend on."""
         said = [list(self._rows), self.tags, self._dictionary]
-        return sha256(json.dumps(said).encode() + self._weights.tobytes()).hexdigest()
+        digest = sha256(json.dumps(said).encode())
+        digest.update(self._weights.data)
+        return digest.hexdigest()
 
     def tag(self, words: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[np.int16]:
         """Return the tags (N,) of sentences.
