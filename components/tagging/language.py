@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from components.tagging.dictionary import Dictionary
+from components.tagging.words import FUNCTION_WORDS
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Language(Protocol):
         """Return the lemma of a noun, which the tagger takes for a plural or not."""
 
     def is_common(self, word: str) -> bool:
-        """Return whether a word is in the dictionary, and not as a name only."""
+        """Return whether a word is known, and not as a name only."""
 
     def is_only_noun(self, word: str) -> bool:
         """Return whether a word is in the dictionary as a noun, and as nothing else."""
@@ -76,7 +77,7 @@ class English:
 
     def is_common(self, word: str) -> bool:
         """Return whether WordNet has a word, in any form, written with a small letter."""
-        return self.dictionary.is_common(word)
+        return word in FUNCTION_WORDS or self.dictionary.is_common(word)
 
     def is_only_noun(self, word: str) -> bool:
         """Return whether WordNet has a word, in any form, as a noun only."""
@@ -93,8 +94,8 @@ class EnglishWithoutWordNet:
         return _singular(noun) if plural else noun
 
     def is_common(self, word: str) -> bool:
-        """Return that a word is in no dictionary."""
-        return False
+        """Return whether a word is one of grammar."""
+        return word in FUNCTION_WORDS
 
     def is_only_noun(self, word: str) -> bool:
         """Return that a word is in no dictionary."""

@@ -3,7 +3,7 @@
 import itertools
 import logging
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,8 +19,8 @@ from components.shared.unfinished import Parts
 from components.tagging.keywords import Extractor
 
 logger = logging.getLogger(__name__)
-# Images that are read at once: the arrays of their tokens take some 30 MB.
-_BATCH = 4_096
+# What is read at once, images and about as many characters: their arrays take some 50 MB.
+_BATCH, _CHARACTERS = 4_096, 2**21
 _INITIALS = "bcdefghijklmnopqrstuvwxyz"
 
 
@@ -95,7 +95,7 @@ class RowGroupReader:
         # A row group may be empty.
         counts, numbers, tokens = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
         batches = Texts(self.texts).batches(self.extract.columns, _BATCH, row_group)
-        for batch in batches:
+        for batch in itertools.chain.from_iterable(map(_pieces, batches)):
             found = self.extract(batch)
             size = len(next(iter(batch.values())))
             counts.append(np.bincount(found.images, minlength=size))
@@ -110,6 +110,14 @@ class RowGroupReader:
         keys = np.repeat(np.arange(len(flat)), flat) * len(words) + np.argsort(order)[codes]
         codes = np.sort(keys) % max(1, len(words))
         return Occurrences(sorted(words), flat.astype(np.int32), codes.astype(np.int32), tokens)
+
+
+def _pieces(batch: dict[str, list[str]]) -> Iterator[dict[str, list[str]]]:
+    """Cut a batch, given by column, where its texts are long."""
+    lengths = np.sum([[len(text) for text in column] for column in batch.values()], axis=0)
+    cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // _CHARACTERS)) + 1
+    for start, stop in itertools.pairwise([0, *cuts.tolist(), len(lengths)]):
+        yield {name: column[start:stop] for name, column in batch.items()}
 
 
 class WordCounts:

@@ -148,8 +148,7 @@ class Reader:
 
     def _lowered(self, word: int) -> int:
         lower = self._perceptron.words[word].lower()
-        common = lower in FUNCTION_WORDS or self._language.is_common(lower)
-        return self._perceptron.number(lower) if common else word
+        return self._perceptron.number(lower) if self._language.is_common(lower) else word
 
     def _tags_alone(self, words: Sequence[int]) -> NDArray[np.int16]:
         before = [self._perceptron.number(word) for word in self._language.article.split()]

@@ -33,6 +33,7 @@ def test_regular_plurals_get_their_singular(plural: str, singular: str) -> None:
 def test_without_wordnet_only_words_tagged_as_plurals_change() -> None:
     assert EnglishWithoutWordNet().lemma("texas", plural=False) == "texas"
     assert not EnglishWithoutWordNet().is_common("dog")
+    assert EnglishWithoutWordNet().is_common("the")
 
 
 def test_wordnet_knows_irregular_plurals_and_names(nltk_data: Path) -> None:
@@ -60,4 +61,5 @@ def test_other_languages_words_are_left_as_they_are() -> None:
     other = OtherLanguage()
     assert [other.lemma(noun, plural=True) for noun in ("bras", "temps")] == ["bras", "temps"]
     assert not other.is_common("rat")
+    assert not other.is_common("am")
     assert not other.is_only_noun("puppy")

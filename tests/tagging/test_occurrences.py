@@ -5,32 +5,43 @@ import pyarrow as pa
 import pytest
 
 from components.shared.unfinished import Parts
+from components.tagging import occurrences
 from components.tagging.occurrences import Occurrences, WordCounts
 
 
 @pytest.mark.parametrize(
-    "occurrences",
+    "made",
     [
         Occurrences(["dog", "猫"], np.array([2, 0, 1], np.int32), np.array([1, 0, 1], np.int32), 9),
         Occurrences([], np.zeros(3, np.int32), np.zeros(0, np.int32), 3),
     ],
     ids=["some words", "no words"],
 )
-def test_arrays_hold_all(place: str, occurrences: Occurrences) -> None:
-    Parts(place).save(7, occurrences.arrays())
+def test_arrays_hold_all(place: str, made: Occurrences) -> None:
+    Parts(place).save(7, made.arrays())
     arrays = Parts(place).load(7)
 
     assert arrays is not None
     loaded = Occurrences.of_arrays(arrays)
-    assert (loaded.words, loaded.tokens) == (occurrences.words, occurrences.tokens)
-    assert loaded.counts.tolist() == occurrences.counts.tolist()
-    assert loaded.codes.tolist() == occurrences.codes.tolist()
+    assert (loaded.words, loaded.tokens) == (made.words, made.tokens)
+    assert loaded.counts.tolist() == made.counts.tolist()
+    assert loaded.codes.tolist() == made.codes.tolist()
 
 
 def test_counts_the_images_of_each_word(tmp_path: Path) -> None:
     counts = np.array([2, 1, 1], np.int32)
-    occurrences = Occurrences(["cat", "dog"], counts, np.array([0, 1, 1, 1], np.int32), 4)
-    assert occurrences.images_by_word().to_pydict() == {"word": ["cat", "dog"], "images": [1, 3]}
+    made = Occurrences(["cat", "dog"], counts, np.array([0, 1, 1, 1], np.int32), 4)
+    assert made.images_by_word().to_pydict() == {"word": ["cat", "dog"], "images": [1, 3]}
+
+
+def test_long_texts_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(occurrences, "_CHARACTERS", 10)
+    titles = ["a dog", "a cat", "", "a very long title", "x", "y"]
+    pieces = list(occurrences._pieces({"title": titles, "tags": [""] * 5 + ["frog"]}))
+
+    assert [title for piece in pieces for title in piece["title"]] == titles
+    assert [len(piece["tags"]) for piece in pieces] == [1, 2, 2, 1]
+    assert pieces[-1] == {"title": ["y"], "tags": ["frog"]}
 
 
 def test_sums_the_counts_of_row_groups() -> None:
