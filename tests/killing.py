@@ -1,8 +1,9 @@
-"""A stage that is killed in the middle of its work."""
+"""A stage that is killed in the middle of its work, and what it does after that."""
 
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,3 +44,24 @@ def _kill_after(part: int, process: int) -> None:
 
     patch.setattr(Parts, "save", killing)
     patch.setattr(parallel, "cores", lambda: 2)
+
+
+class Calls:
+    """With which numbers a method is called, also by workers."""
+
+    def __init__(self, of: type, method: str, log: Path, patch: pytest.MonkeyPatch) -> None:
+        """Log the calls from now on, to a file."""
+        self._log, called = log, getattr(of, method)
+
+        def logged(self: Any, number: int) -> Any:
+            with log.open("a") as file:
+                file.write(f"{number}\n")
+            return called(self, number)
+
+        patch.setattr(of, method, logged)
+
+    def taken(self) -> list[int]:
+        """Return the numbers in their order, and forget them."""
+        numbers = sorted(map(int, self._log.read_text().split())) if self._log.exists() else []
+        self._log.unlink(missing_ok=True)
+        return numbers

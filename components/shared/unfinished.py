@@ -8,7 +8,7 @@ has finished, the folder is removed.
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,16 @@ class Parts:
         storage.remove(f"{self._uri}/{name}")
         del self._names[number]
         return None
+
+    def load_or_make(
+        self, number: int, make: Callable[[int], Mapping[str, NDArray[Any]]]
+    ) -> Mapping[str, NDArray[Any]]:
+        """Return a part's arrays by name; where there is none, it is made from its number."""
+        arrays: Mapping[str, NDArray[Any]] | None = self.load(number)
+        if arrays is None:
+            arrays = make(number)
+            self.save(number, arrays)
+        return arrays
 
     def save(self, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Add a part."""

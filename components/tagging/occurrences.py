@@ -83,12 +83,9 @@ class RowGroupReader:
 
     def occurrences(self, row_group: int) -> Occurrences:
         """Return a row group's Occurrences, from its part if there is one."""
-        arrays = self.parts.load(row_group)
-        if arrays is not None:
-            return Occurrences.of_arrays(arrays)
-        made = self._read(row_group)
-        self.parts.save(row_group, made.arrays())
-        return made
+        return Occurrences.of_arrays(
+            self.parts.load_or_make(row_group, lambda number: self._read(number).arrays())
+        )
 
     def _read(self, row_group: int) -> Occurrences:
         self.extract.make_room()

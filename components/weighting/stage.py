@@ -72,8 +72,10 @@ def weighting(
     documents = Documents.of(meanings)
     near = nearest(meanings, documents.vectors, neighbors)
     candidates = Candidates.of(meanings, near)
-    compare: Similarity = TfIdfSimilarity.of(documents, candidates)
-    if similarity == "embedding":
+    compare: Similarity
+    if similarity == "tf-idf":
+        compare = TfIdfSimilarity.of(documents, candidates)
+    else:
         from components.weighting.embedding import EmbeddingSimilarity, load
 
         compare = EmbeddingSimilarity.of(load(embedding_model), meanings, candidates, top_k)

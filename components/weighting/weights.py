@@ -1,8 +1,9 @@
 """The weighted concepts of images: the candidates that their texts fit best."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,16 @@ class Weights(NamedTuple):
     classes: NDArray[np.int64]
     weights: NDArray[np.float32]
     fallbacks: int
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return what `arrays` has come from."""
+        (fallbacks,) = arrays["fallbacks"].tolist()
+        return cls(arrays["counts"], arrays["classes"], arrays["weights"], fallbacks)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return arrays to store."""
+        return self._asdict() | {"fallbacks": np.array([self.fallbacks])}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,13 +95,8 @@ class RowGroupWeigher:
 
     def __call__(self, row_group: int) -> Weights:
         """Return the weights of the images of a row group, by its number."""
-        arrays = self.parts.load(row_group)
-        if arrays is not None:
-            (fallbacks,) = arrays.pop("fallbacks").tolist()
-            return Weights(**arrays, fallbacks=fallbacks)
-        made = self._weigh(row_group)
-        self.parts.save(row_group, made._asdict() | {"fallbacks": np.array([made.fallbacks])})
-        return made
+        arrays = self.parts.load_or_make(row_group, lambda number: self._weigh(number).arrays())
+        return Weights.of_arrays(arrays)
 
     def _weigh(self, row_group: int) -> Weights:
         texts, labels = Texts(self.texts), Targets.load(self.labels)

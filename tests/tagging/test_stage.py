@@ -22,11 +22,11 @@ from components.shared.texts import SCHEMA, Texts
 from components.tagging import vocabulary
 from components.tagging.keywords import Extractor
 from components.tagging.language import language
-from components.tagging.occurrences import Occurrences, RowGroupReader
+from components.tagging.occurrences import RowGroupReader
 from components.tagging.phrases import phrases
 from components.tagging.stage import tagging
 from components.tagging.taggers import load
-from tests.killing import killed_after
+from tests.killing import Calls, killed_after
 from tests.tagging.conftest import LEXICON, WriteTexts
 
 ROWS = [
@@ -133,30 +133,10 @@ def test_workers_find_in_wordnet_what_one_process_finds(
     assert found == alone
 
 
-class Reads:
-    """Which row groups are read, also by workers."""
-
-    def __init__(self, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._log = log
-        read = RowGroupReader._read
-
-        def logged(self: RowGroupReader, row_group: int) -> Occurrences:
-            with log.open("a") as file:
-                file.write(f"{row_group}\n")
-            return read(self, row_group)
-
-        monkeypatch.setattr(RowGroupReader, "_read", logged)
-
-    def taken(self) -> list[int]:
-        """Return them in their order, and forget them."""
-        numbers = sorted(map(int, self._log.read_text().split())) if self._log.exists() else []
-        self._log.unlink(missing_ok=True)
-        return numbers
-
-
 @pytest.fixture
-def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reads:
-    return Reads(tmp_path / "reads", monkeypatch)
+def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Which row groups are read."""
+    return Calls(RowGroupReader, "_read", tmp_path / "reads", monkeypatch)
 
 
 @pytest.fixture
@@ -170,7 +150,7 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     tiny_tagger: Path,
     tmp_path: Path,
     unfinished: str,
-    reads: Reads,
+    reads: Calls,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     texts = write_texts(ROWS * 20, row_group=10)
@@ -192,7 +172,7 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
 
 
 def test_a_damaged_part_is_read_again(
-    write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path, unfinished: str, reads: Reads
+    write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path, unfinished: str, reads: Calls
 ) -> None:
     texts = write_texts(ROWS * 20, row_group=10)
     undisturbed = outputs(run(texts, tmp_path / "undisturbed", tiny_tagger))
@@ -245,7 +225,7 @@ def test_a_row_group_may_be_empty(tiny_tagger: Path, tmp_path: Path) -> None:
 
 
 def test_other_bounds_of_the_vocabulary_read_nothing_again(
-    write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path, unfinished: str, reads: Reads
+    write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path, unfinished: str, reads: Calls
 ) -> None:
     texts = write_texts(ROWS * 20, row_group=10)
     with pytest.raises(UserError, match="min_images=1,000"):
@@ -256,7 +236,7 @@ def test_other_bounds_of_the_vocabulary_read_nothing_again(
 
 
 def test_another_tagger_of_the_same_name_reads_all_again(
-    write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path, unfinished: str, reads: Reads
+    write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path, unfinished: str, reads: Calls
 ) -> None:
     texts, tagger = write_texts(ROWS * 2), tmp_path / "tagger"
     shutil.copytree(tiny_tagger, tagger)
@@ -280,7 +260,7 @@ def test_what_is_read_otherwise_is_read_again(
     tiny_tagger: Path,
     tmp_path: Path,
     unfinished: str,
-    reads: Reads,
+    reads: Calls,
     name: str,
     value: object,
 ) -> None:

@@ -9,8 +9,8 @@ from components.shared.interface import UserError
 from components.shared.targets import Targets
 from components.weighting.documents import Documents
 from components.weighting.neighbors import nearest
-from components.weighting.weights import RowGroupWeigher, Weights
-from tests.killing import killed_after
+from components.weighting.weights import RowGroupWeigher
+from tests.killing import Calls, killed_after
 from tests.weighting.running import BIRDS, OWN, Run
 
 
@@ -122,20 +122,13 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     run.weights("undisturbed")
     metrics = run.metrics
     killed_after(6, lambda: run.weights("disturbed"))
-    done, weighed = len(list(storage.listed(place))), tmp_path / "weighed"
+    done = len(list(storage.listed(place)))
     assert not (tmp_path / "disturbed").exists()
-    weigh = RowGroupWeigher._weigh
-
-    def logged(self: RowGroupWeigher, row_group: int) -> Weights:
-        with weighed.open("a") as file:
-            file.write(f"{row_group}\n")
-        return weigh(self, row_group)
-
-    monkeypatch.setattr(RowGroupWeigher, "_weigh", logged)
+    weighed = Calls(RowGroupWeigher, "_weigh", tmp_path / "weighed", monkeypatch)
     run.weights("disturbed")
 
     assert 5 <= done < 15
-    assert len(weighed.read_text().split()) == 15 - done
+    assert len(weighed.taken()) == 15 - done
     assert _content(tmp_path / "disturbed") == _content(tmp_path / "undisturbed")
     assert run.metrics == metrics
     assert list(storage.listed(place)) == []
