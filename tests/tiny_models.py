@@ -13,6 +13,7 @@ from components.shared import models
 from components.shared.images import ImageSet
 from components.shared.models import Record
 from components.shared.pictures import decoded, evaluation_crop, normalized
+from components.shared.predictions import Training
 
 
 def save(
@@ -50,7 +51,7 @@ def save(
         last_learning_rate=0.01,
         curve=[{"epoch": 1, "images": 1234, "loss": 1.0}],
         settings={},
-        lineage=list(lineage),
+        lineage=[Training(what, 1234, 5.6) for what in lineage],
     )
     models.save(folder, model, record)
     return folder

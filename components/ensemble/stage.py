@@ -35,7 +35,7 @@ def ensemble(
         validation_labels: Their labels (Targets).
         test_images: The test images (ImageSet).
         models: Classifiers of the concepts.
-        predictions: The five most probable concepts of each validation image (Parquet).
+        predictions: What they say together of the validation images (Predictions).
         submission: The challenge's zip with `predictions.txt` for the test images.
         confusion: Confusion of the classes most often confused.
         report: Each model and the ensemble.
@@ -43,13 +43,15 @@ def ensemble(
         batch_size: Images at a time.
     """
     from components.ensemble.confusion import write_confusion
-    from components.ensemble.predictions import TOP, predict, validate, write_predictions
+    from components.ensemble.predictions import predict, validate
     from components.ensemble.report import draw, unique_titles
     from components.ensemble.submission import write_submission
     from components.shared import distributed, unfinished
     from components.shared.images import ImageSet
     from components.shared.metrics import write
     from components.shared.prediction import Labelling, read_records
+    from components.shared.predictions import TOP, History
+    from components.shared.predictions import write as write_predictions
     from components.shared.targets import Targets
 
     images, labels = ImageSet.load(validation_images), Targets.load(validation_labels)
@@ -79,7 +81,8 @@ def ensemble(
         return
 
     validation = validate(opinions, labels)
-    write_predictions(predictions, images, validation)
+    history = History([each for record in records for each in record.lineage], [])
+    write_predictions(predictions, images, labels, validation.predictions, history)
     write_confusion(confusion, validation.labels, validation.predictions.classes[:, 0], labels)
     write(metrics, validation.metrics(unique_titles(records)))
     draw(report, validation, records, images, labels)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from components.shared.interface import UserError
 from components.shared.models import read_record
+from components.shared.predictions import Training
 from components.shared.settings import TrainingSettings
-from components.shared.targets import Targets
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +42,6 @@ def check_head(initial_model: Path, names: Sequence[str]) -> None:
         )
 
 
-def lineage(initial_model: Path | None, targets: Targets, image_size: int) -> list[str]:
-    """Return the stages that the model will have gone through, this one included."""
-    before = [] if initial_model is None else read_record(initial_model).lineage
-    # Given labels have the weight 1, pseudo labels a probability.
-    kind = "pseudo labels" if targets.weights.min() < 1 else "given labels"
-    return [*before, f"finetune on {kind} {image_size} px"]
+def lineage(initial_model: Path | None) -> list[Training]:
+    """Return the trainings that the model has gone through before this one."""
+    return [] if initial_model is None else read_record(initial_model).lineage

@@ -3,6 +3,7 @@
 from components.shared.interface import (
     InputDataset,
     InputModel,
+    OutputDataset,
     OutputHTML,
     OutputMetrics,
     OutputModel,
@@ -16,6 +17,7 @@ def finetune(
     validation_images: InputDataset,
     validation_labels: InputDataset,
     model: OutputModel,
+    predictions: OutputDataset,
     report: OutputHTML,
     metrics: OutputMetrics,
     initial_model: InputModel | None = None,
@@ -32,6 +34,7 @@ def finetune(
         validation_images: The validation images (ImageSet).
         validation_labels: Their labels (Targets).
         model: The classifier.
+        predictions: What it says of the validation images (Predictions).
         report: Training curves.
         metrics: Balanced top-1 and top-5 accuracy.
         initial_model: Where to start; left out, training starts from `initial_weights`.
@@ -66,6 +69,8 @@ def finetune(
     network = models.create(
         training, len(labels.names), initial_model=initial_model, keep_head=keep_head
     )
+    # Given labels have the weight 1, pseudo labels a probability.
+    kind = "pseudo labels" if labels.weights.min() < 1 else "given labels"
     distributed.launch()
     inputs = [images, targets, validation_images, validation_labels, initial_model]
     checkpoints = Checkpoints(place("finetune", inputs, **asdict(training), keep_head=keep_head))
@@ -90,5 +95,7 @@ def finetune(
         curve=curve,
         validation=validation,
         settings=training,
-        lineage=lineage(initial_model, labels, training.image_size),
+        what=f"finetune on {kind}",
+        before=lineage(initial_model),
+        predictions=predictions,
     )

@@ -83,5 +83,5 @@ def lw_pretrain(
         curve=curve,
         validation=validation,
         settings=training,
-        lineage=[f"lw_pretrain {training.image_size} px"],
+        what="lw_pretrain",
     )

@@ -46,13 +46,15 @@ class Artifact:
 
 
 InputDataset = Annotated[Path, Artifact("Dataset", output=False)]
+InputDatasets = Annotated[list[Path], Artifact("Dataset", output=False, many=True)]
 InputModel = Annotated[Path, Artifact("Model", output=False)]
 InputModels = Annotated[list[Path], Artifact("Model", output=False, many=True)]
 OutputDataset = Annotated[Path, Artifact("Dataset", output=True)]
 OutputModel = Annotated[Path, Artifact("Model", output=True)]
-# The next three also reach KFP's UI: Metrics is a JSON file of scalars, ClassificationMetrics a
+# The next four also reach KFP's UI: Metrics is a JSON file of scalars, ClassificationMetrics a
 # JSON file with `confusionMatrix`; both are copied into the artifact's metadata.
 OutputHTML = Annotated[Path, Artifact("HTML", output=True)]
+OutputMarkdown = Annotated[Path, Artifact("Markdown", output=True)]
 OutputMetrics = Annotated[Path, Artifact("Metrics", output=True)]
 OutputClassificationMetrics = Annotated[Path, Artifact("ClassificationMetrics", output=True)]
 

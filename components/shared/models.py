@@ -11,7 +11,7 @@
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch import nn
 from components.shared import storage
 from components.shared.interface import UserError
 from components.shared.pictures import CROP_RATIO, device
+from components.shared.predictions import Training
 from components.shared.settings import TrainingSettings
 
 # Backbones, by the beginning of their names, that train faster on a GPU with channels last. timm's
@@ -51,8 +52,7 @@ class Record:
         curve: One entry per epoch: epoch, images (drawn so far), learning_rate, loss, and the
             evaluation's.
         settings: The stage's training settings.
-        lineage: What it was trained on, a text for each stage that it went through, such as
-            `["wt_pretrain 224 px", "finetune 224 px", "finetune 320 px"]`.
+        lineage: The trainings that it went through, the last one last.
     """
 
     stage: str
@@ -65,12 +65,12 @@ class Record:
     last_learning_rate: float
     curve: list[dict[str, float]]
     settings: dict[str, int | float | str | bool]
-    lineage: list[str]
+    lineage: list[Training]
 
     @property
     def title(self) -> str:
         """What to call the model in tables: its folder's name says nothing on a cluster."""
-        return f"{self.backbone}: {', '.join(self.lineage)}"
+        return f"{self.backbone}: {', '.join(each.what for each in self.lineage)}"
 
 
 def create(
@@ -154,7 +154,8 @@ def read_record(folder: Path) -> Record:
     path = folder / "training.json"
     if not path.is_file():
         raise UserError(f"{folder}: not a model of this pipeline (training.json is missing)")
-    return Record(**json.loads(path.read_text()))
+    record = Record(**json.loads(path.read_text()))
+    return replace(record, lineage=[Training(*each) for each in record.lineage])
 
 
 def place(model: nn.Module, backbone: str) -> nn.Module:

@@ -15,9 +15,10 @@ from components.shared.checkpoints import Checkpoints
 from components.shared.html import Page
 from components.shared.models import Record
 from components.shared.pictures import device
+from components.shared.predictions import History, Training
 from components.shared.settings import TrainingSettings
 from components.shared.targets import Targets
-from components.shared.validation import Validation
+from components.shared.validation import LabelValidation, Validation
 
 _LABELS = {
     "loss": "training loss",
@@ -43,9 +44,11 @@ def write(
     curve: list[dict[str, float]],
     validation: Validation,
     settings: TrainingSettings,
-    lineage: list[str],
+    what: str,
+    before: Sequence[Training] = (),
+    predictions: Path | None = None,
 ) -> None:
-    """Write a trained model's folder, its report and its metrics; of several ranks, the first does.
+    """Write what a training stage has made; of several ranks, the first does.
 
     Args:
         model_folder: Where the model goes.
@@ -58,25 +61,34 @@ def write(
         curve: As `training.train` returns it.
         validation: What it was measured by.
         settings: How it was trained.
-        lineage: The stages that the model went through, as in its record.
+        what: The training, in the model's lineage.
+        before: The trainings that the model had gone through.
+        predictions: Where its predictions go, of a classifier that was measured on labels.
     """
     if distributed.rank() > 0:
         return
+    last = curve[-1]
+    training = Training(
+        f"{what} {settings.image_size} px", int(last["images"]), round(last["seconds"], 1)
+    )
     record = Record(
         stage=stage,
         backbone=settings.backbone,
         image_size=settings.image_size,
         names=targets.names,
         titles=targets.titles,
-        score=curve[-1][validation.score],
-        metrics=_metrics(curve[-1]),
-        last_learning_rate=curve[-1]["learning_rate"],
+        score=last[validation.score],
+        metrics=_metrics(last),
+        last_learning_rate=last["learning_rate"],
         curve=curve,
         settings=asdict(settings),
-        lineage=lineage,
+        lineage=[*before, training],
     )
     models.save(model_folder, model, record)
     metrics.write(metrics_file, record.metrics)
+    if predictions:
+        assert isinstance(validation, LabelValidation)
+        validation.write_predictions(predictions, History(record.lineage, curve))
     _page(record, validation).write(report)
     checkpoints.remove()
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -9,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from components.shared import distributed
+from components.shared import distributed, predictions
 from components.shared.evaluation import BalancedAccuracy, top_k
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.losses import TargetsLoss
 from components.shared.models import autocast
 from components.shared.pictures import device, evaluation_batches, normalized
+from components.shared.predictions import TOP, History, Predictions
 from components.shared.settings import TrainingSettings
 from components.shared.targets import Targets
 
@@ -71,12 +73,25 @@ class LabelValidation:
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Return balanced top-1 and top-5 accuracy, 0 … 1."""
         accuracy = BalancedAccuracy(len(self._labels.names))
+        shape = (len(self._images), min(TOP, len(self._labels.names)))
+        ranked, probabilities = torch.zeros(shape, dtype=torch.int32), torch.zeros(shape)
         for numbers, logits in _logits(model, self._images, self._numbers, self._settings):
             labels = self._labels.classes[self._labels.offsets[numbers]]
-            accuracy.update(logits, torch.from_numpy(labels).long().to(logits.device))
+            classes = top_k(logits, TOP)[1]
+            accuracy.update_ranked(classes, torch.from_numpy(labels).long().to(logits.device))
+            ranked[numbers] = classes.int().cpu()
+            probabilities[numbers] = logits.softmax(dim=1).gather(1, classes).cpu()
         accuracy.counts = distributed.total(accuracy.counts)
         self.per_class = accuracy.per_class
+        # Each rank has filled the rows of its share.
+        self._predictions = Predictions(
+            distributed.total(ranked).numpy(), distributed.total(probabilities).numpy()
+        )
         return {"top1": accuracy.top1, "top5": accuracy.top5}
+
+    def write_predictions(self, path: Path, history: History) -> None:
+        """Write what the last model measured has said of the images."""
+        predictions.write(path, self._images, self._labels, self._predictions, history)
 
 
 class HeldOutValidation:

@@ -75,5 +75,5 @@ def wt_pretrain(
         curve=curve,
         validation=validation,
         settings=training,
-        lineage=[f"wt_pretrain {training.image_size} px"],
+        what="wt_pretrain",
     )

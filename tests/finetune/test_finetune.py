@@ -3,17 +3,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file
 
 from components.finetune.stage import finetune
-from components.shared import models
+from components.shared import models, predictions
+from components.shared.evaluation import BalancedAccuracy
+from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.settings import TrainingSettings
 from components.shared.targets import Targets
 from components.wt_pretrain.stage import wt_pretrain
+from tests import tiny_models
 from tests.synthetic import COLOURS, TRAINING, ColouredSquares, targets
 
 
@@ -39,6 +43,7 @@ def finetuned(
         data.validation_images,
         data.validation_labels,
         folder / "model",
+        folder / "predictions.parquet",
         folder / "report.html",
         folder / "metrics.json",
         training=training,
@@ -59,9 +64,32 @@ def test_finetune_from_scratch_learns_the_labels(data: ColouredSquares, tmp_path
     )
     assert record.score == metrics["top1"] >= 0.9
     assert record.metrics == metrics
-    assert record.lineage == ["finetune on given labels 24 px"]
+    assert [(each.what, each.images) for each in record.lineage] == [
+        ("finetune on given labels 24 px", 480)
+    ]
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     assert model(torch.zeros(1, 3, 24, 24)).shape == (1, 3)
+
+
+def test_predictions_are_those_of_the_model_with_its_history(
+    data: ColouredSquares, pretrained: Path, tmp_path: Path
+) -> None:
+    folder = finetuned(data, tmp_path, initial_model=pretrained)
+    record = models.read_record(folder)
+    numbering, labels, found, history = predictions.read(tmp_path / "predictions.parquet")
+    images = ImageSet.load(data.validation_images)
+    assert numbering == images.numbering
+    assert labels.tolist() == Targets.load(data.validation_labels).classes.tolist()
+    accuracy = BalancedAccuracy(len(COLOURS))
+    accuracy.update_ranked(torch.tensor(found.classes), torch.from_numpy(labels).long())
+    assert accuracy.top1 == record.metrics["top1"]
+    means = tiny_models.naive_probabilities(images, [folder])
+    expected = np.take_along_axis(means, found.classes.astype(np.int64), axis=1)
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
+    assert history.curve == record.curve
+    assert history.lineage == record.lineage
+    assert [each.images for each in record.lineage] == [192, 192]
+    assert record.lineage[0] == models.read_record(pretrained).lineage[0]
 
 
 def test_finetune_starts_from_the_pretrained_model_with_a_new_head(
@@ -72,7 +100,7 @@ def test_finetune_starts_from_the_pretrained_model_with_a_new_head(
     after = load_file(folder / "model.safetensors")
     assert after["fc.weight"].shape == (3, 24)
     torch.testing.assert_close(after["layer4.0.conv1.weight"], before["layer4.0.conv1.weight"])
-    assert models.read_record(folder).lineage == [
+    assert [each.what for each in models.read_record(folder).lineage] == [
         "wt_pretrain 24 px",
         "finetune on given labels 24 px",
     ]
@@ -130,5 +158,5 @@ def test_finetune_takes_pseudo_labels_and_leaves_out_images_without(
     settings = replace(TRAINING, epochs=1, epoch_images=0)
     folder = finetuned(data, tmp_path, settings, targets=tmp_path / "pseudo")
     record = models.read_record(folder)
-    assert record.lineage == ["finetune on pseudo labels 24 px"]
+    assert [each.what for each in record.lineage] == ["finetune on pseudo labels 24 px"]
     assert record.metrics["images_seen"] == 32  # four steps of eight: thirty images, rounded

@@ -20,6 +20,6 @@ def test_lw_pretrain_learns_from_weighted_concepts(tmp_path: Path) -> None:
     )
     record, metrics = models.read_record(outputs[0]), json.loads(outputs[2].read_text())
     assert record.names == COLOURS
-    assert record.lineage == ["lw_pretrain 24 px"]
+    assert [each.what for each in record.lineage] == ["lw_pretrain 24 px"]
     assert record.score == metrics["top1"] >= 0.9
     assert "best" in outputs[1].read_text()

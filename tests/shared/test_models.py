@@ -10,6 +10,7 @@ from torch import nn
 from components.shared import models
 from components.shared.interface import UserError
 from components.shared.models import Record
+from components.shared.predictions import Training
 from components.shared.settings import TrainingSettings
 
 SMALL = json.dumps({"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 24], "stem_width": 8})
@@ -28,7 +29,7 @@ def record(num_classes: int = 3) -> Record:
         last_learning_rate=0.001,
         curve=[{"epoch": 1, "loss": 2.0}],
         settings={"backbone": "resnet10t", "learning_rate": 0.01},
-        lineage=["finetune 32 px"],
+        lineage=[Training("finetune 32 px", 100, 1.5)],
     )
 
 

@@ -23,7 +23,7 @@ def test_wt_pretrain_learns_keywords_and_measures_itself_on_held_out_images(
     wt_pretrain(data.images, data.keywords, *outputs, training=settings)
     record, metrics = models.read_record(outputs[0]), json.loads(outputs[2].read_text())
     assert record.names == ["red", "green", "blue", "warm", "cold"]
-    assert record.lineage == ["wt_pretrain 24 px"]
+    assert [each.what for each in record.lineage] == ["wt_pretrain 24 px"]
     # Red is warm, green and blue are cold: five outputs hold them all.
     assert record.score == metrics["recall5"] == 1.0
     assert metrics["loss"] < 0.8 * record.curve[0]["loss"]
