@@ -5,8 +5,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from components.shared.titles import candidate_title, step_title
 from pipelines.record import TaskRecord
-from pipelines.titles import candidate_title, step_title
 
 _WIDTH, _HEIGHT = 124, 52  # of a task, in pixels
 _GAP_X, _GAP_Y = 28, 14

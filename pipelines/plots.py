@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from components.shared.titles import candidate_title, step_title
 from pipelines.record import TaskRecord
-from pipelines.titles import candidate_title, step_title
 
 _COLORS = {"wt": "#0b7285", "lw": "#e8890c", "none": "#868e96"}
 _STYLES = ("-", "--", ":", "-.")  # one per backbone

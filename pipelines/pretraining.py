@@ -1,98 +1,89 @@
 """The pipeline: what depends on what. Recipes choose the candidates and the values."""
 
-import functools
-from collections.abc import Mapping
+import json
+from dataclasses import replace
 from typing import Any
 
+from components.shared.titles import seed_word
 from pipelines import pods
-from pipelines.images import reference
 from pipelines.recipe import Candidate, Recipe
-from pipelines.steps import POD, STEPS
-
-Form = Mapping[str, Any]
-Outputs = Mapping[str, Any]
+from pipelines.tasks import Form, Outputs, Tasks
 
 
 def pretraining(recipe: Recipe, form: Form, backend: pods.Backend) -> None:
     """Add the tasks of a recipe to the pipeline being compiled.
 
-    Candidates are unrolled into named tasks: each shows in the graph, has resources of its own,
-    and no control flow of KFP's is needed.
+    Candidates and seeds are unrolled into named tasks: each shows in the graph, has resources of
+    its own, and no control flow of KFP's is needed.
 
     Args:
         recipe: Candidates and values.
         form: The pipeline's parameters by name.
         backend: The version of KFP's backend that pods are configured for.
     """
-    add = functools.partial(_add, recipe, form, backend)
-    ingest = add("ingest")
-    images = {"images": ingest["images"]}
-    validation = {name: ingest[name] for name in ("validation_images", "validation_labels")}
-    texts, labels = ingest["texts"], ingest["labels"]
-    tagging = add("tagging", texts=texts)
-    weighting = add("weighting", texts=texts, labels=labels, concepts=ingest["concepts"])
+    tasks = Tasks(recipe, form, backend)
 
-    def pretrain(candidate: Candidate) -> Any:
+    def data(candidate: Candidate) -> Outputs:
+        return tasks.add("ingest", candidate)
+
+    def validation(ingest: Outputs) -> dict[str, Any]:
+        return {name: ingest[name] for name in ("validation_images", "validation_labels")}
+
+    def pretrained(candidate: Candidate) -> Any:
+        ingest = data(candidate)
+        texts, labels, concepts = ingest["texts"], ingest["labels"], ingest["concepts"]
+        tagging = tasks.add("tagging", candidate, texts=texts)
+        weighting = tasks.add("weighting", candidate, texts=texts, labels=labels, concepts=concepts)
+        images, keywords, weights = ingest["images"], tagging["keywords"], weighting["weights"]
         match candidate.pretraining:
             case "wt":
-                wt = add("wt_pretrain", candidate, **images, keywords=tagging["keywords"])
+                wt = tasks.add("wt_pretrain", candidate, images=images, keywords=keywords)
                 return wt["model"]
             case "lw":
-                weights = {"weights": weighting["weights"]}
-                return add("lw_pretrain", candidate, **images, **weights, **validation)["model"]
+                lw = tasks.add(
+                    "lw_pretrain", candidate, images=images, weights=weights, **validation(ingest)
+                )
+                return lw["model"]
             case "none":
                 return None
 
-    pretrained = {candidate: pretrain(candidate) for candidate in recipe.candidates}
-
-    def finetune(step: str, candidate: Candidate, targets: Any) -> Any:
-        model = pretrained[candidate]
+    def finetuned(step: str, candidate: Candidate, targets: Any) -> Any:
+        ingest, model = data(candidate), pretrained(candidate)
         for name in filter(recipe.has, (step, f"{step}_large")):
-            finetuning = add(
-                name, candidate, **images, **validation, targets=targets, initial_model=model
+            finetuning = tasks.add(
+                name,
+                candidate,
+                images=ingest["images"],
+                targets=targets,
+                initial_model=model,
+                **validation(ingest),
             )
             model = finetuning["model"]
+            predictions[name, candidate.name] = finetuning["predictions"]
         return model
 
-    models = [finetune("finetune", candidate, labels) for candidate in recipe.candidates]
-    if recipe.has("finetune_again"):
-        teaching = add("pseudo_label", **images, labels=labels, models=models)
-        pseudo_labels = teaching["pseudo_labels"]
-        models = [finetune("finetune_again", each, pseudo_labels) for each in recipe.candidates]
-    add("ensemble", **validation, test_images=ingest["test_images"], models=models)
-
-
-def _add(
-    recipe: Recipe,
-    form: Form,
-    backend: pods.Backend,
-    step: str,
-    candidate: Candidate | None = None,
-    **inputs: Any,
-) -> Outputs:
-    """Add the task of a step, with every parameter given, and return its outputs."""
-    component = STEPS[step].component
-    assert component is not None, f"{step} is a group"
-    values = {name: recipe.resolve(step, name, form) for name in STEPS[step].arguments()}
-    resources = {name: values.pop(name) for name in POD if name in values}
-    name = step.replace("_", "-")
-    if candidate is not None:
-        pretrains = step.endswith("_pretrain")
-        name += f"-{candidate.short_backbone if pretrains else candidate.name}"
-        values["backbone"] = candidate.backbone
-        values["backbone_args"] = candidate.backbone_args
-        starts = inputs.get("initial_model") is None
-        values["initial_weights"] = candidate.initial_weights if starts else "none"
-    image = reference(component)
-    task = component.task(name, image=image, **inputs, **values)
-    pods.configure(
-        task,
-        pipeline=recipe.name,
-        component=component,
-        image=image,
-        values=resources,
-        form=form,
-        backend=backend,
+    predictions: dict[tuple[str, str], Any] = {}
+    for seed in recipe.seeds:
+        candidates = [replace(candidate, seed=seed) for candidate in recipe.candidates]
+        models = [finetuned("finetune", each, data(each)["labels"]) for each in candidates]
+        ingest = data(candidates[0])
+        if recipe.has("finetune_again"):
+            images, labels = ingest["images"], ingest["labels"]
+            teaching = tasks.add(
+                "pseudo_label", None, seed=seed, images=images, labels=labels, models=models
+            )
+            pseudo_labels = teaching["pseudo_labels"]
+            models = [finetuned("finetune_again", each, pseudo_labels) for each in candidates]
+        if recipe.has("ensemble"):
+            tests = ingest["test_images"]
+            ensemble = tasks.add(
+                "ensemble", None, seed=seed, models=models, test_images=tests, **validation(ingest)
+            )
+            predictions["ensemble", seed_word(seed)] = ensemble["predictions"]
+    tasks.add(
+        "compare",
+        None,
+        predictions=list(predictions.values()),
+        names=json.dumps(list(predictions)),
+        validation_labels=data(recipe.candidates[0])["validation_labels"],
     )
-    outputs: Outputs = task.outputs
-    return outputs

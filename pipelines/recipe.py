@@ -1,17 +1,20 @@
 """Recipes: which candidates a pipeline trains, with which values, and what its form shows.
 
-A recipe is a YAML file of `pipelines/recipes`. Beside `name`, `description`, `form` and
+A recipe is a YAML file of `pipelines/recipes`. Beside `name`, `description`, `form`, `seeds` and
 `candidates` it has a section of values for each step that differs from the stage's defaults:
 
     name: webly-example
     form: [finetune_learning_rate]
+    seeds: [0, 1, 2]                       # everything is trained once with each
     candidates:
       - {backbone: resnest101e, pretraining: [wt, lw, none]}
+      - {backbone: resnest101e, pretraining: [none], variant: longer, finetune: {epochs: 40}}
     training: {image_size: 224}            # both pretrainings and every finetuning
     finetune: {epochs: 20}                 # … and the later rounds, which inherit it
     finetune_large: {image_size: 288}      # this section adds the large-resolution round
     finetune_again: {}                     # this one the second round, on pseudo labels
     finetune_again_large: {}
+    ensemble: {}                           # and this one the mean of all candidates
 
 A pipeline parameter is named `<step>_<parameter>`, except `dataset` and `dataset_version`.
 """
@@ -19,34 +22,42 @@ A pipeline parameter is named `<step>_<parameter>`, except `dataset` and `datase
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
 
 from components.shared.interface import Argument, UserError, Value
+from components.shared.titles import Name
 from pipelines.steps import CONSTANT, OF_CANDIDATES, OPTIONAL, STEPS, field_name
 
 FOLDER = Path(__file__).parent / "recipes"
+Values = Mapping[str, Mapping[str, Value]]
 Pretraining = Literal["wt", "lw", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A backbone with one way to pretrain it.
+    """A backbone with one way to pretrain it, and what else sets it apart.
 
     Attributes:
         backbone: A timm model.
         pretraining: `wt` or `lw`, or `none` for training from scratch.
         backbone_args: More arguments for `timm.create_model`, as JSON.
         initial_weights: A timm folder that the first training starts from; or none.
+        variant: What to call candidates with values of their own; else empty.
+        values: Their values by step and parameter, which go before the recipe's and the form's.
+        seed: The seed of its trainings; None where it is a value like others.
     """
 
     backbone: str
     pretraining: Pretraining
     backbone_args: str = "{}"
     initial_weights: str = "none"
+    variant: str = ""
+    values: Values = field(default_factory=dict, compare=False)
+    seed: int | None = None
 
     @property
     def short_backbone(self) -> str:
@@ -56,7 +67,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """The candidate as a part of task names, such as `resnest101e-wt`."""
-        return f"{self.short_backbone}-{self.pretraining}"
+        return str(Name(self.short_backbone, self.pretraining, self.variant, self.seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,7 @@ class Recipe:
         name: The pipeline's name. KFP looks for cached tasks under it: it never changes.
         description: What the pipeline is for, shown in KFP's UI.
         candidates: What to train.
+        seeds: Everything is trained once with each of them; of a single None, once.
         form: Names of the pipeline's parameters.
         values: Values by step and parameter, where they differ from the defaults.
     """
@@ -74,8 +86,9 @@ class Recipe:
     name: str
     description: str
     candidates: tuple[Candidate, ...]
+    seeds: tuple[int | None, ...]
     form: tuple[str, ...]
-    values: Mapping[str, Mapping[str, Value]]
+    values: Values
 
     def has(self, step: str) -> bool:
         """Return whether the pipeline takes a step."""
@@ -88,16 +101,21 @@ class Recipe:
             return step.removesuffix("_pretrain") in pretrainings
         return True
 
-    def resolve(self, step: str, name: str, form: Mapping[str, Any]) -> Any:
+    def resolve(
+        self, step: str, name: str, form: Mapping[str, Any], candidate: Candidate | None = None
+    ) -> Any:
         """Return a parameter's value in a step.
 
         Args:
             step: One of `STEPS`.
             name: One of its parameters.
             form: Values of the form's fields; one is taken if it governs this parameter.
+            candidate: The candidate that it is for, if it is for one.
         """
         at: str | None = step
         while at is not None:
+            if candidate and name in candidate.values.get(at, {}):
+                return candidate.values[at][name]
             if field_name(at, name) in form:
                 return form[field_name(at, name)]
             for given in (self.values.get(at, {}), STEPS[at].defaults):
@@ -155,45 +173,62 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
         raise UserError(f"name: {name!r}: write a-z, 0-9 and hyphens, at most 63 of them")
     description = content.pop("description", "")
     form = content.pop("form", [])
+    seeds = tuple(_seeds(content.pop("seeds", None)))
     candidates = tuple(_candidates(content.pop("candidates", [])))
     values = {}
     for step, section in content.items():
         if step not in STEPS:
-            allowed = ", ".join(["name", "description", "form", "candidates", *STEPS])
+            allowed = ", ".join(["name", "description", "form", "seeds", "candidates", *STEPS])
             raise UserError(f"line {lines[step, '']}: no section {step!r}; there are {allowed}")
-        values[step] = dict(_section(step, section or {}, lines))
-    recipe = Recipe(name, description, candidates, (), values)
+        where = {name: f"line {at}: " for (of, name), at in lines.items() if of == step}
+        values[step] = dict(_section(step, section or {}, where))
+    recipe = Recipe(name, description, candidates, seeds, (), values)
     recipe = replace(recipe, form=tuple(dict.fromkeys([*_always_shown(recipe), *form])))
     recipe.fields()
     _check_steps(recipe)
     return recipe
 
 
-def _section(
-    step: str, section: Any, lines: Mapping[tuple[str, str], int]
-) -> Iterator[tuple[str, Value]]:
+def _section(step: str, section: Any, where: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
+    """Yield the values of a step; `where` they are written begins the messages."""
     if not isinstance(section, dict):
-        raise UserError(f"line {lines[step, '']}: {step}: values by parameter are needed")
+        raise UserError(f"{where['']}{step}: values by parameter are needed")
     known = STEPS[step].arguments()
     for name, value in section.items():
-        where = f"line {lines[step, name]}: {step}"
+        place = f"{where[name]}{step}"
         if name in OF_CANDIDATES:
-            raise UserError(f"{where}: {name} belongs to the candidates")
+            raise UserError(f"{place}: {name} belongs to the candidates")
         if name not in known:
-            raise UserError(f"{where}: no parameter {name!r}; there are {', '.join(known)}")
+            raise UserError(f"{place}: no parameter {name!r}; there are {', '.join(known)}")
         try:
             yield name, known[name].parse(value)
         except UserError as error:
-            raise UserError(f"{where}: {error}") from None
+            raise UserError(f"{place}: {error}") from None
+
+
+def _seeds(entries: Any) -> Iterator[int | None]:
+    if entries is None:
+        yield None
+        return
+    whole = isinstance(entries, list) and all(type(seed) is int and seed >= 0 for seed in entries)
+    if not whole or not entries or len(set(entries)) < len(entries):
+        raise UserError(f"seeds: {entries}: write different whole numbers, such as [0, 1]")
+    yield from entries
 
 
 def _candidates(entries: Any) -> Iterator[Candidate]:
     if not entries:
         raise UserError("candidates: at least one is needed")
-    known, seen = ("backbone", "pretraining", "backbone_args", "initial_weights"), set()
+    known, seen = ("backbone", "pretraining", "backbone_args", "initial_weights", "variant"), set()
     for entry in entries:
-        if not isinstance(entry, dict) or set(entry) - set(known) or "backbone" not in entry:
-            raise UserError(f"candidates: {entry}: it takes {', '.join(known)}")
+        unknown = set(entry) - {*known, *STEPS} if isinstance(entry, dict) else {str(entry)}
+        if unknown or "backbone" not in entry:
+            raise UserError(f"candidates: {entry}: it takes {', '.join(known)}, and values by step")
+        variant, values = str(entry.get("variant", "")), dict(_own_values(entry))
+        if bool(variant) != bool(values):
+            raise UserError(f"candidates: {entry}: a variant has values of its own, and a name")
+        if variant and not re.fullmatch(r"(?!seed\d)[a-z0-9]+", variant):
+            raise UserError(f"candidates: variant {variant!r}: write a-z and 0-9, not seed1")
         pretrainings = entry.get("pretraining", ["none"])
         if not isinstance(pretrainings, list) or not pretrainings:
             raise UserError(f"candidates: {entry}: write pretraining as a list, such as [wt, none]")
@@ -206,11 +241,20 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
                 pretraining,
                 json.dumps(entry.get("backbone_args", {})),
                 entry.get("initial_weights", "none"),
+                variant,
+                values,
             )
             if candidate.name in seen:
                 raise UserError(f"candidates: {candidate.name} is there twice")
             seen.add(candidate.name)
             yield candidate
+
+
+def _own_values(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Value]]]:
+    for step in entry.keys() & STEPS.keys():
+        section = entry[step] if isinstance(entry[step], dict) else {"": None}
+        where = dict.fromkeys(["", *section], f"candidates: {entry.get('variant', '')}: ")
+        yield step, dict(_section(step, entry[step], where))
 
 
 def _always_shown(recipe: Recipe) -> Iterator[str]:
@@ -231,12 +275,25 @@ def _check_steps(recipe: Recipe) -> None:
             raise UserError(f"{step}: nothing in this recipe takes this step")
     if recipe.has("finetune_again_large") and not recipe.has("finetune_again"):
         raise UserError("finetune_again_large: it goes on from finetune_again, which is missing")
-    side = recipe.resolve("ingest", "image_side", {})
+    for step in ("finetune_again", "ensemble"):
+        if recipe.has(step) and any("ingest" in each.values for each in recipe.candidates):
+            raise UserError(f"{step}: its models are of one data set, but variants have their own")
+    if recipe.seeds != (None,):
+        sections = [recipe.values, *(each.values for each in recipe.candidates)]
+        written = [step for section in sections for step in section if "seed" in section[step]]
+        for place in [*written, *(name for name in recipe.form if name.endswith("_seed"))]:
+            raise UserError(f"{place}: seeds={list(recipe.seeds)} says it: remove one of them")
+    for candidate in recipe.candidates:
+        _check_sizes(recipe, candidate)
+
+
+def _check_sizes(recipe: Recipe, candidate: Candidate) -> None:
+    side = recipe.resolve("ingest", "image_side", {}, candidate)
     for step in STEPS:
         if STEPS[step].component is None or not recipe.has(step):
             continue
         if "image_size" in STEPS[step].arguments():
-            size = recipe.resolve(step, "image_size", {})
+            size = recipe.resolve(step, "image_size", {}, candidate)
             if size > side:
                 raise UserError(
                     f"{step}: image_size={size} is larger than the stored images: "

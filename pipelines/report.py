@@ -20,10 +20,10 @@ from components.shared.html import Page
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.targets import Targets
+from components.shared.titles import candidate_title, step_title
 from pipelines import plots, record, samples
 from pipelines.graph_drawing import draw_graph
 from pipelines.record import RunRecord
-from pipelines.titles import candidate_title, step_title
 
 logger = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from components.compare.component import compare
 from components.ensemble.component import ensemble
 from components.finetune.component import finetune
 from components.ingest.component import ingest
@@ -45,7 +46,7 @@ POD = tuple(argument.name for argument in (*_POD, *_DISK, _GPUS))
 # Of these, what KFP takes only while compiling: no field of the form.
 CONSTANT = ("retries", "timeout_hours", "queue", "disk", "disk_class")
 # The candidates say these, not the steps.
-OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights")
+OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights", "names")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,10 @@ STEPS = {
     "finetune_again": Step(finetune, inherits="finetune"),
     "finetune_again_large": Step(finetune, inherits="finetune_large"),
     "ensemble": Step(ensemble),
+    "compare": Step(compare),
 }
 # A recipe has these only if it has a section for them.
-OPTIONAL = ("finetune_large", "finetune_again", "finetune_again_large")
+OPTIONAL = ("finetune_large", "finetune_again", "finetune_again_large", "ensemble")
 
 
 def field_name(step: str, parameter: str) -> str:

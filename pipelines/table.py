@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from components.shared.titles import candidate_title
 from pipelines.record import RunRecord, TaskRecord
 from pipelines.steps import STEPS
-from pipelines.titles import candidate_title
 
 _MARKS = {"cached": "=", "ran": "+", "failed": "!", "skipped": "-", "running": ">"}
 _LINES_OF_A_FAILED_LOG = 15

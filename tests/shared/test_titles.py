@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.titles import candidate_title, step_title
+from components.shared.titles import candidate_title, step_title
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Compare candidates over seeds: means, differences and their intervals."""

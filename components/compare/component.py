@@ -1,0 +1,6 @@
+"""`compare` as a KFP component."""
+
+from components.compare import stage
+from components.shared.container import Component
+
+compare = Component(stage.compare, target="text")
