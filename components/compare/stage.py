@@ -7,6 +7,7 @@ from components.shared.interface import (
     OutputHTML,
     OutputMarkdown,
     OutputMetrics,
+    UserError,
 )
 
 
@@ -19,17 +20,36 @@ def compare(
     metrics: OutputMetrics,
     *,
     names: str = "[]",
-    resamples: int = 2000,
+    resamples: int = 1000,
 ) -> None:
     """Compare candidates over seeds: means, differences and their intervals.
 
     Args:
         predictions: What each classifier says of the validation images (Predictions).
-        validation_labels: The validation images' labels (Targets), for the classes' titles.
-        comparison: Accuracy and differences of each candidate after each step (Parquet).
-        summary: The table of results.
-        report: The table, curves against images seen, gains by class, and costs.
-        metrics: Top-1 accuracy of each candidate, and its difference to training from scratch.
-        names: Step and candidate of each of the predictions, as a JSON list of pairs.
+        validation_labels: The validation images' labels (Targets).
+        comparison: Accuracies and differences with their intervals (JSON).
+        summary: The tables.
+        report: The tables, accuracy against images seen, gains by class.
+        metrics: Top-1 accuracy of each candidate after the last step, and its gain over scratch.
+        names: Step and candidate of each of the predictions: a JSON list of pairs.
         resamples: How often the validation images are drawn anew for the bootstrap.
     """
+    import json
+
+    from components.compare import output, results
+    from components.compare.report import draw
+    from components.shared.targets import Targets
+
+    if resamples < 100:
+        raise UserError(f"resamples={resamples}: 100 or more are needed for an interval")
+    labels = Targets.load(validation_labels)
+    found = results.compare(
+        predictions,
+        [(step, candidate) for step, candidate in json.loads(names)],
+        labels.numbering,
+        resamples,
+    )
+    output.write_comparison(comparison, found)
+    output.write_summary(summary, found)
+    draw(report, found, labels.titles)
+    output.write_metrics(metrics, found)

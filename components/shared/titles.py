@@ -46,6 +46,11 @@ def seed_word(seed: int | None) -> str:
     return "" if seed is None else f"seed{seed}"
 
 
+def seed_of(word: str) -> int | None:
+    """Return the seed that `seed_word` has made a word of."""
+    return int(word.removeprefix("seed")) if word else None
+
+
 def step_title(step: str) -> str:
     """Return what to call a step of the method; the later finetunings by what is new in them."""
     words = [PRETRAININGS.get(word, word) for word in step.split("_")]

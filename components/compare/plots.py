@@ -1,0 +1,192 @@
+"""The plots of a comparison."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from components.compare.results import ENSEMBLE, Classifiers, Comparison, Difference, Place
+from components.compare.tables import Titles, curve
+from components.shared.titles import step_title
+
+_COLORS = {"wt": "#0b7285", "lw": "#e8890c", "multitask": "#862e9c", "none": "#868e96"}
+_STYLES = ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D")
+_LARGE = "_large"
+_CLASSES_NAMED = 40  # beyond that, only where they lie
+
+
+def plot_gains(differences: Sequence[Difference], titles: Titles) -> Figure:
+    """Plot differences with both intervals, one below the other."""
+    figure = Figure(figsize=(8.4, 0.9 + 0.36 * len(differences)), layout="constrained")
+    axes = figure.subplots()
+    for row, each in enumerate(differences):
+        color = _color(each.of)
+        images, seeds = ([100 * value for value in ends] for ends in (each.images, each.gain.seeds))
+        axes.plot(images, [row, row], color=color, alpha=0.35, linewidth=7, solid_capstyle="butt")
+        axes.plot(seeds, [row, row], color=color, linewidth=2)
+        axes.plot(100 * each.gain.mean, row, "o", color=color, markersize=6)
+    axes.axvline(0, color="#495057", linewidth=1)
+    names = [titles.difference(each) for each in differences]
+    axes.set_yticks(range(len(differences)), names)
+    axes.invert_yaxis()
+    axes.set(xlabel="points of balanced top-1 accuracy")
+    axes.grid(axis="x", color="#e9edf1")
+    _finish(figure, legend=False)
+    return figure
+
+
+def plot_curves(comparison: Comparison, titles: Titles) -> Figure:
+    """Plot top-1 accuracy against the images seen, in finetuning and in all.
+
+    Bands are one standard error of the mean to each side. A large round goes on where its base
+    ended, with large marks.
+    """
+    rounds = [step for step in comparison.steps if _is_round(step)]
+    panels = [(step, False) for step in rounds]
+    if any(place.name and place.name.pretraining != "none" for place in comparison.places):
+        panels.insert(1, (rounds[0], True))
+    figure = Figure(figsize=(3.6 * len(panels) + 2.4, 3.8), layout="constrained")
+    looks = _looks(comparison, titles)
+    for axes, (step, in_all) in zip(
+        figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True
+    ):
+        for candidate, look in looks.items():
+            end = 0
+            for name, marks in ((step, 3), (step + _LARGE, 7)):
+                place = Place(name, candidate)
+                if place in comparison.places:
+                    before = _before(comparison.places[place]) if in_all else end
+                    end = before + _plot_curve(axes, comparison, place, before, look, marks)
+        title = step_title(step) if len(rounds) > 1 else "finetuning"
+        axes.set_title(title, fontsize=10)
+        what = "pretraining included" if in_all else "in finetuning"
+        axes.set(xlabel=f"images seen, thousands, {what}")
+        axes.grid(axis="y", color="#e9edf1")
+    figure.axes[0].set(ylabel="balanced top-1, %")
+    _finish(figure)
+    return figure
+
+
+def plot_steps(comparison: Comparison, titles: Titles) -> Figure:
+    """Plot each candidate's accuracy after each step, and the ensemble's."""
+    steps = [step for step in comparison.steps if step != ENSEMBLE]
+    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for candidate, look in _looks(comparison, titles).items():
+        points = [
+            (number, comparison.accuracy(Place(step, candidate))[0])
+            for number, step in enumerate(steps)
+            if Place(step, candidate) in comparison.places
+        ]
+        x = [number for number, _ in points]
+        y = [100 * top1.mean for _, top1 in points]
+        errors = [100 * np.nan_to_num(top1.error) for _, top1 in points]
+        axes.errorbar(x, y, yerr=errors, capsize=3, markersize=6, linewidth=1.8, **look)
+    together = Place(ENSEMBLE, "")
+    if together in comparison.places:
+        top1, _ = comparison.accuracy(together)
+        axes.axhline(100 * top1.mean, color="#862e9c", linewidth=1.4, label=ENSEMBLE)
+    axes.set(ylabel="balanced top-1, %", xlim=(-0.25, len(steps) - 0.75))
+    axes.set_xticks(range(len(steps)), [step_title(step) for step in steps])
+    axes.grid(axis="y", color="#e9edf1")
+    _finish(figure)
+    return figure
+
+
+def plot_classes(difference: Difference, names: Sequence[str]) -> Figure:
+    """Plot the gain in each class, from the largest to the smallest.
+
+    Args:
+        difference: Of two places.
+        names: Titles of the classes that it knows of.
+    """
+    gains = 100 * difference.classes.mean(axis=0)
+    order = np.argsort(-gains, kind="stable")
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    colors = np.where(gains[order] >= 0, _color(difference.of), "#adb5bd")
+    if len(order) <= _CLASSES_NAMED:
+        seeds = len(difference.classes)
+        errors = 100 * difference.classes.std(axis=0, ddof=1) / seeds**0.5 if seeds > 1 else None
+        bars: Any = None if errors is None else errors[order]
+        axes.bar(range(len(order)), gains[order], color=colors, yerr=bars, ecolor="#495057")
+        words = [names[i] for i in order]
+        axes.set_xticks(
+            range(len(order)), words, rotation=40, ha="right", fontsize=9, parse_math=False
+        )
+    else:
+        axes.fill_between(range(len(order)), gains[order], color=_color(difference.of), alpha=0.5)
+        axes.set(xlabel="classes, by gain")
+    axes.axhline(0, color="#495057", linewidth=1)
+    axes.set(ylabel="points of top-1")
+    _finish(figure, legend=False)
+    return figure
+
+
+def _plot_curve(
+    axes: Axes,
+    comparison: Comparison,
+    place: Place,
+    before: int,
+    look: dict[str, Any],
+    marks: int,
+) -> int:
+    """Plot a place's curve behind some images; return how many it is over."""
+    points = np.array(curve(comparison, place))
+    images, top1 = (before + points[:, 0]) / 1000, 100 * points[:, 1]
+    histories = comparison.places[place].histories
+    large = place.step.endswith(_LARGE)
+    shown = look | {"label": None} if large else look
+    axes.plot(images, top1, linewidth=1 if large else 1.8, **shown | {"markersize": marks})
+    if len(histories) > 1:
+        spread = np.array([[point["top1"] for point in each.curve] for each in histories])
+        error = 100 * spread.std(axis=0, ddof=1) / len(histories) ** 0.5
+        axes.fill_between(images, top1 - error, top1 + error, color=look["color"], alpha=0.18)
+    return int(points[-1, 0])
+
+
+def _before(classifiers: Classifiers) -> int:
+    """Return the images of all trainings but the last."""
+    return classifiers.images - classifiers.histories[0].lineage[-1].images
+
+
+def _is_round(step: str) -> bool:
+    return step != ENSEMBLE and not step.endswith(_LARGE)
+
+
+def _looks(comparison: Comparison, titles: Titles) -> dict[str, dict[str, Any]]:
+    """Return colour (by pretraining), line and marker (by what else differs) of each candidate."""
+    looks: dict[str, dict[str, Any]] = {}
+    same: dict[str, int] = {}
+    for place in comparison.places:
+        if place.name is None or place.candidate in looks:
+            continue
+        number = same.get(place.name.pretraining, 0)
+        same[place.name.pretraining] = number + 1
+        looks[place.candidate] = {
+            "color": _color(place),
+            "linestyle": _STYLES[number % len(_STYLES)],
+            "marker": _MARKERS[number % len(_MARKERS)],
+            "label": titles.candidate(place),
+        }
+    return looks
+
+
+def _color(place: Place) -> str:
+    return _COLORS[place.name.pretraining] if place.name else "#862e9c"
+
+
+def _finish(figure: Figure, *, legend: bool = True) -> None:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    if legend:
+        entries: dict[str, Any] = {}
+        for axes in figure.axes:
+            for line, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                entries.setdefault(str(label), line)
+        figure.legend(
+            list(entries.values()), list(entries), loc="outside right center", frameon=False
+        )

@@ -1,0 +1,99 @@
+"""The page of the stage."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from components.compare.plots import plot_classes, plot_curves, plot_gains, plot_steps
+from components.compare.results import ENSEMBLE, Comparison
+from components.compare.tables import Titles, interval, tables
+from components.shared.html import Page
+
+_STEPS_PLOTTED = 2  # or more
+_CLASSES = 10
+
+
+def draw(path: Path, comparison: Comparison, classes: Sequence[str]) -> None:
+    """Write the page to `path`.
+
+    Args:
+        path: Where.
+        comparison: What to show.
+        classes: Titles of all classes.
+    """
+    titles = Titles(comparison)
+    count = len(next(iter(comparison.places.values())).seeds)
+    seeds = f"{count} seeds" if count > 1 else "one seed"
+    page = Page(
+        "Comparison",
+        f"{len(comparison.candidates)} candidates, {seeds}, "
+        f"{len(comparison.labels):,} validation images of {len(np.unique(comparison.labels)):,} "
+        "classes.",
+    )
+    page.stats(list(_headline(comparison, titles)))
+    accuracy, *others = tables(comparison)
+    for table in (accuracy, *others):
+        page.heading(table.heading)
+        page.table(table.columns, table.rows)
+        page.paragraph(table.note)
+        if table is accuracy:
+            _add_plots(page, comparison, titles)
+    _add_classes(page, comparison, titles, classes)
+    page.write(path)
+
+
+def _headline(comparison: Comparison, titles: Titles) -> Iterator[tuple[str, str]]:
+    first = comparison.steps[0]
+    for each in comparison.gains:
+        if each.of.step == first and each.of.name and each.of.name.pretraining != "none":
+            where = f" {interval(each.gain.seeds)}" if len(each.classes) > 1 else ""
+            yield (
+                f"{100 * each.gain.mean:+.1f}",
+                f"points of {titles.candidate(each.of)} over {titles.candidate(each.to)}{where}",
+            )
+
+
+def _add_plots(page: Page, comparison: Comparison, titles: Titles) -> None:
+    if sum(step != ENSEMBLE for step in comparison.steps) >= _STEPS_PLOTTED:
+        page.figure(plot_steps(comparison, titles), "Top-1 after each step.")
+    page.figure(
+        plot_curves(comparison, titles),
+        "Top-1 on the validation set against the images seen, mean over the seeds with its "
+        "standard error. Large marks: at a higher resolution.",
+    )
+    first = [each for each in comparison.gains if each.of.step == comparison.steps[0]]
+    if first:
+        page.figure(
+            plot_gains(first, titles),
+            "Points over training from scratch, after the first finetuning. Thin: 95 % interval "
+            "had the seeds been others; thick: had the validation images been others.",
+        )
+
+
+def _add_classes(
+    page: Page, comparison: Comparison, titles: Titles, classes: Sequence[str]
+) -> None:
+    names = [classes[label] for label in np.unique(comparison.labels).tolist()]
+    first = {each.of: each for each in reversed(comparison.gains)}
+    for place, each in reversed(first.items()):
+        name = place.name
+        if place.step != comparison.steps[0] or name is None:
+            continue
+        if name.pretraining == "none" or name.variant:
+            continue
+        gains = each.classes.mean(axis=0)
+        order = np.argsort(-gains, kind="stable")
+        shown = min(_CLASSES, (len(order) + 1) // 2)
+        page.heading(f"Gains by class: {titles.candidate(each.of)}")
+        page.figure(
+            plot_classes(each, names),
+            f"Points of top-1 over {titles.candidate(each.to)}, mean over the seeds.",
+        )
+        page.table(
+            ["largest gain", "points", "smallest gain", "points"],
+            [
+                (names[good], f"{100 * gains[good]:+.1f}", names[bad], f"{100 * gains[bad]:+.1f}")
+                for good, bad in zip(order[:shown], order[::-1][:shown], strict=True)
+            ],
+        )

@@ -1,0 +1,210 @@
+"""What there is to compare: classifiers by step, candidate and seed, and their differences."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.compare.statistics import Estimate, Interval, balanced, over_images, per_class
+from components.shared.interface import UserError
+from components.shared.numbering import Numbering
+from components.shared.predictions import History, read
+from components.shared.titles import Name, seed_of
+
+ENSEMBLE = "ensemble"
+
+
+class Place(NamedTuple):
+    """A candidate after a step, whatever the seed; the ensemble is a step without candidate."""
+
+    step: str
+    candidate: str
+
+    @property
+    def name(self) -> Name | None:
+        """The parts of the candidate's name."""
+        return Name.parse(self.candidate)
+
+
+@dataclass(frozen=True, slots=True)
+class Classifiers:
+    """The classifiers of a place, one per seed.
+
+    Attributes:
+        seeds: Their seeds, ascending.
+        hits: (2, S, N) bool: whether each has each image's label first, and among its five.
+        histories: How they came to be.
+    """
+
+    seeds: tuple[int | None, ...]
+    hits: NDArray[np.bool_]
+    histories: Sequence[History]
+
+    @property
+    def images(self) -> int:
+        """Images that one was trained on, in all its trainings."""
+        return sum(training.images for training in self.histories[0].lineage)
+
+    @property
+    def seconds(self) -> float:
+        """What all its trainings took, on average over the seeds."""
+        sums = [sum(each.seconds for each in history.lineage) for history in self.histories]
+        return float(np.mean(sums))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much more often one place has the label first than another, as a share of the images.
+
+    Attributes:
+        of: The one.
+        to: The other.
+        gain: Over the seeds, each paired with itself.
+        images: The interval of the mean by bootstrap over the images.
+        classes: (S, C') of each seed, in each class that has images.
+    """
+
+    of: Place
+    to: Place
+    gain: Estimate
+    images: Interval
+    classes: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All places, in the order of the pipeline.
+
+    Attributes:
+        labels: (N,) The validation images' classes.
+        places: Their classifiers.
+        gains: Differences to training from scratch, after the same step; of each place the most
+            telling one first.
+        tricks: Differences to the step before.
+    """
+
+    labels: NDArray[np.int64]
+    places: dict[Place, Classifiers]
+    gains: list[Difference]
+    tricks: list[Difference]
+
+    @property
+    def steps(self) -> list[str]:
+        """The steps, in order."""
+        return list(dict.fromkeys(place.step for place in self.places))
+
+    @property
+    def candidates(self) -> list[str]:
+        """The candidates, in order; without the ensemble."""
+        found = dict.fromkeys(place.candidate for place in self.places if place.candidate)
+        return list(found)
+
+    def accuracy(self, place: Place) -> tuple[Estimate, Estimate]:
+        """Return balanced top-1 and top-5 accuracy over the seeds."""
+        top1, top5 = balanced(self.places[place].hits, self.labels)
+        return Estimate.of(top1), Estimate.of(top5)
+
+
+def compare(
+    paths: Sequence[Path], names: Sequence[tuple[str, str]], numbering: Numbering, resamples: int
+) -> Comparison:
+    """Read predictions and compare them.
+
+    Args:
+        paths: The files.
+        names: Step and candidate of each, as in task names.
+        numbering: The validation images.
+        resamples: As in `statistics.over_images`.
+
+    Raises:
+        UserError: They are of other images, or there are not as many names.
+    """
+    if len(paths) != len(names) or not paths:
+        raise UserError(f"names: {len(names)} of {len(paths)} predictions: give each its name")
+    found: dict[Place, list[tuple[int | None, NDArray[np.bool_], History]]] = {}
+    for path, (step, candidate) in zip(paths, names, strict=True):
+        of, labels, predictions, history = read(path)
+        numbering.check(of, f"{step} {candidate}".strip())
+        right = predictions.classes == labels[:, None]
+        hits = np.stack([right[:, 0], right.any(axis=1)])
+        name = Name.parse(candidate)
+        whose = str(name._replace(seed=None)) if name else ""
+        seed = name.seed if name else seed_of(candidate)
+        found.setdefault(Place(step, whose), []).append((seed, hits, history))
+    places = {place: _classifiers(each) for place, each in found.items()}
+    classes = labels.astype(np.int64)
+    gains = list(_differences(places, list(_to_scratch(places)), classes, resamples))
+    tricks = list(_differences(places, list(_to_before(places)), classes, resamples))
+    return Comparison(classes, places, gains, tricks)
+
+
+def _classifiers(
+    found: list[tuple[int | None, NDArray[np.bool_], History]],
+) -> Classifiers:
+    ordered = sorted(found, key=lambda each: each[0] or 0)
+    seeds, hits, histories = zip(*ordered, strict=True)
+    return Classifiers(seeds, np.stack(hits, axis=1), histories)
+
+
+def _to_scratch(places: dict[Place, Classifiers]) -> Iterator[tuple[Place, Place]]:
+    """Yield each place with those of the same step and backbone that are trained from scratch.
+
+    A pretrained candidate is compared with every variant of scratch, the plain one first; a variant
+    with the scratch of the same variant, which may have a data set of its own, else the plain one.
+    """
+    for place in places:
+        if place.name is None:
+            continue
+        plain, own = (
+            Place(place.step, str(place.name._replace(pretraining="none", variant=variant)))
+            for variant in ("", place.name.variant)
+        )
+        others = [own if own in places and own != place else plain]
+        if place.name.pretraining != "none" and not place.name.variant:
+            others += [
+                other
+                for other in places
+                if other.name
+                and other.name._replace(variant="") == plain.name
+                and other.step == place.step
+            ]
+        for other in dict.fromkeys(others):
+            if other in places and other != place:
+                yield place, other
+
+
+def _to_before(places: dict[Place, Classifiers]) -> Iterator[tuple[Place, Place]]:
+    """Yield each place with the same candidate's of the step before.
+
+    The ensemble's is the best candidate's after the last one.
+    """
+    last: dict[str, Place] = {}
+    for place in places:
+        if place.step == ENSEMBLE:
+            if last:
+                yield place, max(last.values(), key=lambda each: places[each].hits[0].mean())
+        else:
+            if place.candidate in last:
+                yield place, last[place.candidate]
+            last[place.candidate] = place
+
+
+def _differences(
+    places: dict[Place, Classifiers],
+    pairs: Sequence[tuple[Place, Place]],
+    labels: NDArray[np.int64],
+    resamples: int,
+) -> Iterator[Difference]:
+    by_seed = [
+        places[of].hits[0].astype(np.float64) - places[to].hits[0].astype(np.float64)
+        for of, to in pairs
+    ]
+    if not by_seed:
+        return
+    intervals = over_images(np.stack([each.mean(axis=0) for each in by_seed]), labels, resamples)
+    for (of, to), differences, interval in zip(pairs, by_seed, intervals, strict=True):
+        classes = per_class(differences, labels)
+        yield Difference(of, to, Estimate.of(classes.mean(axis=1)), interval, classes)

@@ -1,0 +1,89 @@
+"""Means over seeds, and how sure they are: two kinds of interval, for two kinds of chance.
+
+Another seed gives other weights, draws and crops; other validation images would be other questions.
+The first is told by the spread over seeds (Student's t), the second by drawing the images anew
+(Efron's bootstrap, within each class, for the measure is a mean over classes).
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """Where a value lies with a probability of 95 %; NaN where nothing is known of it."""
+
+    low: float
+    high: float
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds.
+
+    Attributes:
+        mean: The mean.
+        error: Its standard error; NaN of a single seed.
+        seeds: Its interval, by Student's t over the seeds.
+    """
+
+    mean: float
+    error: float
+    seeds: Interval
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> "Estimate":
+        """Estimate from a value per seed."""
+        mean, count = float(values.mean()), len(values)
+        if count < 2:
+            return cls(mean, math.nan, Interval(math.nan, math.nan))
+        error = float(values.std(ddof=1)) / math.sqrt(count)
+        half = error * float(stats.t.ppf((1 + LEVEL) / 2, count - 1))
+        return cls(mean, error, Interval(mean - half, mean + half))
+
+
+def per_class(values: NDArray[np.generic], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the means (…, C) of values (…, N) over the images of each class that has any."""
+    order = np.argsort(labels, kind="stable")
+    _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    sums = np.add.reduceat(values[..., order].astype(np.float64), starts, axis=-1)
+    means: NDArray[np.float64] = sums / counts
+    return means
+
+
+def balanced(values: NDArray[np.generic], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the means (…) over the classes of the means over their images, of values (…, N)."""
+    means: NDArray[np.float64] = per_class(values, labels).mean(axis=-1)
+    return means
+
+
+def over_images(
+    values: NDArray[np.float64], labels: NDArray[np.int64], resamples: int
+) -> list[Interval]:
+    """Return the bootstrap's intervals of the balanced means of D values (D, N).
+
+    All of them meet the same resampled images. An interval is that of the percentiles.
+
+    Args:
+        values: Of each image, such as the difference of two classifiers' hits.
+        labels: (N,) The images' classes.
+        resamples: How often to draw the images anew.
+    """
+    random = np.random.default_rng(0)
+    classes = np.unique(labels)
+    means = np.zeros((resamples, len(values)))
+    for label in classes.tolist():
+        images = np.flatnonzero(labels == label)
+        count = len(images)
+        drawn = random.integers(count, size=(resamples, count))
+        # How often each image was drawn in each resample; then one product serves all values.
+        drawn += count * np.arange(resamples)[:, None]
+        often = np.bincount(drawn.ravel(), minlength=resamples * count).reshape(resamples, count)
+        means += often @ values[:, images].T / count
+    means /= len(classes)
+    tails = 50 * (1 - LEVEL), 50 * (1 + LEVEL)
+    return [Interval(*row) for row in np.percentile(means, tails, axis=0).T.tolist()]

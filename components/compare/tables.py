@@ -1,0 +1,187 @@
+"""The tables of a comparison, as texts: for the page, for KFP's UI and for the terminal."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from components.compare.results import ENSEMBLE, Comparison, Difference, Place
+from components.compare.statistics import Estimate, Interval
+from components.shared.titles import PRETRAININGS, candidate_title, step_title
+
+NONE = "–"
+
+
+class Table(NamedTuple):
+    """A heading, a note on what the figures are, the columns' names and the rows."""
+
+    heading: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+class Titles:
+    """What places are called: without the backbone where all have the same."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        """Look at which backbones there are."""
+        names = [place.name for place in comparison.places]
+        self._one = len({name.backbone for name in names if name}) == 1
+        self._steps = len(comparison.steps) > 1
+
+    def candidate(self, place: Place) -> str:
+        """Return what to call a place's candidate."""
+        if place.step == ENSEMBLE:
+            return ENSEMBLE
+        return place.name.title if self._one and place.name else candidate_title(place.candidate)
+
+    def place(self, place: Place) -> str:
+        """Return what to call a place among those of all steps."""
+        if place.step == ENSEMBLE or not self._steps:
+            return self.candidate(place)
+        return f"{self.candidate(place)}, {step_title(place.step)}"
+
+
+def tables(comparison: Comparison) -> Iterator[Table]:
+    """Yield the tables, the most important one first."""
+    titles = Titles(comparison)
+    seeds = len(next(iter(comparison.places.values())).seeds)
+    over = f"mean ± standard error over {seeds} seeds" if seeds > 1 else "one seed"
+    yield Table(
+        "Accuracy",
+        f"Top-1 / top-5 in percent: of each class, averaged over the classes; {over}.",
+        ["candidate", *map(step_title, comparison.steps)],
+        list(_accuracy_rows(comparison, titles)),
+    )
+    for heading, note, differences in (
+        (
+            "Against training from scratch",
+            "after the same finetuning of the same backbone",
+            comparison.gains,
+        ),
+        (
+            "What each step adds",
+            "to the same candidate after the step before; the ensemble's to the best of the "
+            "last models",
+            comparison.tricks,
+        ),
+    ):
+        if differences:
+            yield Table(
+                heading,
+                f"Points of top-1 accuracy, {note}. In brackets where the mean lies with 95 % "
+                "probability: had the seeds been others (Student's t over pairs of the same seed), "
+                "and had the validation images been others (bootstrap).",
+                ["candidate", "to", "points", "other seeds", "other images", "top-1 better in"],
+                list(_difference_rows(differences, titles)),
+            )
+    yield Table(
+        "Costs",
+        "Images count as often as they were drawn. “In all” is with the pretraining, but without "
+        "what taught pseudo labels. Seconds are those of the training steps, on whatever ran them.",
+        [
+            "candidate",
+            "images, last training",
+            "images, in all",
+            "seconds, in all",
+            "caught up with",
+        ],
+        list(_cost_rows(comparison, titles)),
+    )
+
+
+def markdown(comparison: Comparison) -> str:
+    """Return the tables as Markdown: KFP's UI shows it, and it is readable as it is."""
+    return "\n".join(_markdown(comparison))
+
+
+def _markdown(comparison: Comparison) -> Iterator[str]:
+    for table in tables(comparison):
+        rows = [table.columns, *table.rows]
+        widths = [max(len(_escaped(row[i])) for row in rows) for i in range(len(table.columns))]
+        lines = [
+            f"| {' | '.join(map(str.ljust, row, widths))} |"
+            for row in ([_escaped(cell) for cell in row] for row in rows)
+        ]
+        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+        yield from (f"## {table.heading}", "", table.note, "", lines[0], rule, *lines[1:], "")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def _accuracy_rows(comparison: Comparison, titles: Titles) -> Iterator[list[str]]:
+    for candidate in [*comparison.candidates, ""]:
+        places = [Place(step, candidate) for step in comparison.steps]
+        there = [place for place in places if place in comparison.places]
+        if there:
+            cells = [_accuracy(comparison, place) for place in places]
+            yield [titles.candidate(there[0]), *cells]
+
+
+def _accuracy(comparison: Comparison, place: Place) -> str:
+    if place not in comparison.places:
+        return NONE
+    return " / ".join(map(estimate, comparison.accuracy(place)))
+
+
+def estimate(value: Estimate, sign: str = "") -> str:
+    """Return an estimate in percent: `65.0 ± 0.3`."""
+    error = "" if math.isnan(value.error) else f" ± {100 * value.error:.1f}"
+    return f"{100 * value.mean:{sign}.1f}{error}"
+
+
+def interval(value: Interval) -> str:
+    """Return an interval in percent: `[+0.3, +1.2]`."""
+    if math.isnan(value.low):
+        return NONE
+    return f"[{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
+
+
+def _difference_rows(differences: Sequence[Difference], titles: Titles) -> Iterator[list[str]]:
+    for each in differences:
+        better, classes = (each.classes.mean(axis=0) > 0).sum(), each.classes.shape[1]
+        yield [
+            titles.place(each.of),
+            titles.place(each.to),
+            estimate(each.gain, "+"),
+            interval(each.gain.seeds),
+            interval(each.images),
+            f"{better:,} of {classes:,} classes",
+        ]
+
+
+def _cost_rows(comparison: Comparison, titles: Titles) -> Iterator[list[str]]:
+    for place, classifiers in comparison.places.items():
+        if place.step != ENSEMBLE:
+            last = classifiers.histories[0].lineage[-1].images
+            yield [
+                titles.place(place),
+                f"{last:,}",
+                f"{classifiers.images:,}",
+                f"{classifiers.seconds:,.0f}",
+                _caught_up(comparison, place),
+            ]
+
+
+def _caught_up(comparison: Comparison, place: Place) -> str:
+    """Say after how many images a pretrained candidate was as good as scratch at its end."""
+    gain = next((each for each in comparison.gains if each.of == place), None)
+    name = place.name
+    if gain is None or name is None or name.pretraining == "none":
+        return NONE
+    goal, _ = comparison.accuracy(gain.to)
+    for images, top1 in curve(comparison, place):
+        if top1 >= goal.mean:
+            return f"{PRETRAININGS['none']} at its end after {images:,} images"
+    return "never as good as scratch at its end"
+
+
+def curve(comparison: Comparison, place: Place) -> list[tuple[int, float]]:
+    """Return images seen in the last training, and top-1 accuracy, means over the seeds."""
+    curves = [history.curve for history in comparison.places[place].histories]
+    return [
+        (int(points[0]["images"]), sum(point["top1"] for point in points) / len(points))
+        for points in zip(*curves, strict=True)
+    ]
