@@ -41,6 +41,10 @@ class Titles:
             return self.candidate(place)
         return f"{self.candidate(place)}, {step_title(place.step)}"
 
+    def difference(self, difference: Difference) -> str:
+        """Return what to call a difference of two candidates after the same step."""
+        return f"{self.candidate(difference.of)} over {self.candidate(difference.to)}"
+
 
 def tables(comparison: Comparison) -> Iterator[Table]:
     """Yield the tables, the most important one first."""
