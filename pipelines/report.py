@@ -5,12 +5,13 @@ python -m pipelines.report runs/demo
 
 import argparse
 import importlib.metadata
+import json
 import logging
 import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ from components.shared.html import Page
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.targets import Targets
-from components.shared.titles import candidate_title, step_title
+from components.shared.titles import Name, candidate_title
 from pipelines import plots, record, samples
 from pipelines.graph_drawing import draw_graph
 from pipelines.record import RunRecord
@@ -86,35 +87,21 @@ def _output(run: RunRecord, step: str, name: str) -> Path | None:
     return Path(paths[0]) if paths else None
 
 
-def _accuracy(run: RunRecord, metric: str) -> dict[str, dict[str, float]]:
-    """Return a metric of the finetuned models, by candidate and step."""
-    accuracy: dict[str, dict[str, float]] = {}
-    for task in run.tasks:
-        value = task.metrics().get(metric) if task.stage == "finetune" else None
-        if value is not None:
-            accuracy.setdefault(task.candidate, {})[task.step] = value
-    return accuracy
-
-
-def _ensemble(run: RunRecord) -> dict[str, float]:
-    """Return the metrics of the ensemble, if there is one."""
-    return next((task.metrics() for task in run.tasks if task.stage == "ensemble"), {})
-
-
 def _headline(run: RunRecord) -> Iterator[tuple[str, str]]:
-    top1, ensemble = _accuracy(run, "top1"), _ensemble(run)
-    if "top1" in ensemble:
-        yield f"{ensemble['top1']:.1%}", "top-1, ensemble"
-        yield f"{ensemble['top5']:.1%}", "top-5, ensemble"
-    if top1:
-        accuracy, name = max((max(steps.values()), name) for name, steps in top1.items())
-        yield f"{accuracy:.1%}", f"top-1, best model: {candidate_title(name)}"
-    for name, steps in top1.items():
-        backbone, _, pretraining = name.rpartition("-")
-        scratch = top1.get(f"{backbone}-none", {})
-        if pretraining == "wt" and "finetune" in steps and "finetune" in scratch:
-            gain = 100 * (steps["finetune"] - scratch["finetune"])
-            yield f"{gain:+.1f}", f"points of WT over scratch, {backbone}, first finetuning"
+    path = _output(run, "compare", "comparison")
+    found = json.loads(path.read_text()) if path else {"accuracy": [], "gains": []}
+    if found["accuracy"]:
+        best = max(found["accuracy"], key=lambda each: float(each["top1"]["mean"]))
+        what = candidate_title(best["candidate"]) or best["step"]
+        yield f"{best['top1']['mean']:.1%}", f"top-1, {what}"
+        yield f"{best['top5']['mean']:.1%}", f"top-5, {what}"
+    first = found["accuracy"][0]["step"] if found["accuracy"] else ""
+    of_candidates = {each["of"]["candidate"]: each for each in reversed(found["gains"])}
+    for candidate, each in reversed(of_candidates.items()):
+        name = Name.parse(candidate)
+        if name and name.pretraining != "none" and each["of"]["step"] == first:
+            error = f" ± {100 * each['error']:.1f}" if "error" in each else ""
+            yield f"{100 * each['mean']:+.1f}{error}", f"points of {name.title} over scratch"
     labels = _output(run, "ingest", "labels")
     if labels:
         targets = Targets.load(labels)
@@ -132,46 +119,10 @@ def _add_failures(page: Page, run: RunRecord) -> None:
 
 
 def _add_results(page: Page, run: RunRecord) -> None:
-    top1, top5, ensemble = _accuracy(run, "top1"), _accuracy(run, "top5"), _ensemble(run)
-    if not top1:
-        return
-    finetunings = [task for task in run.tasks if task.stage == "finetune" and task.outputs]
-    steps = list(dict.fromkeys(task.step for task in finetunings))
-    columns = ["candidate"]
-    for step in steps:
-        columns += [f"{step_title(step)}: top-1", "top-5"]
-    rows = [[candidate_title(name), *_percents(steps, top1[name], top5[name])] for name in top1]
-    if "top1" in ensemble:
-        blank = [""] * (2 * len(steps) - 2)
-        rows.append(
-            [
-                "ensemble",
-                *blank,
-                *_percents(["all"], {"all": ensemble["top1"]}, {"all": ensemble["top5"]}),
-            ]
-        )
-    page.heading("Results")
-    page.table(columns, rows)
-    page.paragraph(
-        "Accuracy in percent on the validation set: of each class, averaged over the classes. "
-        "“again” is the second round, on pseudo labels; “large” goes on at a higher resolution. "
-        "The ensemble averages the probabilities of the last round's models."
-    )
-    page.figure(plots.plot_rounds(top1, steps, ensemble.get("top1")), "Top-1 after each step.")
-    page.heading("Training curves")
-    page.figure(
-        plots.plot_curves(finetunings),
-        "Top-1 on the validation set against the images seen; thin lines with large marks: at a "
-        "higher resolution.",
-    )
-
-
-def _percents(
-    steps: Sequence[str], top1: Mapping[str, float], top5: Mapping[str, float]
-) -> Iterator[str]:
-    for step in steps:
-        for values in (top1, top5):
-            yield f"{100 * values[step]:.1f}" if step in values else ""
+    path = _output(run, "compare", "report")
+    if path:
+        page.heading("Results")
+        page.included(html.body(path))
 
 
 def _add_keywords(page: Page, run: RunRecord) -> None:
@@ -250,6 +201,8 @@ def _add_pages(page: Page, run: RunRecord) -> None:
     page.heading("The stages' own pages")
     room = MOST_BYTES - len(page.body().encode()) - 100_000  # for the parameters of each task
     for task in run.tasks:
+        if task.stage == "compare":
+            continue
         inner = Page(task.name, f"The stage {task.stage}.")
         path = Path(task.outputs.get("report", ""))
         content = html.body(path) if path.is_file() else inner.body()

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from components.shared.titles import candidate_title
 from pipelines.record import RunRecord, TaskRecord
-from pipelines.steps import STEPS
 
 _MARKS = {"cached": "=", "ran": "+", "failed": "!", "skipped": "-", "running": ">"}
 _LINES_OF_A_FAILED_LOG = 15
@@ -101,16 +99,7 @@ def _last_line(log: str) -> str:
 
 
 def results(record: RunRecord) -> Iterator[str]:
-    """Yield the lines of the results: top-1 / top-5 in percent, candidates by steps."""
-    found: dict[str, dict[str, str]] = {}
+    """Yield the lines of the comparison's tables, if the run got as far."""
     for task in record.tasks:
-        metrics = task.metrics() if task.stage in ("finetune", "ensemble") else {}
-        if "top1" in metrics:
-            row = found.setdefault(candidate_title(task.candidate) or "all of them", {})
-            row[task.step] = f"{100 * metrics['top1']:.1f} / {100 * metrics['top5']:.1f}"
-    steps = [step for step in STEPS if any(step in row for row in found.values())]
-    width = max(map(len, found), default=0)
-    if found:
-        yield "  ".join(["top-1 / top-5".ljust(width), *(f"{step:>20}" for step in steps)])
-    for candidate, row in found.items():
-        yield "  ".join([candidate.ljust(width), *(f"{row.get(step, ''):>20}" for step in steps)])
+        if "summary" in task.outputs:
+            yield from Path(task.outputs["summary"]).read_text().splitlines()

@@ -65,7 +65,8 @@ summary small { font-size: 13px; font-weight: 400; color: var(--soft); margin-le
 details[open] > summary { border-bottom: 1px solid var(--line); background: var(--wash);
   border-radius: 10px 10px 0 0 }
 details > div { padding: 14px 20px 20px; scroll-margin-top: 60px }
-details h1 { font-size: 21px } details h2 { font-size: 16px; margin-top: 28px }
+details h1 { font-size: 21px } :is(details, section) h2 { font-size: 16px; margin-top: 28px }
+section > h1 { display: none }
 pre { font-size: 12.5px; background: var(--wash); border-radius: 8px; padding: 12px 16px;
   overflow-x: auto }
 @media (max-width: 640px) {
@@ -165,6 +166,10 @@ class Page:
     def cards(self, cards: Sequence[Card]) -> None:
         """Add a grid of pictures."""
         self._parts.append(f"<div class=cards>\n{''.join(map(_card, cards))}</div>")
+
+    def included(self, page: str) -> None:
+        """Add what the body of another page holds, as a part of this section."""
+        self._parts.append(f"<section>\n{page}\n</section>")
 
     def folded(self, page: str, *, title: str, note: str, anchor: str) -> None:
         """Add what the body of another page holds, unfolded by a click on its title.

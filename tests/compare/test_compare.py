@@ -1,0 +1,214 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from components.shared.interface import UserError
+from tests.comparisons import CLASSES, Images, run
+
+SHARES = {"wt": 0.7, "lw": 0.6, "none": 0.5, "none-longer": 0.45}
+
+
+def labels(count: int) -> NDArray[np.int64]:
+    return np.arange(count) % len(CLASSES)
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "comparison.json").read_text())
+    return found
+
+
+def right_of(
+    seeds: range, count: int, step: str = "finetune", more: float = 0.0
+) -> dict[tuple[str, str], NDArray[np.bool_]]:
+    """Draw who is right of what: images are as hard for all, seeds differ a little."""
+    hard = np.random.default_rng(1).random(count)
+    right = {}
+    for seed in seeds:
+        random = np.random.default_rng([2, seed])
+        for whose, share in SHARES.items():
+            luck = 0.02 * random.standard_normal()
+            name = f"net-{whose}-seed{seed}"
+            right[step, name] = 0.8 * hard + 0.2 * random.random(count) < share + luck + more
+    return right
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("five")
+    images = Images(folder, labels(1200))
+    first, second = (
+        right_of(range(5), 1200, step, more)
+        for step, more in (("finetune", 0.0), ("finetune_large", 0.05))
+    )
+    together = {
+        ("ensemble", f"seed{seed}"): first["finetune", f"net-wt-seed{seed}"]
+        | first["finetune", f"net-lw-seed{seed}"]
+        for seed in range(5)
+    }
+    run(folder, images, first | second | together)
+    return folder
+
+
+def test_means_and_errors_are_those_over_the_seeds(folder: Path) -> None:
+    right = right_of(range(5), 1200)
+    accuracies = [right["finetune", f"net-wt-seed{seed}"].mean() for seed in range(5)]
+    found = next(
+        each
+        for each in figures(folder)["accuracy"]
+        if each["candidate"] == "net-wt" and each["step"] == "finetune"
+    )
+    assert found["top1"]["mean"] == pytest.approx(np.mean(accuracies))
+    assert found["top1"]["error"] == pytest.approx(np.std(accuracies, ddof=1) / 5**0.5)
+    assert found["seeds"] == [0, 1, 2, 3, 4]
+
+
+def test_differences_are_paired_by_seed(folder: Path) -> None:
+    right = right_of(range(5), 1200)
+    pairs = [
+        right["finetune", f"net-wt-seed{seed}"].mean()
+        - right["finetune", f"net-none-seed{seed}"].mean()
+        for seed in range(5)
+    ]
+    found = figures(folder)["gains"][0]
+    assert (found["of"]["candidate"], found["to"]["candidate"]) == ("net-wt", "net-none")
+    assert found["mean"] == pytest.approx(np.mean(pairs))
+    half = 2.776445 * np.std(pairs, ddof=1) / 5**0.5  # Student's t of four degrees of freedom
+    assert found["seeds"] == pytest.approx([np.mean(pairs) - half, np.mean(pairs) + half])
+
+
+def test_pretrained_candidates_meet_every_variant_of_scratch(folder: Path) -> None:
+    pairs = [
+        (each["of"]["candidate"], each["to"]["candidate"])
+        for each in figures(folder)["gains"]
+        if each["of"]["step"] == "finetune"
+    ]
+    assert pairs == [
+        ("net-wt", "net-none"),
+        ("net-wt", "net-none-longer"),
+        ("net-lw", "net-none"),
+        ("net-lw", "net-none-longer"),
+        ("net-none-longer", "net-none"),
+    ]
+
+
+def test_variants_with_a_scratch_of_their_own_meet_that_one(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(60))
+    right = {
+        ("finetune", f"net-{name}"): np.arange(60) % 7 < number
+        for number, name in enumerate(["wt-noisy", "none-noisy", "none-clean", "wt-titles", "none"])
+    }
+    run(tmp_path, images, right, resamples=100)
+    pairs = [
+        (each["of"]["candidate"], each["to"]["candidate"]) for each in figures(tmp_path)["gains"]
+    ]
+    assert pairs == [
+        ("net-wt-noisy", "net-none-noisy"),
+        ("net-none-noisy", "net-none"),
+        ("net-none-clean", "net-none"),
+        ("net-wt-titles", "net-none"),
+    ]
+
+
+def test_steps_are_compared_with_those_before_and_the_ensemble_with_the_best(folder: Path) -> None:
+    tricks = figures(folder)["tricks"]
+    assert [(each["of"]["step"], each["to"]["step"]) for each in tricks] == [
+        *[("finetune_large", "finetune")] * 4,
+        ("ensemble", "finetune_large"),
+    ]
+    assert tricks[-1]["to"]["candidate"] == "net-wt"
+
+
+def test_the_bootstraps_interval_is_that_of_the_mean_over_images(tmp_path: Path) -> None:
+    """Of independent images, it is 1.96 standard errors to each side."""
+    images, count = Images(tmp_path, labels(3000)), 3000
+    random = np.random.default_rng(0)
+    one, other = random.random(count) < 0.7, random.random(count) < 0.5
+    run(tmp_path, images, {("finetune", "net-wt"): one, ("finetune", "net-none"): other})
+    (gain,) = figures(tmp_path)["gains"]
+    low, high = gain["images"]
+    error = (one.astype(float) - other).std() / count**0.5
+    assert gain["mean"] == pytest.approx(one.mean() - other.mean())
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.1)
+    assert (high + low) / 2 == pytest.approx(gain["mean"], abs=0.1 * error)
+
+
+def test_classes_weigh_the_same_however_many_images_they_have(tmp_path: Path) -> None:
+    truth = np.repeat([0, 1], [90, 10])
+    images = Images(tmp_path, truth)
+    right = {("finetune", "net-wt"): truth == 1, ("finetune", "net-none"): truth == 5}
+    run(tmp_path, images, right, resamples=100)
+    found = figures(tmp_path)
+    assert found["accuracy"][0]["top1"]["mean"] == 0.5
+    assert found["gains"][0]["mean"] == 0.5
+
+
+def test_one_seed_has_no_error_but_an_interval_over_images(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(120))
+    names = {name: name.replace("-seed0", "") for _, name in right_of(range(1), 120)}
+    right = {(step, names[name]): each for (step, name), each in right_of(range(1), 120).items()}
+    run(tmp_path, images, right)
+    gain = figures(tmp_path)["gains"][0]
+    assert "error" not in gain
+    assert gain["images"][0] < gain["mean"] < gain["images"][1]
+    assert "nan" not in (tmp_path / "report.html").read_text().lower()
+    assert "nan" not in (tmp_path / "summary.md").read_text().lower()
+
+
+def test_the_summary_holds_what_the_page_holds(folder: Path) -> None:
+    summary, page = (folder / "summary.md").read_text(), (folder / "report.html").read_text()
+    lines = [line for line in summary.splitlines() if line.startswith("| WT, finetune")]
+    assert "scratch, longer, finetune" in "".join(lines)
+    for cell in (cell.strip() for cell in lines[0].split("|") if cell.strip()):
+        assert f">{cell}</td>" in page
+
+
+def test_costs_count_the_pretraining_and_when_scratch_was_reached(folder: Path) -> None:
+    costs = (folder / "summary.md").read_text().partition("## Costs")[2]
+    rows = {
+        cells[1]: cells[2:]
+        for cells in ([cell.strip() for cell in line.split("|")] for line in costs.splitlines())
+        if len(cells) > 3
+    }
+    # The curve rises evenly to 0.7 in four points; scratch ends at 0.5.
+    assert rows["WT, finetune"][:4] == [
+        "400", "1,400", "14", "scratch at its end after 300 images",
+    ]  # fmt: skip
+    assert rows["scratch, finetune"][:4] == ["400", "400", "4", "–"]
+
+
+def test_metrics_are_few_and_of_the_last_step(folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    last = {
+        each["candidate"]: each["top1"]["mean"]
+        for each in figures(folder)["accuracy"]
+        if each["step"] == "finetune_large"
+    }
+    assert metrics["top1, WT"] == last["net-wt"]
+    assert metrics["gain, WT over scratch"] == pytest.approx(last["net-wt"] - last["net-none"])
+    assert "top1, ensemble" in metrics
+
+
+def test_predictions_of_other_images_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Images(tmp_path / "other", labels(30))
+    Images(tmp_path, labels(60))
+    right = {("finetune", "net-wt"): np.ones(30, bool)}
+    with pytest.raises(UserError, match="one and the same ingest"):
+        run(tmp_path, other, right)
+
+
+def test_each_of_the_predictions_needs_a_name(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(60))
+    right = {("finetune", "net-wt"): np.ones(60, bool)}
+    with pytest.raises(UserError, match="names: 0 of 1"):
+        run(tmp_path, images, right, names="[]")
+
+
+def test_few_resamples_are_refused(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(60))
+    with pytest.raises(UserError, match="resamples=10"):
+        run(tmp_path, images, {("finetune", "net-wt"): np.ones(60, bool)}, resamples=10)

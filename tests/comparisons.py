@@ -1,0 +1,85 @@
+"""Predictions of made-up classifiers, which have the label of a given share of the images."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.compare.stage import compare
+from components.shared import predictions
+from components.shared.images import ImageSet
+from components.shared.predictions import History, Predictions, Training
+from components.shared.targets import Targets
+from tests.synthetic import targets
+
+CLASSES = ["red fox", "kit fox", "grey fox", "arctic fox", "fennec", "corsac"]
+
+
+class Images:
+    """Validation images of which only the ids matter."""
+
+    def __init__(self, folder: Path, labels: NDArray[np.int64]) -> None:
+        from components.shared.numbering import Numbering
+
+        self._ids = [f"val{number:06}.jpg" for number in range(len(labels))]
+        self.numbering = Numbering.of(self._ids)
+        self.labels = targets(
+            folder / "labels", self.numbering, [[(int(label), 1.0)] for label in labels], CLASSES
+        )
+
+    def ids(self) -> list[str]:
+        return self._ids
+
+
+def write(
+    path: Path,
+    images: Images | ImageSet,
+    labels: Targets,
+    right: NDArray[np.bool_],
+    *,
+    pretrained: bool = False,
+    points: int = 4,
+) -> Path:
+    """Write predictions that are right of some images (N,), and of none in the second place."""
+    truth = np.asarray(labels.classes)
+    first = np.where(right, truth, (truth + 1) % len(labels.names))
+    classes = np.stack([first, *((truth + k) % len(labels.names) for k in (2, 3, 4, 5))], axis=1)
+    found = Predictions(
+        classes.astype(np.int32),
+        np.tile(np.array([0.6, 0.1, 0.1, 0.1, 0.1], np.float32), (len(truth), 1)),
+    )
+    top1 = float(right.mean())
+    curve = [
+        {"images": 100 * k, "top1": top1 * k / points, "top5": top1} for k in range(1, points + 1)
+    ]
+    before = [Training("wt_pretrain 28 px", 1000, 10.0)] if pretrained else []
+    lineage = [*before, Training("finetune on given labels 28 px", 100 * points, 4.0)]
+    # What is written of images is their ids and numbering.
+    predictions.write(path, images, labels, found, History(lineage, curve))  # type: ignore[arg-type]
+    return path
+
+
+def run(
+    folder: Path, images: Images, right: Mapping[tuple[str, str], NDArray[np.bool_]], **values: Any
+) -> None:
+    """Compare classifiers by which images they are right of, by step and candidate."""
+    paths = [
+        write(
+            folder / f"{step}-{candidate}.parquet",
+            images,
+            images.labels,
+            each,
+            pretrained="-wt" in candidate or "-lw" in candidate,
+        )
+        for (step, candidate), each in right.items()
+    ]
+    names = ("comparison.json", "summary.md", "report.html", "metrics.json")
+    compare(
+        paths,
+        folder / "labels",
+        *(folder / name for name in names),
+        **{"names": json.dumps(list(right)), **values},
+    )
