@@ -44,6 +44,12 @@ def pretraining(recipe: Recipe, form: Form, backend: pods.Backend) -> None:
                     "lw_pretrain", candidate, images=images, weights=weights, **validation(ingest)
                 )
                 return lw["model"]
+            case "multitask":
+                targets = {"keywords": keywords, "weights": weights}
+                both = tasks.add(
+                    "multitask_pretrain", candidate, images=images, **targets, **validation(ingest)
+                )
+                return both["model"]
             case "none":
                 return None
 

@@ -34,7 +34,7 @@ from pipelines.steps import CONSTANT, OF_CANDIDATES, OPTIONAL, STEPS, field_name
 
 FOLDER = Path(__file__).parent / "recipes"
 Values = Mapping[str, Mapping[str, Value]]
-Pretraining = Literal["wt", "lw", "none"]
+Pretraining = Literal["wt", "lw", "multitask", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Candidate:
 
     Attributes:
         backbone: A timm model.
-        pretraining: `wt` or `lw`, or `none` for training from scratch.
+        pretraining: `wt`, `lw` or `multitask`, or `none` for training from scratch.
         backbone_args: More arguments for `timm.create_model`, as JSON.
         initial_weights: A timm folder that the first training starts from; or none.
         variant: What to call candidates with values of their own; else empty.
@@ -97,7 +97,7 @@ class Recipe:
             return step in self.values
         if step == "pseudo_label":
             return "finetune_again" in self.values
-        if step in ("wt_pretrain", "lw_pretrain"):
+        if step.endswith("_pretrain"):
             return step.removesuffix("_pretrain") in pretrainings
         return True
 

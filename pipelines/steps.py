@@ -8,6 +8,7 @@ from components.ensemble.component import ensemble
 from components.finetune.component import finetune
 from components.ingest.component import ingest
 from components.lw_pretrain.component import lw_pretrain
+from components.multitask_pretrain.component import multitask_pretrain
 from components.pseudo_label.component import pseudo_label
 from components.shared.container import Component
 from components.shared.interface import Argument, Value, arguments
@@ -85,6 +86,7 @@ STEPS = {
     "training": Step(None),
     "wt_pretrain": Step(wt_pretrain, inherits="training"),
     "lw_pretrain": Step(lw_pretrain, inherits="training"),
+    "multitask_pretrain": Step(multitask_pretrain, inherits="training"),
     "finetune": Step(finetune, inherits="training"),
     "finetune_large": Step(
         finetune,

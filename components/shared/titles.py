@@ -7,7 +7,7 @@ its variant and seed: `resnest101e-wt`, `resnet10t-none-longer-seed3`.
 import re
 from typing import NamedTuple
 
-PRETRAININGS = {"wt": "WT", "lw": "LW", "none": "scratch"}
+PRETRAININGS = {"wt": "WT", "lw": "LW", "multitask": "multi-task", "none": "scratch"}
 _NAME = re.compile(
     rf"(?P<backbone>.+?)-(?P<pretraining>{'|'.join(PRETRAININGS)})"
     r"(?:-(?P<variant>(?!seed\d)[a-z0-9]+))?(?:-seed(?P<seed>\d+))?"

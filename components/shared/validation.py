@@ -53,8 +53,12 @@ class LabelValidation:
         labels: Targets,
         names: Sequence[str],
         settings: TrainingSettings,
+        *,
+        first_output: int = 0,
     ) -> None:
         """Take the labelled images of a validation set, and the names of the model's classes.
+
+        The model's outputs for these classes begin at `first_output`, and are its last ones.
 
         Raises:
             UserError: Images, labels and classes do not belong together, or no image has a label.
@@ -66,6 +70,7 @@ class LabelValidation:
                 f"{len(names):,}: use the outputs of one and the same ingest"
             )
         self._images, self._labels, self._settings = images, labels, settings
+        self._first_output = first_output
         self._numbers = np.flatnonzero(np.diff(labels.offsets) > 0)
         if not len(self._numbers):
             raise UserError(f"{images.folder}: no validation image has a label")
@@ -77,12 +82,14 @@ class LabelValidation:
         ranked, probabilities = torch.zeros(shape, dtype=torch.int32), torch.zeros(shape)
         for numbers, logits in _logits(model, self._images, self._numbers, self._settings):
             labels = self._labels.classes[self._labels.offsets[numbers]]
+            logits = logits[:, self._first_output :]
             classes = top_k(logits, TOP)[1]
             accuracy.update_ranked(classes, torch.from_numpy(labels).long().to(logits.device))
             ranked[numbers] = classes.int().cpu()
             probabilities[numbers] = logits.softmax(dim=1).gather(1, classes).cpu()
         accuracy.counts = distributed.total(accuracy.counts)
-        self.per_class = accuracy.per_class
+        others = np.full(self._first_output, np.nan)
+        self.per_class = np.concatenate([others, accuracy.per_class])
         # Each rank has filled the rows of its share.
         self._predictions = Predictions(
             distributed.total(ranked).numpy(), distributed.total(probabilities).numpy()

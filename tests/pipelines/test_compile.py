@@ -20,7 +20,14 @@ from pipelines.steps import STEPS, split_task
 
 GOLDEN = Path(__file__).parent / "golden"
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-TRAINING = {"wt_pretrain", "lw_pretrain", "finetune", "pseudo_label", "ensemble"}
+TRAINING = {
+    "wt_pretrain",
+    "lw_pretrain",
+    "multitask_pretrain",
+    "finetune",
+    "pseudo_label",
+    "ensemble",
+}
 
 
 @pytest.fixture(scope="module", params=RECIPES)

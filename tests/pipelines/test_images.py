@@ -152,7 +152,7 @@ def change_docstring(path: Path) -> None:
     path.write_text(path.read_text().replace('"""', '"""Now ', 1))
 
 
-TRAINING = {"wt_pretrain", "lw_pretrain", "finetune"}
+TRAINING = {"wt_pretrain", "lw_pretrain", "multitask_pretrain", "finetune"}
 
 
 @pytest.mark.parametrize(

@@ -289,6 +289,7 @@ def test_a_task_with_a_missing_or_unknown_parameter_is_refused(tmp_path: Path) -
         "weighting",
         "wt_pretrain",
         "lw_pretrain",
+        "multitask_pretrain",
         "finetune",
         "pseudo_label",
         "ensemble",

@@ -1,10 +1,11 @@
 import math
+from typing import Literal
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from components.shared.losses import TargetsLoss
+from components.shared.losses import Head, TargetsLoss
 
 
 def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -72,3 +73,49 @@ def test_low_precision_logits_are_reduced_in_fp32() -> None:
 def test_huge_logits_do_not_overflow() -> None:
     loss = TargetsLoss()(torch.tensor([[1e4, -1e4]]), torch.tensor([[1]]), torch.ones(1, 1))
     assert loss.item() == 2e4
+
+
+def two_heads() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The example with its seven outputs as heads of three and four, and their padding mixed in."""
+    logits, classes, weights = example()
+    weights[1, classes[1] < 3] = 0  # nothing in the first head
+    weights[2, classes[2] >= 3] = 0  # nothing in the second
+    return logits, classes, weights
+
+
+@pytest.mark.parametrize("norm", ["sum", "mean"])
+def test_two_heads_are_two_losses_weighted(norm: Literal["sum", "mean"]) -> None:
+    logits, classes, weights = two_heads()
+    target = dense(classes, weights)
+    expected = torch.zeros(6)
+    for part, factor in ((slice(0, 3), 1.0), (slice(3, 7), 2.5)):
+        of_head = target[:, part]
+        if norm == "mean":
+            of_head = of_head / of_head.sum(1, keepdim=True).clamp(min=1e-12)
+        oracle = F.cross_entropy(logits[:, part], of_head, reduction="none")
+        every_class = torch.arange(of_head.shape[1]).expand(6, -1)
+        alone = TargetsLoss(norm)(logits[:, part], every_class, target[:, part])
+        torch.testing.assert_close(alone, oracle, rtol=1e-5, atol=1e-6)
+        expected = expected + factor * oracle
+    loss = TargetsLoss(norm, [Head(3), Head(4, 2.5)])(logits, classes, weights)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    (expected_gradient,) = torch.autograd.grad(expected.sum(), logits)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
+    assert loss[5].item() == 0
+
+
+@pytest.mark.parametrize("norm", ["sum", "mean"])
+def test_one_head_is_the_same_named_or_not(norm: Literal["sum", "mean"]) -> None:
+    named = TargetsLoss(norm, [Head(7)])(*example())
+    assert torch.equal(named, TargetsLoss(norm)(*example()))
+
+
+def test_low_precision_logits_of_two_heads_are_reduced_in_fp32() -> None:
+    logits = torch.randn(8, 40_000, generator=torch.Generator().manual_seed(0)).bfloat16()
+    classes = torch.tensor([[0, 35_000]]).expand(8, -1)
+    loss = TargetsLoss(heads=[Head(35_000), Head(5_000)])(logits, classes, torch.ones(8, 2))
+    expected = F.cross_entropy(logits[:, :35_000].double(), classes[:, 0], reduction="none")
+    expected += F.cross_entropy(logits[:, 35_000:].double(), classes[:, 0], reduction="none")
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss.double(), expected, rtol=0, atol=2e-5)

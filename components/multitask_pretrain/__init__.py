@@ -1,0 +1,1 @@
+"""Pretrain on keywords and weighted concepts at once: a head for each."""

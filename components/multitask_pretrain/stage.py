@@ -1,0 +1,101 @@
+"""The stage `multitask_pretrain`."""
+
+from typing import Literal
+
+from components.shared.interface import (
+    InputDataset,
+    OutputHTML,
+    OutputMetrics,
+    OutputModel,
+    UserError,
+)
+from components.shared.settings import TrainingSettings
+
+
+def multitask_pretrain(
+    images: InputDataset,
+    keywords: InputDataset,
+    weights: InputDataset,
+    validation_images: InputDataset,
+    validation_labels: InputDataset,
+    model: OutputModel,
+    report: OutputHTML,
+    metrics: OutputMetrics,
+    *,
+    training: TrainingSettings,
+    concepts_weight: float = 1.0,
+    target_norm: Literal["sum", "mean"] = "sum",
+) -> None:
+    """Pretrain on keywords and weighted concepts at once: a head for each.
+
+    Args:
+        images: The training images (ImageSet).
+        keywords: The keywords of each image (Targets).
+        weights: The weighted concepts of each image (Targets).
+        validation_images: The validation images (ImageSet).
+        validation_labels: Their labels (Targets).
+        model: The model, with a head over keywords, then one over concepts.
+        report: Training curves.
+        metrics: Balanced top-1 and top-5 accuracy of the concepts' head.
+        training: How to train.
+        concepts_weight: What the concepts' loss counts where the keywords' counts 1.
+        target_norm: Whether an image's loss in a head is the sum over its targets or their mean.
+    """
+    from dataclasses import asdict
+
+    from components.multitask_pretrain.joining import joined
+    from components.shared import distributed, models, outcome
+    from components.shared.checkpoints import Checkpoints
+    from components.shared.images import ImageSet
+    from components.shared.losses import Head, TargetsLoss
+    from components.shared.targets import Targets
+    from components.shared.training import train
+    from components.shared.unfinished import place
+    from components.shared.validation import LabelValidation
+
+    if not concepts_weight > 0:
+        raise UserError(f"concepts_weight={concepts_weight}: it must be above 0")
+    image_set, words, concepts = (
+        ImageSet.load(images),
+        Targets.load(keywords),
+        Targets.load(weights),
+    )
+    image_set.numbering.check(words.numbering, "keywords")
+    image_set.numbering.check(concepts.numbering, "weights")
+    heads = Head(len(words.names)), Head(len(concepts.names), concepts_weight)
+    validation = LabelValidation(
+        ImageSet.load(validation_images),
+        Targets.load(validation_labels),
+        concepts.names,
+        training,
+        first_output=heads[0].size,
+    )
+    network = models.create(training, heads[0].size + heads[1].size)
+    distributed.launch()
+    targets = joined(words, concepts)
+    inputs = [images, keywords, weights, validation_images, validation_labels]
+    parameters = {"concepts_weight": concepts_weight, "target_norm": target_norm}
+    checkpoints = Checkpoints(place("multitask_pretrain", inputs, **asdict(training), **parameters))
+    curve = train(
+        network,
+        image_set,
+        targets,
+        TargetsLoss(target_norm, heads),
+        validation,
+        training,
+        checkpoints,
+        balance_on="any",
+    )
+    outcome.write(
+        model,
+        report,
+        metrics,
+        checkpoints,
+        stage="multitask_pretrain",
+        model=network,
+        targets=targets,
+        curve=curve,
+        validation=validation,
+        settings=training,
+        what="multitask_pretrain",
+    )

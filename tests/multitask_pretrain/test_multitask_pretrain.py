@@ -1,0 +1,176 @@
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from components.finetune.stage import finetune
+from components.multitask_pretrain import joining
+from components.multitask_pretrain.stage import multitask_pretrain
+from components.shared import models
+from components.shared.images import ImageSet
+from components.shared.interface import UserError
+from components.shared.numbering import Numbering
+from components.shared.pictures import decoded, device, evaluation_crop, normalized
+from components.shared.settings import TrainingSettings
+from components.shared.targets import Targets
+from tests.synthetic import COLOURS, TRAINING, ColouredSquares, targets
+
+KEYWORDS = [*COLOURS, "warm", "cold"]
+# One step, at a rate at which nothing moves: the loss is that of the weights at the beginning.
+STILL = replace(TRAINING, epochs=1, epoch_images=8, learning_rate=1e-12, weight_decay=0.0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> ColouredSquares:
+    return ColouredSquares.write(tmp_path_factory.mktemp("squares"))
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def inputs(data: ColouredSquares) -> dict[str, Path]:
+    names = ("images", "keywords", "weights", "validation_images", "validation_labels")
+    return {name: getattr(data, name) for name in names}
+
+
+def outputs(folder: Path) -> dict[str, Path]:
+    return {
+        "model": folder / "model",
+        "report": folder / "report.html",
+        "metrics": folder / "metrics.json",
+    }
+
+
+def pretrained(
+    data: ColouredSquares, folder: Path, training: TrainingSettings, **parameters: Any
+) -> dict[str, float]:
+    multitask_pretrain(**inputs(data), **outputs(folder), training=training, **parameters)
+    metrics: dict[str, float] = json.loads((folder / "metrics.json").read_text())
+    return metrics
+
+
+def test_both_heads_learn(data: ColouredSquares, tmp_path: Path, temporary: Path) -> None:
+    settings = replace(TRAINING, epochs=3, epoch_images=160, decay_epochs=2)
+    metrics = pretrained(data, tmp_path, settings)
+
+    record = models.read_record(tmp_path / "model")
+    assert record.names == [f"keyword:{name}" for name in KEYWORDS] + [
+        f"concept:{name}" for name in COLOURS
+    ]
+    assert [each.what for each in record.lineage] == ["multitask_pretrain 24 px"]
+    assert record.score == metrics["top1"] >= 0.9
+    assert "best" in (report := (tmp_path / "report.html").read_text())
+    assert "(keyword)" not in report  # only of concepts is there an accuracy
+    images, labels = ImageSet.load(data.validation_images), Targets.load(data.validation_labels)
+    crops = [evaluation_crop(decoded(images.read(number)), 24) for number in range(len(images))]
+    with torch.no_grad():
+        logits = models.load(tmp_path / "model")(normalized(torch.stack(crops), device()))
+    found = logits[:, : len(KEYWORDS)].cpu().topk(2).indices.sort().values
+    there = torch.tensor([[label, 3 + (label > 0)] for label in labels.classes.tolist()])
+    assert (found == there).all(dim=1).double().mean() >= 0.9
+    assert not any(temporary.iterdir())
+
+
+def test_the_concepts_loss_counts_as_much_as_it_is_given(
+    data: ColouredSquares, tmp_path: Path
+) -> None:
+    losses = [
+        pretrained(data, tmp_path, STILL, concepts_weight=weight)["loss"] for weight in (1, 2, 3)
+    ]
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
+    assert losses[1] - losses[0] > 0.1
+
+
+def test_finetune_starts_from_it_with_a_new_head(data: ColouredSquares, tmp_path: Path) -> None:
+    pretrained(data, tmp_path / "pretrained", STILL)
+    finetune(
+        data.images,
+        data.labels,
+        data.validation_images,
+        data.validation_labels,
+        **outputs(tmp_path / "finetuned"),
+        initial_model=tmp_path / "pretrained" / "model",
+        training=STILL,
+    )
+    before, after = (
+        load_file(tmp_path / folder / "model" / "model.safetensors")
+        for folder in ("pretrained", "finetuned")
+    )
+    assert (before["fc.weight"].shape, after["fc.weight"].shape) == ((8, 24), (3, 24))
+    torch.testing.assert_close(after["layer4.0.conv1.weight"], before["layer4.0.conv1.weight"])
+    assert models.read_record(tmp_path / "finetuned" / "model").lineage == [
+        "multitask_pretrain 24 px",
+        "finetune on given labels 24 px",
+    ]
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
+def test_a_weight_that_is_not_above_0_is_refused(
+    weight: float, data: ColouredSquares, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="concepts_weight=.* above 0"):
+        pretrained(data, tmp_path, TRAINING, concepts_weight=weight)
+
+
+@pytest.mark.parametrize("what", ["keywords", "weights"])
+def test_targets_of_other_images_are_refused(
+    what: str, data: ColouredSquares, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=f"{what}: made for 30 images"):
+        pretrained(replace(data, **{what: data.validation_labels}), tmp_path, TRAINING)
+    assert not any(tmp_path.iterdir())
+
+
+def test_joined_targets_have_each_images_keywords_then_its_concepts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "_BLOCK", 2)  # three blocks, the last of one image
+    numbering = Numbering.of("abcde")
+    keywords = [[(2, 1.0), (0, 1.0)], [], [(1, 1.0)], [], [(0, 1.0)]]
+    concepts = [[(1, 0.5)], [(0, 0.75), (1, 0.25)], [], [], [(1, 1.5)]]
+    joined = joining.joined(
+        targets(tmp_path / "keywords", numbering, keywords, ["jay", "red", "sky"]),
+        targets(tmp_path / "concepts", numbering, concepts, ["jay", "owl"]),
+    )
+    pairs = [list(zip(*(part.tolist() for part in joined[i]), strict=True)) for i in range(5)]
+    assert pairs == [
+        [(2, 1.0), (0, 1.0), (4, 0.5)],
+        [(3, 0.75), (4, 0.25)],
+        [(1, 1.0)],
+        [],
+        [(0, 1.0), (4, 1.5)],
+    ]
+    assert joined.names[::3] == ["keyword:jay", "concept:jay"]
+    assert joined.titles[::3] == ["jay (keyword)", "jay"]
+    assert joined.numbering == numbering
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_joined_targets(
+    data: ColouredSquares, tmp_path: Path, temporary: Path
+) -> None:
+    pretrained(data, tmp_path / "alone", STILL)
+    values = inputs(data) | outputs(tmp_path / "together") | asdict(STILL)
+    words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    subprocess.run(
+        [sys.executable, "-m", "components.multitask_pretrain", *words],
+        env=os.environ | {"WEBLY_PROCESSES": "2", "TMPDIR": str(temporary)},
+        check=True,
+    )
+    alone, together = (
+        models.read_record(tmp_path / each / "model") for each in ("alone", "together")
+    )
+    assert together.curve[0]["loss"] == pytest.approx(alone.curve[0]["loss"], rel=1e-4)
+    assert not list(temporary.glob("*webly-*"))
