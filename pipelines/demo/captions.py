@@ -173,13 +173,15 @@ def plain(sentence: TaggedSentence) -> str:
     return text.replace(" .", ".").replace(" ,", ",").replace(" !", "!")
 
 
-def record(depiction: Depiction, query: str, rng: Generator) -> dict[str, str]:
+def record(
+    depiction: Depiction, query: str, *, off_topic_share: float, rng: Generator
+) -> dict[str, str]:
     """Return title, description and tags of an image; some keys may be absent.
 
-    A tenth of the texts say nothing of the image; a quarter hold the query that found it, as pages
-    do that want to be found.
+    A share of the texts say nothing of what the image shows, except for tags that name its scene; a
+    quarter hold the query that found it, as pages do that want to be found.
     """
-    telling = rng.random() < 0.9 and depiction.concept is not None
+    telling = rng.random() < 1 - off_topic_share and depiction.concept is not None
     number = int(rng.integers(1_000, 100_000))
     fields: dict[str, str] = {}
     title = _EMPTY_TITLES[rng.integers(len(_EMPTY_TITLES))].format(number)

@@ -19,8 +19,6 @@ from pipelines.demo.concepts import (
 )
 
 SOURCES = ("google", "flickr")
-WRONG_LABELS = 0.32  # share of training images that do not show their label
-LONG_TAIL = 10  # training images of the most frequent concept to those of the rarest
 _FLICKR = 0.45  # share of the images from there
 _NAME_LETTERS = list(string.ascii_letters + string.digits + "_-")
 
@@ -79,9 +77,9 @@ def depict(concept: int | None, rng: Generator) -> Depiction:
     return Depiction(concept, pattern, color, accent, scene, weather, size)
 
 
-def _shown(label: int, rng: Generator) -> int | None:
-    """Return what an image found for `label` shows: often a sibling, or nothing of the kind."""
-    if rng.random() >= WRONG_LABELS:
+def _shown(label: int, wrong: float, rng: Generator) -> int | None:
+    """Return what an image found for `label` shows: if wrong, a sibling or nothing of the kind."""
+    if rng.random() >= wrong:
         return label
     chance = rng.random()
     if chance < 0.3:
@@ -90,16 +88,31 @@ def _shown(label: int, rng: Generator) -> int | None:
     return others[rng.integers(len(others))]
 
 
-def search(queries: Sequence[tuple[str, int]], images: int, rng: Generator) -> list[Found]:
-    """Return about so many training images, in the order of the file lists."""
-    shares = LONG_TAIL ** (-rng.permutation(len(CONCEPTS)) / (len(CONCEPTS) - 1))
+def search(
+    queries: Sequence[tuple[str, int]],
+    images: int,
+    *,
+    wrong: float,
+    imbalance: float,
+    rng: Generator,
+) -> list[Found]:
+    """Return about so many training images, in the order of the file lists.
+
+    Args:
+        queries: From `queries()`.
+        images: How many.
+        wrong: Share of them that do not show their label.
+        imbalance: Images of the most frequent concept to those of the rarest.
+        rng: Decides on everything.
+    """
+    shares = imbalance ** (-rng.permutation(len(CONCEPTS)) / (len(CONCEPTS) - 1))
     counts = np.maximum(1, images * shares / shares.sum()).astype(int).tolist()
     found = []
     for label, count in enumerate(counts):
         numbers = [i + 1 for i, (_, of) in enumerate(queries) if of == label]
         for _ in range(count):
             source = SOURCES[int(rng.random() < _FLICKR)]
-            depiction = depict(_shown(label, rng), rng)
+            depiction = depict(_shown(label, wrong, rng), rng)
             number = numbers[rng.integers(len(numbers))]
             found.append(Found(source, number, label, _name(source, rng), depiction))
     return sorted(found, key=lambda image: (image.source, image.query))

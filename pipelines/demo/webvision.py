@@ -7,17 +7,19 @@ import json
 import logging
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from components.shared import storage
-from components.shared.interface import UserError
+from components.shared.interface import Argument, OutputDataset, UserError, arguments
 from components.shared.progress import progress
 from pipelines.demo import captions, drawing, tagger
 from pipelines.demo.concepts import CONCEPTS, taxonomy
 from pipelines.demo.search import SOURCES, Found, depict, queries, search
+from pipelines.demo.settings import DataSettings
 
 logger = logging.getLogger(__name__)
 
@@ -25,45 +27,69 @@ SEED = 5_000
 _TRUNCATED, _NOT_AN_IMAGE, _MISSING = 4, 1, 1  # training images
 
 
-def write(
-    folder: Path,
-    *,
-    train_images: int = 7_000,
-    validation_images: int = 1_000,
-    test_images: int = 300,
-) -> None:
-    """Draw the data set to `folder`, complete or not at all; the same one each time.
+def write(folder: OutputDataset, settings: DataSettings) -> None:
+    """Draw the data set to a folder, complete or not at all; the same one each time.
 
-    Nothing happens if it is there already, drawn by the same code.
+    Nothing happens if it is there already, drawn by the same code with the same settings.
+
+    Args:
+        folder: Where to write it.
+        settings: How large it is, and how noisy.
 
     Raises:
         UserError: The folder holds something else.
     """
-    version = _version(train_images, validation_images, test_images)
+    version = _version(settings)
     marker = folder / "demo.json"
     if marker.is_file():
         if json.loads(marker.read_text())["version"] == version:
             return
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: holds something else: name a new folder")
-    logger.info("drawing %d images to %s", train_images + validation_images + test_images, folder)
     asked = queries()
-    found = search(asked, train_images, np.random.default_rng([SEED, 1]))
+    found = search(
+        asked,
+        settings.train_images,
+        wrong=settings.wrong_images,
+        imbalance=settings.imbalance,
+        rng=np.random.default_rng([SEED, 1]),
+    )
+    clean = settings.validation_images + settings.test_images
+    logger.info("drawing %d images to %s", len(found) + clean, folder)
     with storage.complete(folder) as temporary:
         temporary.mkdir()
         _write_info(temporary / "info", asked, found)
-        _write_metadata(temporary, asked, found)
+        _write_metadata(temporary, asked, found, settings.off_topic_texts)
         _write_train(temporary, found)
-        _write_split(temporary, "val", validation_images, with_labels=True)
-        _write_split(temporary, "test", test_images, with_labels=False)
+        _write_split(temporary, "val", settings.validation_images, with_labels=True)
+        _write_split(temporary, "test", settings.test_images, with_labels=False)
         tagger.train(temporary / "tagger", seed=SEED)
         (temporary / "demo.json").write_text(json.dumps({"version": version}))
 
 
-def _version(*sizes: int) -> str:
-    """Return a digest of the code that draws, and of the sizes asked for."""
+def parameters() -> dict[str, Argument]:
+    """Return the fields of the settings, by name, as a stage has parameters."""
+    return {argument.name: argument for argument in arguments(write) if not argument.artifact}
+
+
+def parse(values: Mapping[str, object]) -> DataSettings:
+    """Return settings from shell words or the values of a YAML mapping; defaults for the rest.
+
+    Raises:
+        UserError: A name is unknown, or a value is of a wrong type or out of its range.
+    """
+    known = parameters()
+    for name in values:
+        if name not in known:
+            raise UserError(f"no setting {name!r}; there are {', '.join(known)}")
+    given: dict[str, Any] = {name: known[name].parse(value) for name, value in values.items()}
+    return DataSettings(**given)
+
+
+def _version(settings: DataSettings) -> str:
+    """Return a digest of the code that draws, and of the settings."""
     code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    return hashlib.sha256(code + repr(sizes).encode()).hexdigest()
+    return hashlib.sha256(code + repr(settings).encode()).hexdigest()
 
 
 def _write_info(folder: Path, asked: Sequence[tuple[str, int]], found: Sequence[Found]) -> None:
@@ -95,11 +121,17 @@ def _places(images: Iterable[Found]) -> list[int]:
     return places
 
 
-def _write_metadata(folder: Path, asked: Sequence[tuple[str, int]], found: Sequence[Found]) -> None:
+def _write_metadata(
+    folder: Path,
+    asked: Sequence[tuple[str, int]],
+    found: Sequence[Found],
+    off_topic_share: float,
+) -> None:
     rng = np.random.default_rng([SEED, 2])
     records: dict[str, list[dict[str, str]]] = defaultdict(list)
     for image in found:
-        record = captions.record(image.depiction, asked[image.query - 1][0], rng)
+        query = asked[image.query - 1][0]
+        record = captions.record(image.depiction, query, off_topic_share=off_topic_share, rng=rng)
         name = image.records
         if image.source == "google":
             del record["tags"]

@@ -20,6 +20,7 @@ from components.shared.interface import UserError
 from pipelines import record
 from pipelines.compile import compile_recipe
 from pipelines.demo import webvision
+from pipelines.demo.settings import DataSettings
 from pipelines.images import components, reference
 from pipelines.local import execute
 from pipelines.recipe import load
@@ -133,7 +134,7 @@ def test_the_pipeline_makes_the_same_in_containers_and_on_the_host(
     images: None, nltk_data: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = tmp_path / "drawn"
-    webvision.write(drawn, train_images=240, validation_images=40, test_images=20)
+    webvision.write(drawn, DataSettings(train_images=240, validation_images=40, test_images=20))
     for path in drawn.rglob("*"):
         if path.is_file():
             storage.put(path, f"{bucket}/data/{path.relative_to(drawn)}")

@@ -1,7 +1,11 @@
 import io
 import json
+import re
+import subprocess
+import sys
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +15,30 @@ from PIL import Image
 from components.shared.interface import UserError
 from pipelines.demo import captions, drawing, tagger, webvision
 from pipelines.demo.concepts import COLORS, CONCEPTS, Depiction, taxonomy
-from pipelines.demo.search import LONG_TAIL, WRONG_LABELS, Found, queries, search
+from pipelines.demo.search import Found, depict, queries, search
+from pipelines.demo.settings import DataSettings
 
-SIZES = {"train_images": 240, "validation_images": 40, "test_images": 20}
+SMALL = DataSettings(train_images=240, validation_images=40, test_images=20)
+DEFAULT = DataSettings()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "data"
-    webvision.write(folder, **SIZES)
+    webvision.write(folder, SMALL)
     return folder
 
 
 @pytest.fixture(scope="module")
 def found() -> list[Found]:
-    return search(queries(), 7_000, np.random.default_rng(0))
+    return find()
+
+
+def find(
+    *, wrong: float = DEFAULT.wrong_images, imbalance: float = DEFAULT.imbalance
+) -> list[Found]:
+    rng = np.random.default_rng(0)
+    return search(queries(), 7_000, wrong=wrong, imbalance=imbalance, rng=rng)
 
 
 def members(path: Path) -> dict[str, bytes]:
@@ -119,7 +132,7 @@ def test_the_validation_set_is_balanced(folder: Path) -> None:
 
 
 def test_the_same_data_are_drawn_each_time(folder: Path, tmp_path: Path) -> None:
-    webvision.write(tmp_path / "again", **SIZES)
+    webvision.write(tmp_path / "again", SMALL)
 
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     assert len(files) == 20
@@ -130,16 +143,79 @@ def test_the_same_data_are_drawn_each_time(folder: Path, tmp_path: Path) -> None
 def test_a_complete_data_set_is_left_alone(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
-    webvision.write(folder, **SIZES)
+    webvision.write(folder, SMALL)
 
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_the_validation_and_test_images_are_the_same_whatever_the_training_set(
+    folder: Path, tmp_path: Path
+) -> None:
+    noisy = replace(SMALL, train_images=60, wrong_images=0.9, off_topic_texts=0.8, imbalance=2)
+
+    webvision.write(tmp_path / "noisy", noisy)
+
+    files = ("val_filelist.txt", "val_images_resized.tar")
+    files += ("test_filelist.txt", "test_images_resized.tar")
+    for file in files:
+        assert (tmp_path / "noisy" / file).read_bytes() == (folder / file).read_bytes(), file
+
+
+def test_other_settings_draw_the_folder_anew(tmp_path: Path) -> None:
+    settings = DataSettings(train_images=40, validation_images=20, test_images=20)
+    webvision.write(tmp_path / "data", settings)
+    before = training_images(tmp_path / "data")
+
+    webvision.write(tmp_path / "data", replace(settings, wrong_images=0.9))
+
+    assert training_images(tmp_path / "data") != before
+
+
+def test_settings_are_read_from_the_values_of_a_recipe_or_of_a_command_line() -> None:
+    assert webvision.parse({}) == DEFAULT
+    assert webvision.parse({"train_images": 4000, "wrong_images": 0.4, "imbalance": 1}) == replace(
+        DEFAULT, train_images=4_000, wrong_images=0.4, imbalance=1.0
+    )
+    assert webvision.parse({"train_images": "4_000", "off_topic_texts": "1e-1"}) == replace(
+        DEFAULT, train_images=4_000, off_topic_texts=0.1
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("wrong_labels", 0.4, "no setting 'wrong_labels'; there are train_images, "),
+        ("train_images", 4000.5, "train_images=4000.5: a whole number is needed"),
+        ("test_images", True, "test_images=True: a whole number is needed"),
+        ("wrong_images", "many", "wrong_images='many': a number is needed"),
+        ("wrong_images", 40, "wrong_images=40.0: a share from 0 to 1 is needed"),
+        ("off_topic_texts", float("nan"), "off_topic_texts=nan: a share from 0 to 1"),
+        ("validation_images", 19, "validation_images=19: 20 or more are needed"),
+        ("imbalance", 0.5, "imbalance=0.5: 1 or more is needed"),
+    ],
+)
+def test_settings_that_cannot_be_drawn_are_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        webvision.parse({name: value})
+
+
+def test_the_command_takes_each_setting_as_an_option(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    options = {"train_images": 40, "validation_images": 20, "test_images": 20, "wrong_images": 0.5}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+
+    subprocess.run([sys.executable, "-m", "pipelines.demo", folder, *words], check=True)
+
+    before = (folder / "demo.json").stat().st_mtime_ns
+    webvision.write(folder, webvision.parse(options))
+    assert (folder / "demo.json").stat().st_mtime_ns == before
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
 
     with pytest.raises(UserError, match="holds something else"):
-        webvision.write(tmp_path, **SIZES)
+        webvision.write(tmp_path, SMALL)
 
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -173,16 +249,20 @@ def test_the_taxonomy_is_closed_and_its_classes_are_the_concepts() -> None:
     assert {len(wnid) for wnid in records} == {9}
 
 
-def test_classes_have_a_long_tail(found: list[Found]) -> None:
-    counts = Counter(image.label for image in found)
+@pytest.mark.parametrize("imbalance", [1, 3, DEFAULT.imbalance, 100])
+def test_the_most_frequent_class_has_so_many_times_the_images_of_the_rarest(
+    imbalance: float,
+) -> None:
+    counts = Counter(image.label for image in find(imbalance=imbalance))
 
     assert len(counts) == 20
-    assert max(counts.values()) / min(counts.values()) == pytest.approx(LONG_TAIL, rel=0.05)
+    assert max(counts.values()) / min(counts.values()) == pytest.approx(imbalance, rel=0.05)
+    assert counts.total() == pytest.approx(7_000, abs=20)
 
 
-def test_a_third_of_the_labels_is_wrong_and_siblings_are_the_most_likely_mistake(
-    found: list[Found],
-) -> None:
+@pytest.mark.parametrize("share", [0.1, DEFAULT.wrong_images, 0.8])
+def test_so_many_labels_are_wrong_and_siblings_are_the_most_likely_mistake(share: float) -> None:
+    found = find(wrong=share)
     wrong = [image for image in found if image.depiction.concept != image.label]
     clutter = [image for image in wrong if image.depiction.concept is None]
     siblings = [
@@ -192,8 +272,35 @@ def test_a_third_of_the_labels_is_wrong_and_siblings_are_the_most_likely_mistake
         and CONCEPTS[image.depiction.concept].family == CONCEPTS[image.label].family
     ]
 
-    assert len(wrong) / len(found) == pytest.approx(WRONG_LABELS, abs=0.02)
+    assert len(wrong) / len(found) == pytest.approx(share, abs=0.02)
     assert len(siblings) > len(clutter) > len(wrong) - len(siblings) - len(clutter) > 0
+
+
+def test_at_the_ends_of_its_range_no_label_is_wrong_or_every_one() -> None:
+    assert all(image.depiction.concept == image.label for image in find(wrong=0))
+    assert not any(image.depiction.concept == image.label for image in find(wrong=1))
+
+
+def share_of_telling_texts(off_topic_share: float) -> float:
+    """Return the share of 2,000 texts that name the concept shown or its family."""
+    rng = np.random.default_rng(0)
+    telling = 0
+    for i in range(2_000):
+        concept = CONCEPTS[i % len(CONCEPTS)]
+        depiction = depict(i % len(CONCEPTS), rng)
+        record = captions.record(depiction, "query", off_topic_share=off_topic_share, rng=rng)
+        text = " ".join(record.values()).lower()
+        telling += any(name in text for name in (concept.family, *concept.lemmas))
+    return telling / 2_000
+
+
+def test_so_many_texts_do_not_tell_what_is_shown() -> None:
+    most = share_of_telling_texts(0)
+
+    assert most > 0.9
+    assert share_of_telling_texts(0.1) == pytest.approx(0.9 * most, abs=0.03)
+    assert share_of_telling_texts(0.6) == pytest.approx(0.4 * most, abs=0.03)
+    assert share_of_telling_texts(1) == 0
 
 
 def test_texts_name_what_is_shown_rather_than_the_label(found: list[Found]) -> None:
@@ -203,7 +310,8 @@ def test_texts_name_what_is_shown_rather_than_the_label(found: list[Found]) -> N
         concept = image.depiction.concept
         if concept is None or CONCEPTS[concept].family == CONCEPTS[image.label].family:
             continue
-        text = " ".join(captions.record(image.depiction, "query", rng).values()).lower()
+        record = captions.record(image.depiction, "query", off_topic_share=0.1, rng=rng)
+        text = " ".join(record.values()).lower()
         shown += CONCEPTS[concept].family in text
         labelled += CONCEPTS[image.label].family in text
 

@@ -13,6 +13,7 @@ from toy.pipelines import TOTAL, compiled, counting
 
 from pipelines.compile import compile_recipe
 from pipelines.demo import webvision
+from pipelines.demo.settings import DataSettings
 from pipelines.local import execute
 from pipelines.recipe import load
 from pipelines.record import RunRecord
@@ -110,7 +111,7 @@ def test_both_engines_train_the_same_models_by_a_recipe(
     monkeypatch.setenv("WEBLY_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("WEBLY_CHECKPOINTS", str(tmp_path / "checkpoints"))
     data = tmp_path / "data"
-    webvision.write(data, train_images=240, validation_images=40, test_images=20)
+    webvision.write(data, DataSettings(train_images=240, validation_images=40, test_images=20))
     (tmp_path / "tiny.yaml").write_text(RECIPE)
     pipeline = tmp_path / "pipeline.yaml"
     compile_recipe(load(str(tmp_path / "tiny.yaml")), pipeline)

@@ -31,12 +31,8 @@ def tree(tmp_path: Path) -> Path:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
     (tmp_path / "tiny.yaml").write_text(RECIPE)
-    python(
-        tmp_path,
-        "-c",
-        "from pathlib import Path; from pipelines.demo import webvision; "
-        "webvision.write(Path('data'), train_images=120, validation_images=40, test_images=20)",
-    )
+    sizes = ("--train-images", "120", "--validation-images", "40", "--test-images", "20")
+    python(tmp_path, "-m", "pipelines.demo", "data", *sizes)
     return tmp_path
 
 

@@ -1,0 +1,47 @@
+"""How large the data set is, and how noisy: the parameters that experiments vary."""
+
+from dataclasses import dataclass
+
+from components.shared.interface import UserError
+from pipelines.demo.concepts import CONCEPTS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSettings:
+    """What to draw. The noise is the training set's: no validation or test image depends on it.
+
+    Attributes:
+        train_images: About so many training images: a whole number, one at least, of each concept.
+        validation_images: Validation images, which show the concepts in turn.
+        test_images: Test images, likewise.
+        wrong_images: Share of the training images that do not show what their query asked for: half
+            of them show a sibling, a third clutter, the others any other concept.
+        off_topic_texts: Share of the training images whose title and description say nothing of
+            what they show, and whose tags name at most its scene. Texts of clutter never do more.
+        imbalance: Training images of the most frequent concept to those of the rarest, the others
+            in geometric steps between; 1 makes all equally frequent.
+    """
+
+    train_images: int = 7_000
+    validation_images: int = 1_000
+    test_images: int = 300
+    wrong_images: float = 0.32
+    off_topic_texts: float = 0.1
+    imbalance: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn.
+
+        Raises:
+            UserError: A value is out of its range.
+        """
+        for name in ("train_images", "validation_images", "test_images"):
+            enough = getattr(self, name) >= len(CONCEPTS)
+            self._check(name, enough, f"{len(CONCEPTS)} or more are needed, one of each concept")
+        for name in ("wrong_images", "off_topic_texts"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1 is needed")
+        self._check("imbalance", self.imbalance >= 1, "1 or more is needed; 1 is a balanced set")
+
+    def _check(self, name: str, right: bool, remedy: str) -> None:
+        if not right:
+            raise UserError(f"{name}={getattr(self, name)}: {remedy}")
