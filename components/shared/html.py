@@ -20,67 +20,8 @@ from components.shared import storage
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STYLE = """
-:root { color-scheme: light; --ink: #1b2733; --soft: #5d6c7b; --line: #dfe5eb; --wash: #f5f8fa;
-  --accent: #0b7285; --bar: #c9e9ee }
-* { box-sizing: border-box }
-body { font: 15px/1.55 system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif;
-  color: var(--ink); background: #fff; margin: 0; text-rendering: optimizeLegibility }
-main { max-width: 1140px; margin: 0 auto; padding: 32px 24px 64px }
-h1 { font-size: 28px; line-height: 1.2; letter-spacing: -.01em; margin: 0 0 6px }
-h2 { font-size: 19px; line-height: 1.3; margin: 44px 0 10px }
-p { margin: 8px 0; max-width: 48em }
-.soft, figcaption, .card { color: var(--soft) }
-a { color: var(--accent) }
-table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }
-th, td { padding: 6px 20px 6px 0; border-bottom: 1px solid var(--line); text-align: left;
-  vertical-align: top; max-width: 34em; overflow-wrap: anywhere }
-th { font-weight: 600; font-size: 13px; color: var(--soft); vertical-align: bottom;
-  border-bottom: 2px solid var(--line); overflow-wrap: normal }
-tbody tr:hover { background: var(--wash) }
-.number { text-align: right; white-space: nowrap }
-figure { margin: 14px 0; overflow-x: auto }
-figure > svg, figure > img { display: block; max-width: 100%; height: auto }
-figure svg text { font-family: system-ui, "Segoe UI", Arial, sans-serif !important }
-figcaption { font-size: 13px; margin-top: 6px; max-width: 54em }
-.stats { display: flex; flex-wrap: wrap; gap: 12px; margin: 18px 0 }
-.stats div { border: 1px solid var(--line); border-radius: 10px; padding: 12px 18px;
-  min-width: 132px; color: var(--soft); font-size: 13px }
-.stats b { display: block; font-size: 25px; line-height: 1.25; color: var(--ink);
-  font-variant-numeric: tabular-nums; letter-spacing: -.01em }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(158px, 1fr)); gap: 14px;
-  margin: 14px 0 }
-.card { border: 1px solid var(--line); border-radius: 10px; overflow: hidden; font-size: 12.5px;
-  line-height: 1.4; padding-bottom: 8px; background: #fff; overflow-wrap: anywhere }
-.card img { width: 100%; aspect-ratio: 1; object-fit: cover; display: block; background: #edf1f4;
-  margin-bottom: 8px }
-.card div { padding: 2px 10px }
-.card .title { font-weight: 600; font-size: 13.5px; color: var(--ink) }
-.bar { background: linear-gradient(90deg, var(--bar) var(--share), var(--wash) 0) }
-.card .bar { margin: 1px 10px; padding: 1px 6px; border-radius: 3px; color: var(--ink) }
-td.bar { padding: 6px 10px; border-left: 6px solid #fff; min-width: 8em }
-details { border: 1px solid var(--line); border-radius: 10px; margin: 8px 0; background: #fff }
-summary { padding: 10px 16px; cursor: pointer; font-weight: 600 }
-summary small { font-size: 13px; font-weight: 400; color: var(--soft); margin-left: 10px }
-details[open] > summary { border-bottom: 1px solid var(--line); background: var(--wash);
-  border-radius: 10px 10px 0 0 }
-details > div { padding: 14px 20px 20px; scroll-margin-top: 60px }
-details h1 { font-size: 21px } :is(details, section) h2 { font-size: 16px; margin-top: 28px }
-section > h1 { display: none }
-pre { font-size: 12.5px; background: var(--wash); border-radius: 8px; padding: 12px 16px;
-  overflow-x: auto }
-@media (max-width: 640px) {
-  main { padding: 20px 14px 40px } h1 { font-size: 23px } th, td { padding-right: 14px }
-  .cards { grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 10px }
-  figure > svg, figure > img { min-width: 560px }
-  .stats div { flex: 1 1 120px; padding: 10px 14px } details > div { padding: 10px 12px 14px }
-}
-@media print {
-  body { font-size: 11pt } main { max-width: none; padding: 0 } h2 { break-after: avoid }
-  .card, figure, tr, .stats div { break-inside: avoid }
-  * { print-color-adjust: exact; -webkit-print-color-adjust: exact }
-}
-"""
+# Not a part of the code: a change of looks is no reason to train again (`pipelines/tags.py`).
+_STYLE = Path(__file__).with_name("style.css")
 _RESOLUTION = 144  # dots per inch of plots that are embedded as PNG
 _MOST_POINTS = 20_000  # beyond that, an SVG is larger than a PNG and slow to draw
 
@@ -195,7 +136,7 @@ class Page:
         page = (
             f"<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
             f'<meta name=viewport content="width=device-width, initial-scale=1">'
-            f"<title>{html.escape(self._title)}</title><style>{STYLE}</style></head>\n"
+            f"<title>{html.escape(self._title)}</title><style>\n{_STYLE.read_text()}</style></head>\n"
             f"<body><main>\n{self.body()}\n</main></body></html>\n"
         )
         with storage.complete(path) as temporary:
