@@ -11,7 +11,6 @@ help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: .venv/installed ## Draw a data set and run the whole pipeline on it (6 to 9 minutes on 2 cores).
-	.venv/bin/python -m pipelines.demo runs/demo/data
 	.venv/bin/python -m pipelines.local --recipe demo $(ARGS)
 
 test: .venv/installed ## Run the tests.

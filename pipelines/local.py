@@ -24,6 +24,7 @@ from components.shared.storage import StorageError
 from pipelines import graph, table
 from pipelines.compile import compile_recipe
 from pipelines.containers import Containers
+from pipelines.demo import webvision
 from pipelines.engine import Engine, Host, Machine
 from pipelines.recipe import load
 from pipelines.record import RunRecord, TaskRecord
@@ -65,7 +66,10 @@ def main() -> None:
         with locked(folder):
             os.environ.update(_environment(folder, given.jobs))
             compiled = folder / "pipeline.yaml"
-            compile_recipe(load(given.recipe), compiled)
+            recipe = load(given.recipe)
+            for data, settings in recipe.drawn.items():
+                webvision.write(Path(data), settings)
+            compile_recipe(recipe, compiled)
             record = execute(
                 compiled, folder, given.words, given.jobs, given.recipe, docker=given.docker
             )

@@ -1,7 +1,7 @@
 """Recipes: which candidates a pipeline trains, with which values, and what its form shows.
 
-A recipe is a YAML file of `pipelines/recipes`. Beside `name`, `description`, `form`, `seeds` and
-`candidates` it has a section of values for each step that differs from the stage's defaults:
+A recipe is a YAML file of `pipelines/recipes`. Beside `name`, `description`, `form`, `seeds`,
+`candidates` and `drawn` it has a section of values for each step that differs from the defaults:
 
     name: webly-example
     form: [finetune_learning_rate]
@@ -15,6 +15,9 @@ A recipe is a YAML file of `pipelines/recipes`. Beside `name`, `description`, `f
     finetune_again: {}                     # this one the second round, on pseudo labels
     finetune_again_large: {}
     ensemble: {}                           # and this one the mean of all candidates
+    drawn: {runs/example/data: {}}         # `pipelines.local` draws it, with these settings
+
+With `extends: example` a recipe takes from another one what it does not say itself, but the form.
 
 A pipeline parameter is named `<step>_<parameter>`, except `dataset` and `dataset_version`.
 """
@@ -30,10 +33,13 @@ import yaml
 
 from components.shared.interface import Argument, UserError, Value
 from components.shared.titles import Name
+from pipelines.demo import webvision
+from pipelines.demo.settings import DataSettings
 from pipelines.steps import CONSTANT, OF_CANDIDATES, OPTIONAL, STEPS, field_name
 
 FOLDER = Path(__file__).parent / "recipes"
 Values = Mapping[str, Mapping[str, Value]]
+_SECTIONS = ("name", "description", "form", "seeds", "candidates", "drawn")
 Pretraining = Literal["wt", "lw", "multitask", "none"]
 
 
@@ -79,6 +85,7 @@ class Recipe:
         description: What the pipeline is for, shown in KFP's UI.
         candidates: What to train.
         seeds: Everything is trained once with each of them; of a single None, once.
+        drawn: Data sets that `pipelines.local` draws before it runs the pipeline, by their folder.
         form: Names of the pipeline's parameters.
         values: Values by step and parameter, where they differ from the defaults.
     """
@@ -87,6 +94,7 @@ class Recipe:
     description: str
     candidates: tuple[Candidate, ...]
     seeds: tuple[int | None, ...]
+    drawn: Mapping[str, DataSettings]
     form: tuple[str, ...]
     values: Values
 
@@ -153,15 +161,32 @@ def load(name: str) -> Recipe:
     if not path.is_file():
         known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yaml")))
         raise UserError(f"no recipe {name!r}; there are {known}, or give the path of a .yaml file")
-    text = path.read_text()
     try:
-        content = yaml.safe_load(text)
-        lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader)))
-        return _recipe(content, lines)
+        return _recipe(*_read(path))
     except yaml.YAMLError as error:
         raise UserError(f"{path}: {error}") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> tuple[Any, Mapping[tuple[str, str], int]]:
+    """Return what a recipe says, with what it extends, and the lines of its own values."""
+    text = path.read_text()
+    content = yaml.safe_load(text)
+    lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader)))
+    if isinstance(content, dict) and "extends" in content:
+        content = dict(content)
+        base = FOLDER / f"{content.pop('extends')}.yaml"
+        if not base.is_file():
+            raise UserError(f"extends: no recipe {base.stem!r} in {FOLDER}")
+        below, _ = _read(base)
+        values = {
+            step: (below.get(step) or {}) | (content.get(step) or {})
+            for step in STEPS
+            if step in below or step in content
+        }
+        content = below | {"form": []} | content | values
+    return content, lines
 
 
 def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
@@ -175,14 +200,18 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
     form = content.pop("form", [])
     seeds = tuple(_seeds(content.pop("seeds", None)))
     candidates = tuple(_candidates(content.pop("candidates", [])))
+    drawn = dict(_drawn(content.pop("drawn", {})))
     values = {}
     for step, section in content.items():
         if step not in STEPS:
-            allowed = ", ".join(["name", "description", "form", "seeds", "candidates", *STEPS])
+            allowed = ", ".join([*_SECTIONS, *STEPS])
             raise UserError(f"line {lines[step, '']}: no section {step!r}; there are {allowed}")
         where = {name: f"line {at}: " for (of, name), at in lines.items() if of == step}
         values[step] = dict(_section(step, section or {}, where))
-    recipe = Recipe(name, description, candidates, seeds, (), values)
+    recipe = Recipe(name, description, candidates, seeds, drawn, (), values)
+    # What is only inherited may be for steps that this recipe does not take.
+    taken = {step: values[step] for step in values if recipe.has(step) or (step, "") in lines}
+    recipe = replace(recipe, values=taken)
     recipe = replace(recipe, form=tuple(dict.fromkeys([*_always_shown(recipe), *form])))
     recipe.fields()
     _check_steps(recipe)
@@ -192,10 +221,10 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
 def _section(step: str, section: Any, where: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
     """Yield the values of a step; `where` they are written begins the messages."""
     if not isinstance(section, dict):
-        raise UserError(f"{where['']}{step}: values by parameter are needed")
+        raise UserError(f"{where.get('', '')}{step}: values by parameter are needed")
     known = STEPS[step].arguments()
     for name, value in section.items():
-        place = f"{where[name]}{step}"
+        place = f"{where.get(name, '')}{step}"
         if name in OF_CANDIDATES:
             raise UserError(f"{place}: {name} belongs to the candidates")
         if name not in known:
@@ -204,6 +233,16 @@ def _section(step: str, section: Any, where: Mapping[str, str]) -> Iterator[tupl
             yield name, known[name].parse(value)
         except UserError as error:
             raise UserError(f"{place}: {error}") from None
+
+
+def _drawn(entries: Any) -> Iterator[tuple[str, DataSettings]]:
+    if not isinstance(entries, dict):
+        raise UserError(f"drawn: {entries}: write settings by folder, such as runs/demo/data: {{}}")
+    for folder, settings in entries.items():
+        try:
+            yield str(folder), webvision.parse(settings)
+        except UserError as error:
+            raise UserError(f"drawn: {folder}: {error}") from None
 
 
 def _seeds(entries: Any) -> Iterator[int | None]:
