@@ -15,6 +15,7 @@ import numpy as np
 
 from components.shared import storage
 from components.shared.interface import Argument, OutputDataset, UserError, arguments
+from components.shared.parallel import ordered
 from components.shared.progress import progress
 from pipelines.demo import captions, drawing, tagger
 from pipelines.demo.concepts import CONCEPTS, taxonomy
@@ -68,8 +69,8 @@ def write(folder: OutputDataset, settings: DataSettings) -> None:
 
 
 def parameters() -> dict[str, Argument]:
-    """Return the fields of the settings, by name, as a stage has parameters."""
-    return {argument.name: argument for argument in arguments(write) if not argument.artifact}
+    """Return the settings' fields by name; `write` has a stage's signature, which holds them."""
+    return {argument.name: argument for argument in arguments(write) if argument.artifact is None}
 
 
 def parse(values: Mapping[str, object]) -> DataSettings:
@@ -156,13 +157,16 @@ def _write_train(folder: Path, found: Sequence[Found]) -> None:
     truncated = [next(faulty) for _ in range(_TRUNCATED)]
     not_images = [next(faulty) for _ in range(_NOT_AN_IMAGE)]
     missing = [next(faulty) for _ in range(_MISSING)]
+
+    def picture(number: int) -> bytes:
+        return drawing.draw(found[number].depiction, np.random.default_rng([SEED, 10, number]))
+
+    pictures = zip(order, ordered(picture, order), strict=True)
+    steps = progress(pictures, total=len(order), unit="image", what="drawing")
     with contextlib.ExitStack() as stack:
         paths = [folder / f"webvision_train_{i:02}.tar" for i in range(2)]
         tars = [stack.enter_context(tarfile.open(path, "w")) for path in paths]
-        steps = progress(order, total=len(order), unit="image", what="drawing")
-        for place, number in enumerate(steps):
-            rng = np.random.default_rng([SEED, 10, number])
-            content = drawing.draw(found[number].depiction, rng)
+        for place, (number, content) in enumerate(steps):
             if number in truncated:
                 content = content[: len(content) // 2]
             elif number in not_images:
@@ -175,10 +179,14 @@ def _write_split(folder: Path, name: str, count: int, *, with_labels: bool) -> N
     """Write a split with clean labels, its concepts in turn."""
     files = [f"{name}{i + 1:06}.jpg" for i in range(count)]
     labels = [i % len(CONCEPTS) for i in range(count)]
+
+    def picture(number: int) -> bytes:
+        rng = np.random.default_rng([SEED, 11, ord(name[0]), number])
+        return drawing.draw(depict(labels[number], rng), rng)
+
     with tarfile.open(folder / f"{name}_images_resized.tar", "w") as tar:
-        for i, (file, label) in enumerate(zip(files, labels, strict=True)):
-            rng = np.random.default_rng([SEED, 11, ord(name[0]), i])
-            _add(tar, f"{name}_images_resized/{file}", drawing.draw(depict(label, rng), rng))
+        for file, content in zip(files, ordered(picture, range(count)), strict=True):
+            _add(tar, f"{name}_images_resized/{file}", content)
     lines = [f"{file} {label}" for file, label in zip(files, labels, strict=True)]
     _write_lines(folder / f"{name}_filelist.txt", lines if with_labels else files)
 
