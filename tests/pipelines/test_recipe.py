@@ -1,8 +1,12 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from components.shared.interface import UserError
+from pipelines import graph
+from pipelines.compile import compile_recipe
+from pipelines.graph import Task
 from pipelines.recipe import Candidate, Recipe, load
 from pipelines.steps import STEPS, split_task
 
@@ -141,7 +145,10 @@ def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
         ("", "at least one"),
         ("candidates: [resnet18]", "resnet18: it takes backbone, pretraining"),
         ("candidates: [{backbone: a, size: 1}]", "it takes backbone, pretraining"),
-        ("candidates: [{backbone: a, pretraining: [x]}]", "'x': choose from wt, lw, none"),
+        (
+            "candidates: [{backbone: a, pretraining: [x]}]",
+            "'x': choose from wt, lw, multi",
+        ),
         ("candidates: [{backbone: a, pretraining: wt}]", "as a list, such as"),
         ("candidates: [{backbone: a, pretraining: []}]", "as a list, such as"),
         ("candidates: [{backbone: a}, {backbone: A}]", "a-none is there twice"),
@@ -163,3 +170,203 @@ def test_wrong_candidates_are_refused(tmp_path: Path, candidates: str, message: 
 )
 def test_a_tasks_name_tells_its_step_and_candidate(task: str, parts: tuple[str, str]) -> None:
     assert split_task(task) == parts
+
+
+VARIANT = """
+candidates:
+  - {backbone: resnet18, pretraining: [wt, none]}
+  - {backbone: resnet18, pretraining: [none], variant: longer, finetune: {epochs: 40}}
+"""
+
+
+def test_a_variants_values_go_before_the_forms_and_the_recipes(tmp_path: Path) -> None:
+    read = recipe(tmp_path, "finetune: {epochs: 20}\nfinetune_large: {}\n", HEAD + VARIANT)
+    plain, longer = read.candidates[1:]
+
+    assert [each.name for each in read.candidates] == [
+        "resnet18-wt",
+        "resnet18-none",
+        "resnet18-none-longer",
+    ]
+    form = {"finetune_epochs": "F"}
+    assert read.resolve("finetune", "epochs", form, plain) == "F"
+    assert read.resolve("finetune", "epochs", form, longer) == 40
+    assert read.resolve("finetune_large", "epochs", form, longer) == 40  # inherited
+
+
+def compiled(tmp_path: Path, text: str, head: str) -> dict[str, Task]:
+    compile_recipe(recipe(tmp_path, text, head), tmp_path / "compiled.yaml")
+    return {task.name: task for task in graph.read(tmp_path / "compiled.yaml", []).tasks}
+
+
+def test_candidates_share_the_tasks_that_are_the_same(tmp_path: Path) -> None:
+    text = """
+candidates:
+  - {backbone: resnet18, pretraining: [wt, none]}
+  - {backbone: resnet18, pretraining: [wt], variant: longer, finetune: {epochs: 40}}
+  - {backbone: resnet18, pretraining: [wt], variant: titles, tagging: {fields: title}}
+"""
+
+    tasks = compiled(tmp_path, "", HEAD + text)
+
+    assert set(tasks) == {
+        "ingest",
+        "tagging",
+        "tagging-titles",
+        "weighting",
+        "wt-pretrain-resnet18",
+        "wt-pretrain-resnet18-titles",
+        "finetune-resnet18-wt",
+        "finetune-resnet18-none",
+        "finetune-resnet18-wt-longer",
+        "finetune-resnet18-wt-titles",
+        "compare",
+    }
+    assert tasks["finetune-resnet18-wt-longer"].parameters["epochs"] == 40
+    assert tasks["tagging-titles"].parameters["fields"] == "title"
+    initial = {
+        name: task.inputs["initial_model"].task
+        for name, task in tasks.items()
+        if "initial_model" in task.inputs
+    }
+    assert initial == {
+        "finetune-resnet18-wt": "wt-pretrain-resnet18",
+        "finetune-resnet18-wt-longer": "wt-pretrain-resnet18",
+        "finetune-resnet18-wt-titles": "wt-pretrain-resnet18-titles",
+    }
+
+
+def test_a_variant_with_data_of_its_own_has_every_stage_of_its_own(tmp_path: Path) -> None:
+    text = """
+candidates:
+  - {backbone: resnet18, pretraining: [lw]}
+  - {backbone: resnet18, pretraining: [lw], variant: noisy, ingest: {dataset: elsewhere}}
+"""
+
+    tasks = compiled(tmp_path, "", HEAD + text)
+
+    noisy = {name for name in tasks if name.endswith("-noisy")}
+    assert noisy == {
+        "ingest-noisy",
+        "tagging-noisy",
+        "weighting-noisy",
+        "lw-pretrain-resnet18-noisy",
+        "finetune-resnet18-lw-noisy",
+    }
+    for name in noisy:
+        assert all(source.task.endswith("-noisy") for source in tasks[name].inputs.values())
+
+
+def test_seeds_repeat_what_trains_and_nothing_else(tmp_path: Path) -> None:
+    rounds = "finetune_again: {}\nensemble: {}\n"
+
+    tasks = compiled(tmp_path, f"seeds: [3, 5]\n{rounds}", HEAD + BACKBONE)
+
+    assert {name for name in tasks if "seed" not in name} == {
+        "ingest",
+        "tagging",
+        "weighting",
+        "compare",
+    }
+    for seed in (3, 5):
+        last = f"-seed{seed}"
+        mine = {name: task for name, task in tasks.items() if name.endswith(last)}
+        assert {name.removesuffix(last) for name in mine} == {
+            "wt-pretrain-resnet18",
+            "finetune-resnet18-wt",
+            "finetune-resnet18-none",
+            "pseudo-label",
+            "finetune-again-resnet18-wt",
+            "finetune-again-resnet18-none",
+            "ensemble",
+        }
+        for task in mine.values():
+            assert task.parameters.get("seed", seed) == seed
+            before = {name for name in task.dependencies if "seed" in name}
+            assert all(name.endswith(last) for name in before)
+
+
+def test_what_is_compared_is_named_in_the_order_of_its_inputs(tmp_path: Path) -> None:
+    text = "seeds: [0, 1]\nensemble: {}\n"
+
+    compare = compiled(tmp_path, text, HEAD + BACKBONE)["compare"]
+
+    sources = [compare.inputs[f"predictions_{number}"].task for number in range(6)]
+    names = json.loads(compare.parameters["names"])
+    assert ["-".join(words) for words in names] == sources
+
+
+def test_multi_task_pretraining_reads_keywords_and_weights(tmp_path: Path) -> None:
+    text = "candidates: [{backbone: resnet18, pretraining: [multitask]}]\n"
+
+    tasks = compiled(tmp_path, "", HEAD + text)
+
+    inputs = tasks["multitask-pretrain-resnet18"].inputs
+    assert (inputs["keywords"].task, inputs["weights"].task) == ("tagging", "weighting")
+    assert "finetune-resnet18-multitask" in tasks
+
+
+def test_a_recipe_takes_from_another_what_it_does_not_say(tmp_path: Path) -> None:
+    text = "extends: paper\ncandidates: [{backbone: resnet18}]\nfinetune_large: {epochs: 3}\n"
+
+    read, base = recipe(tmp_path, text, ""), load("paper")
+
+    assert read.name == base.name
+    assert [each.name for each in read.candidates] == ["resnet18-none"]
+    large = STEPS["finetune_large"].arguments()
+    values = {name: read.resolve("finetune_large", name, {}) for name in large}
+    below = {name: base.resolve("finetune_large", name, {}) for name in large}
+    assert values == below | {"epochs": 3}
+    assert not read.has("wt_pretrain")
+
+
+def test_a_recipe_draws_its_data(tmp_path: Path) -> None:
+    read = recipe(tmp_path, "drawn: {somewhere: {train_images: 500, wrong_images: 0.5}}\n")
+
+    assert read.drawn["somewhere"].train_images == 500
+    assert read.drawn["somewhere"].wrong_images == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("drawn: {somewhere: {colour: 1}}", "drawn: somewhere: no setting 'colour'"),
+        ("drawn: somewhere", "write settings by folder"),
+        ("seeds: 5", r"seeds: 5: write different whole numbers"),
+        ("seeds: [1, 1]", r"seeds: \[1, 1\]"),
+        ("seeds: []", r"seeds: \[\]"),
+        ("seeds: [1]\ntraining: {seed: 3}", r"training: seeds=\[1\] says it"),
+        ("seeds: [1]\nform: [training_seed]", r"training_seed: seeds=\[1\] says it"),
+    ],
+)
+def test_wrong_seeds_and_data_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recipe(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        ("[{backbone: a, variant: x}]", "a variant has values of its own"),
+        ("[{backbone: a, finetune: {epochs: 1}}]", "a variant has values of its own"),
+        ("[{backbone: a, variant: a-b, finetune: {epochs: 1}}]", "write a-z and 0-9"),
+        ("[{backbone: a, variant: seed1, finetune: {epochs: 1}}]", "not seed1"),
+        ("[{backbone: a, variant: x, finetune: {epoch: 1}}]", "x: finetune: no parameter 'epoch'"),
+        ("[{backbone: a, variant: x, finetune: {epochs: a}}]", "x: finetune: epochs='a'"),
+        ("[{backbone: a, variant: x, finetune: 1}]", "values by parameter are needed"),
+    ],
+)
+def test_wrong_variants_are_refused(tmp_path: Path, candidates: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recipe(tmp_path, "", f"{HEAD}candidates: {candidates}\n")
+
+
+def test_models_of_different_data_are_not_averaged(tmp_path: Path) -> None:
+    text = """
+candidates:
+  - {backbone: resnet18}
+  - {backbone: resnet18, variant: noisy, ingest: {dataset: elsewhere}}
+ensemble: {}
+"""
+    with pytest.raises(UserError, match="ensemble: its models are of one data set"):
+        recipe(tmp_path, "", HEAD + text)
