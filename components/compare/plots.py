@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 
 from components.compare.results import ENSEMBLE, Classifiers, Comparison, Difference, Place
 from components.compare.tables import Titles, curve
-from components.shared.titles import step_title
+from components.shared.titles import PRETRAININGS, step_title
 
 _COLORS = {"wt": "#0b7285", "lw": "#e8890c", "multitask": "#862e9c", "none": "#868e96"}
 _STYLES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D")
 _LARGE = "_large"
+_WIDE = 100  # levels that reach so much further than the lowest are shown on a log scale
 _CLASSES_NAMED = 40  # beyond that, only where they lie
 
 
@@ -66,6 +67,40 @@ def plot_curves(comparison: Comparison, titles: Titles) -> Figure:
         axes.set(xlabel=f"images seen, thousands, {what}")
         axes.grid(axis="y", color="#e9edf1")
     figure.axes[0].set(ylabel="balanced top-1, %")
+    _finish(figure)
+    return figure
+
+
+def plot_sweeps(comparison: Comparison) -> Figure:
+    """Plot accuracy against the levels of what variants differ in, a panel for each."""
+    sweeps = comparison.sweeps
+    figure = Figure(figsize=(3.2 * len(sweeps) + 1.6, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
+    for axes, (what, levels) in zip(panels, sweeps.items(), strict=True):
+        for pretraining, title in PRETRAININGS.items():
+            points = [
+                (level, comparison.accuracy(places[pretraining])[0])
+                for level, places in sorted(levels.items())
+                if pretraining in places
+            ]
+            if points:
+                axes.errorbar(
+                    [level for level, _ in points],
+                    [100 * top1.mean for _, top1 in points],
+                    yerr=[100 * np.nan_to_num(top1.error) for _, top1 in points],
+                    color=_COLORS[pretraining],
+                    label=title,
+                    marker="o",
+                    markersize=5,
+                    capsize=3,
+                )
+        axes.set(xlabel=what)
+        if max(levels) >= _WIDE * max(1, min(levels)):
+            axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks(sorted(levels), [str(level) for level in sorted(levels)])
+        axes.minorticks_off()
+        axes.grid(axis="y", color="#e9edf1")
+    panels[0].set(ylabel="balanced top-1, %")
     _finish(figure)
     return figure
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.compare.plots import plot_classes, plot_curves, plot_gains, plot_steps
+from components.compare.plots import plot_classes, plot_curves, plot_gains, plot_steps, plot_sweeps
 from components.compare.results import ENSEMBLE, Comparison
 from components.compare.tables import Titles, interval, tables
 from components.shared.html import Page
@@ -31,13 +31,21 @@ def draw(path: Path, comparison: Comparison, classes: Sequence[str]) -> None:
         f"{len(comparison.labels):,} validation images of {len(np.unique(comparison.labels)):,} "
         "classes.",
     )
-    page.stats(list(_headline(comparison, titles)))
+    tiles = list(_headline(comparison, titles))
+    if tiles:
+        page.stats(tiles)
+    if comparison.sweeps:
+        page.figure(
+            plot_sweeps(comparison),
+            "Top-1 after the first finetuning against what variants differ in; bars are standard "
+            "errors over the seeds.",
+        )
     accuracy, *others = tables(comparison)
     for table in (accuracy, *others):
         page.heading(table.heading)
         page.table(table.columns, table.rows)
         page.paragraph(table.note)
-        if table is accuracy:
+        if table is accuracy and not comparison.sweeps:
             _add_plots(page, comparison, titles)
     _add_classes(page, comparison, titles, classes)
     page.write(path)
@@ -46,7 +54,8 @@ def draw(path: Path, comparison: Comparison, classes: Sequence[str]) -> None:
 def _headline(comparison: Comparison, titles: Titles) -> Iterator[tuple[str, str]]:
     first = comparison.steps[0]
     for each in comparison.gains:
-        if each.of.step == first and each.of.name and each.of.name.pretraining != "none":
+        name = each.of.name
+        if each.of.step == first and name and name.pretraining != "none" and not name.variant:
             where = f" {interval(each.gain.seeds)}" if len(each.classes) > 1 else ""
             yield (
                 f"{100 * each.gain.mean:+.1f}",

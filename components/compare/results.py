@@ -1,5 +1,6 @@
 """What there is to compare: classifiers by step, candidate and seed, and their differences."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from components.shared.predictions import History, read
 from components.shared.titles import Name, seed_of
 
 ENSEMBLE = "ensemble"
+_LEVELS = 3  # of a sweep, or more
 
 
 class Place(NamedTuple):
@@ -101,6 +103,20 @@ class Comparison:
         """The candidates, in order; without the ensemble."""
         found = dict.fromkeys(place.candidate for place in self.places if place.candidate)
         return list(found)
+
+    @property
+    def sweeps(self) -> dict[str, dict[int, dict[str, Place]]]:
+        """Variants that are levels of something, such as `wrong20` and `wrong40`.
+
+        By what it is, level and pretraining: places after the first step, of one backbone.
+        """
+        found: dict[str, dict[int, dict[str, Place]]] = {}
+        for place in self.places:
+            level = re.fullmatch(r"([a-z]+)(\d+)", place.name.variant) if place.name else None
+            if level and place.name and place.step == self.steps[0]:
+                levels = found.setdefault(level[1], {})
+                levels.setdefault(int(level[2]), {}).setdefault(place.name.pretraining, place)
+        return {what: levels for what, levels in found.items() if len(levels) >= _LEVELS}
 
     def accuracy(self, place: Place) -> tuple[Estimate, Estimate]:
         """Return balanced top-1 and top-5 accuracy over the seeds."""
