@@ -13,7 +13,9 @@ from pipelines import graph
 from pipelines.compile import compile_recipe
 from pipelines.recipe import FOLDER, load
 
-RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+# Too many tasks for a workflow: `pipelines.local` runs it.
+LOCAL = {"ablation-noise-drawn"}
+RECIPES = sorted({path.stem for path in FOLDER.glob("*.yaml")} - LOCAL)
 LABEL = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, and no digit first
 ARGUMENT_BYTES = 128 * 1024  # MAX_ARG_STRLEN
 ETCD_BYTES = 1_500_000
