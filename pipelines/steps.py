@@ -98,7 +98,7 @@ STEPS = {
     "finetune_again": Step(finetune, inherits="finetune"),
     "finetune_again_large": Step(finetune, inherits="finetune_large"),
     "ensemble": Step(ensemble),
-    "compare": Step(compare),
+    "compare": Step(compare, defaults={"cpu": "1", "memory": "4Gi"}),
 }
 # A recipe has these only if it has a section for them.
 OPTIONAL = ("finetune_large", "finetune_again", "finetune_again_large", "ensemble")
