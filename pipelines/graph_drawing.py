@@ -2,17 +2,34 @@
 
 import html
 import itertools
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from components.shared.titles import candidate_title, step_title
-from pipelines.record import TaskRecord
+from pipelines.record import TaskRecord, duration
 
-_WIDTH, _HEIGHT = 124, 52  # of a task, in pixels
-_GAP_X, _GAP_Y = 28, 14
-_LONGEST_TEXT = 20  # characters that fit into a task
+_WIDTH, _HEIGHT = 148, 52  # of a task, in pixels
+_GAP_X, _GAP_Y = 22, 14
+_LONGEST_TITLE, _LONGEST_TEXT = 16, 20  # characters that fit into a task
 _COLORS = {"ran": "#0b7285", "cached": "#8fa1b0", "failed": "#c92a2a"}
 _OTHER_COLOR = "#ced6dd"
+# What shows of several tasks.
+_URGENCY = ("failed", "running", "waiting", "skipped", "ran", "cached")
+_SEED = re.compile(r"(^|-)seed\d+$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A task, or those that differ by their seed alone."""
+
+    tasks: Sequence[TaskRecord]
+    name: str
+    step: str
+    candidate: str
+    dependencies: Sequence[str]
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +43,15 @@ class _Slot:
 def draw_graph(tasks: Sequence[TaskRecord]) -> str:
     """Return the graph as an SVG element; each task links to the anchor `task-<name>`.
 
-    Tasks of a step stand in one column. An edge is left out where a longer path says the same:
-    the images, which nearly every task reads, would cover everything.
+    Tasks of a step stand in one column, and are one where only their seeds differ. An edge is left
+    out where a longer path says the same: the images, which nearly every task reads, would cover
+    everything.
     """
-    dependencies = _reduced({task.name: task.dependencies for task in tasks})
     columns = _columns(tasks)
-    layers, paths = _layers(tasks, dependencies, columns)
+    # A step's column is behind those of the steps that it reads.
+    folded = sorted(_folded(tasks), key=lambda node: columns[node.name])
+    dependencies = _reduced({node.name: node.dependencies for node in folded})
+    layers, paths = _layers(folded, dependencies, columns)
     rows = max(map(len, layers))
     places = {
         slot: (
@@ -44,12 +64,34 @@ def draw_graph(tasks: Sequence[TaskRecord]) -> str:
     width = len(layers) * (_WIDTH + _GAP_X) - _GAP_X + 2
     height = rows * (_HEIGHT + _GAP_Y) - _GAP_Y + 2
     edges = "".join(f'<path d="{_curve([places[slot] for slot in path])}"/>' for path in paths)
-    nodes = "".join(_node(task, *places[_Slot(task.name, True)]) for task in tasks)
+    nodes = "".join(_draw(node, *places[_Slot(node.name, True)]) for node in folded)
     return (
         f'<svg viewBox="0 0 {width} {height:g}" style="min-width: {0.7 * width:.0f}px; '
         f'width: {width}px" role="img" aria-label="graph of the tasks">'
         f'<g fill="none" stroke="#b9c5cf" stroke-width="1.5">{edges}</g>{nodes}</svg>'
     )
+
+
+def _folded(tasks: Sequence[TaskRecord]) -> list[_Node]:
+    """Return the nodes; each has the name of its first task."""
+    together: dict[tuple[str, str], list[TaskRecord]] = {}
+    for task in tasks:
+        together.setdefault((task.step, _SEED.sub("", task.candidate)), []).append(task)
+    groups = list(together.values())
+    names = {task.name: group[0].name for group in groups for task in group}
+    return [
+        _Node(
+            tasks=group,
+            name=group[0].name,
+            step=group[0].step,
+            candidate=group[0].candidate if len(group) == 1 else _SEED.sub("", group[0].candidate),
+            dependencies=list(
+                dict.fromkeys(names[name] for task in group for name in task.dependencies)
+            ),
+            status=min((task.status for task in group), key=_URGENCY.index),
+        )
+        for group in groups
+    ]
 
 
 def _reduced(dependencies: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -74,7 +116,7 @@ def _columns(tasks: Sequence[TaskRecord]) -> dict[str, int]:
 
 
 def _layers(
-    tasks: Sequence[TaskRecord],
+    tasks: Sequence[_Node],
     dependencies: Mapping[str, Sequence[str]],
     columns: Mapping[str, int],
 ) -> tuple[list[list[_Slot]], list[list[_Slot]]]:
@@ -140,29 +182,45 @@ def _curve(places: Sequence[tuple[float, float]]) -> str:
     return "".join(pieces())
 
 
-def _node(task: TaskRecord, x: float, y: float) -> str:
-    color = _COLORS.get(task.status, _OTHER_COLOR)
-    dash = "" if task.status in _COLORS else ' stroke-dasharray="4 3"'
-    note = task.status if task.status not in ("ran", "cached") else f"{task.seconds:.0f} s"
-    if task.status == "cached":
-        note = f"cached ({note})"
+def _draw(node: _Node, x: float, y: float) -> str:
+    color = _COLORS.get(node.status, _OTHER_COLOR)
+    dash = "" if node.status in _COLORS else ' stroke-dasharray="4 3"'
     lines = (
-        (17, 'font-weight="600" font-size="13" fill="#1b2733"', step_title(task.step)),
-        (31, 'font-size="11.5" fill="#1b2733"', candidate_title(task.candidate)),
-        (45, 'font-size="11.5" fill="#5d6c7b"', note),
+        (17, 'font-weight="600" font-size="13" fill="#1b2733"', step_title(node.step)),
+        (31, 'font-size="11.5" fill="#1b2733"', candidate_title(node.candidate)),
+        (45, 'font-size="11.5" fill="#5d6c7b"', _note(node)),
     )
     texts = "".join(
-        f'<text x="12" y="{height}" {style}>{html.escape(_shortened(text))}</text>'
+        f'<text x="12" y="{height}" {style}>'
+        f"{html.escape(_shortened(text, _LONGEST_TITLE if height == 17 else _LONGEST_TEXT))}</text>"
         for height, style, text in lines
     )
+    shown = next(task for task in node.tasks if task.status == node.status)
+    every = "\n".join(f"{task.name}: {task.status}" for task in node.tasks)
     return (
-        f'<a href="#task-{html.escape(task.name)}" transform="translate({x:g} {y:g})">'
-        f"<title>{html.escape(task.name)}: {task.status}</title>"
+        f'<a href="#task-{html.escape(shown.name)}" transform="translate({x:g} {y:g})">'
+        f"<title>{html.escape(every)}</title>"
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" rx="7" fill="#fff" stroke="{color}"{dash}/>'
         f'<path d="M6 0h-1a5 5 0 0 0 -5 5v{_HEIGHT - 10}a5 5 0 0 0 5 5h1z" fill="{color}"/>'
         f"{texts}</a>"
     )
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
+def _note(node: _Node) -> str:
+    """Return how a task ended and how long it took; of several, the mean."""
+    counts, many = Counter(task.status for task in node.tasks), len(node.tasks)
+    if len(counts) > 1:
+        return ", ".join(f"{count} {status}" for status, count in counts.items())
+    times = f"{many} × " if many > 1 else ""
+    mean = duration(sum(task.seconds for task in node.tasks) / many)
+    match node.status:
+        case "ran":
+            return times + mean
+        case "cached":
+            return f"{times}cached ({mean})"
+        case status:
+            return times + status
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -90,3 +90,12 @@ def read(folder: Path) -> RunRecord:
     content = json.loads((folder / FILE).read_text())
     tasks = [TaskRecord(**task) for task in content.pop("tasks")]
     return RunRecord(**content, tasks=tasks)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -24,12 +24,13 @@ from components.shared.targets import Targets
 from components.shared.titles import Name, candidate_title
 from pipelines import plots, record, samples
 from pipelines.graph_drawing import draw_graph
-from pipelines.record import RunRecord
+from pipelines.record import RunRecord, TaskRecord, duration
 
 logger = logging.getLogger(__name__)
 
 FILE = "report.html"
 MOST_BYTES = 5_000_000  # KFP's UI shows no larger page; a mail server takes it, too
+_FRAME_BYTES, _FRAME_BYTES_OF_A_TASK = 10_000, 1_000  # the style; what folds a page in
 _PACKAGES = ("torch", "timm", "torchvision", "numpy", "scipy", "pyarrow", "nltk", "pillow", "kfp")
 _SHOWN_REJECTS = 15
 _LINES_OF_A_FAILED_LOG = 30
@@ -52,8 +53,9 @@ def write(folder: Path) -> Path:
     page.heading("What ran")
     page.drawing(
         draw_graph(run.tasks),
-        "The tasks and what they read. Grey tasks came from the cache; the seconds are those of "
-        "the run that made them. An edge that longer paths imply is left out.",
+        "The tasks and what they read. Grey tasks came from the cache; the times are those of "
+        "the run that made them. Tasks of which only the seeds differ are drawn as one, with their "
+        "mean time. An edge that longer paths imply is left out.",
     )
     _add_results(page, run)
     _add_keywords(page, run)
@@ -67,18 +69,10 @@ def write(folder: Path) -> Path:
 
 def _summary(run: RunRecord) -> str:
     day = time.strftime("%d %B %Y, %H:%M", time.localtime(run.started))
-    took = f", {_duration(run.ended - run.started)}" if run.ended else ""
+    took = f", {duration(run.ended - run.started)}" if run.ended else ""
     counts = Counter(task.status for task in run.tasks)
     states = ", ".join(f"{count} {status}" for status, count in counts.items())
     return f"Pipeline {run.pipeline}, recipe {run.recipe or '–'}; {day}{took}. Tasks: {states}."
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def _output(run: RunRecord, step: str, name: str) -> Path | None:
@@ -152,7 +146,7 @@ def _add_samples(page: Page, run: RunRecord) -> None:
     page.heading("Samples")
     page.paragraph(
         "In bold the label that an image was given; below it, what each stage makes of the image "
-        "and its text. The last ones are images whose label the models contradict."
+        "and its text. First the images whose label the models contradict, the surest first."
     )
     page.cards(
         samples.cards(
@@ -187,37 +181,63 @@ def _add_settings(page: Page, run: RunRecord) -> None:
         except importlib.metadata.PackageNotFoundError:
             versions.append((package, "not installed"))
     page.table(["package", "version"], versions)
+    page.heading("What it cost")
+    rows = [
+        (task.name, task.status, duration(task.seconds), task.peak_bytes >> 20, task.key[:12])
+        for task in run.tasks
+    ]
+    in_all = duration(sum(task.seconds for task in run.tasks))
+    most = max((task.peak_bytes >> 20 for task in run.tasks), default=0)
     page.table(
-        ["task", "status", "seconds", "peak MiB", "cache key"],
-        [
-            (task.name, task.status, round(task.seconds, 1), task.peak_bytes >> 20, task.key[:12])
-            for task in run.tasks
-        ],
+        ["task", "status", "time", "peak MiB", "cache key"],
+        [*rows, ("all of them", "", in_all, most, "")],
+    )
+    page.paragraph(
+        "The time and the memory of cached tasks are those of the run that made them; 0 MiB: "
+        "not measured."
     )
 
 
 def _add_pages(page: Page, run: RunRecord) -> None:
-    """Fold in the stages' own pages, as many as there is room for."""
+    """Fold in the stages' own pages, as many as there is room for: the large ones are left out."""
     page.heading("The stages' own pages")
-    room = MOST_BYTES - len(page.body().encode()) - 100_000  # for the parameters of each task
-    for task in run.tasks:
-        if task.stage == "compare":
-            continue
-        inner = Page(task.name, f"The stage {task.stage}.")
-        path = Path(task.outputs.get("report", ""))
-        content = html.body(path) if path.is_file() else inner.body()
-        if len(content.encode()) > room:
-            inner.paragraph(f"This page is too large to be part of this one; it lies at {path}.")
-            content = inner.body()
-        room -= len(content.encode())
-        parameters = Page("Parameters", "")
-        parameters.table(["parameter", "value"], sorted(task.parameters.items()))
+    tasks = [task for task in run.tasks if task.stage != "compare"]
+    short = {task.name: _without_its_page(task) + _parameters(task) for task in tasks}
+    whole = {
+        task.name: html.body(Path(task.outputs["report"])) + _parameters(task)
+        for task in tasks
+        if "report" in task.outputs
+    }
+    room = MOST_BYTES - len(page.body().encode()) - _FRAME_BYTES
+    room -= sum(len(content.encode()) + _FRAME_BYTES_OF_A_TASK for content in short.values())
+    contents = short.copy()
+    for name in sorted(whole, key=lambda name: len(whole[name])):
+        room -= len(whole[name].encode()) - len(short[name].encode())
+        if room < 0:
+            break
+        contents[name] = whole[name]
+    for task in tasks:
         page.folded(
-            content + parameters.body(),
+            contents[task.name],
             title=task.name,
-            note=f"{task.status}, {_duration(task.seconds)}",
+            note=f"{task.status}, {duration(task.seconds)}",
             anchor=f"task-{task.name}",
         )
+
+
+def _without_its_page(task: TaskRecord) -> str:
+    page = Page(task.name, f"The stage {task.stage}.")
+    if "report" in task.outputs:
+        page.paragraph(
+            f"This page is too large to be part of this one; it lies at {task.outputs['report']}."
+        )
+    return page.body()
+
+
+def _parameters(task: TaskRecord) -> str:
+    page = Page("Parameters", "")
+    page.table(["parameter", "value"], sorted(task.parameters.items()))
+    return page.body()
 
 
 def main() -> None:

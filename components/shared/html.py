@@ -7,6 +7,7 @@ a sandboxed frame, and `pipelines/report.py` joins the pages of a run.
 import base64
 import html
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 # Not a part of the code: a change of looks is no reason to train again (`pipelines/tags.py`).
 _STYLE = Path(__file__).with_name("style.css")
 _RESOLUTION = 144  # dots per inch of plots that are embedded as PNG
-_MOST_POINTS = 20_000  # beyond that, an SVG is larger than a PNG and slow to draw
+_MOST_POINTS = 5_000  # beyond that, an SVG is larger than a PNG and slow to draw
+_POINTS_OF_A_MARK = 8  # a marker or a bar is as much text as so many points of a line
+_LONG_TEXT = 60  # characters of a cell that is not to become a narrow column
+_THUMBNAIL = 176  # pixels of the short side of a card's picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,12 @@ class Card:
     """A picture with a title and lines below it.
 
     Attributes:
-        image: The encoded picture (JPEG or PNG).
+        image: The encoded picture (JPEG or PNG), shown small; None where there is none.
         title: Shown in bold.
         lines: Each a text, or a text and a share in 0 … 1 that is drawn as a bar behind it.
     """
 
-    image: bytes
+    image: bytes | None
     title: str
     lines: Sequence[str | tuple[str, float]]
 
@@ -87,17 +91,16 @@ class Page:
         import matplotlib  # half a second that pages without plots need not spend
 
         buffer = io.BytesIO()
-        points = sum(np.size(line.get_xdata()) for axes in figure.axes for line in axes.get_lines())
-        if points > _MOST_POINTS or any(len(axes.images) > 0 for axes in figure.axes):
+        if _points(figure) > _MOST_POINTS or any(len(axes.images) > 0 for axes in figure.axes):
             figure.savefig(buffer, format="png", dpi=_RESOLUTION, bbox_inches="tight")
-            drawing = f'<img alt="" src="{_data_uri(buffer.getvalue())}">'
+            drawing = _plot_image(buffer.getvalue())
         else:
             metadata = {"Date": None, "Creator": None}
             # Texts as texts, in the page's font; the same ids for the same figure.
             with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "webly"}):
                 figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=metadata)
             drawing = buffer.getvalue().decode()
-            drawing = drawing[drawing.index("<svg") :]
+            drawing = _slim(drawing[drawing.index("<svg") :])
         self.drawing(drawing, caption)
 
     def drawing(self, svg: str, caption: str) -> None:
@@ -169,9 +172,10 @@ def _cell(value: object, numeric: bool) -> str:
         case int():
             text = f"{value:,}"
         case float():
-            text = f"{value:.4g}"
+            text = f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
         case _:
             text = str(value)
+            attribute = attribute or " class=long" * (len(text) > _LONG_TEXT)
     return f"<td{attribute}>{html.escape(text)}</td>"
 
 
@@ -184,10 +188,56 @@ def _card(card: Card) -> str:
     for line in card.lines:
         text, bar = (line[0], _bar(line[1])) if isinstance(line, tuple) else (line, "")
         lines.append(f"<div{bar}>{html.escape(text)}</div>")
+    image, kind = "", '"card plain"'
+    if card.image is not None:
+        image, kind = f'<img alt="" src="{_data_uri(_thumbnail(card.image))}">', "card"
     return (
-        f'<div class=card><img alt="" src="{_data_uri(card.image)}">'
+        f"<div class={kind}>{image}"
         f"<div class=title>{html.escape(card.title)}</div>{''.join(lines)}</div>\n"
     )
+
+
+def _points(figure: "Figure") -> int:
+    """Return about how many points of lines an SVG of the figure would hold."""
+    points = 0
+    for axes in figure.axes:
+        for line in axes.get_lines():
+            marked = line.get_marker() not in ("", "None", None)
+            points += np.size(line.get_xdata()) * (_POINTS_OF_A_MARK if marked else 1)
+        for collection in axes.collections:
+            points += sum(np.size(path.vertices) // 2 for path in collection.get_paths())
+        points += _POINTS_OF_A_MARK * len(axes.patches)
+    return points
+
+
+def _plot_image(png: bytes) -> str:
+    """Return a plot as large as an SVG of it would be; a PNG begins with its size in pixels."""
+    width = int.from_bytes(png[16:20], "big") * 96 // _RESOLUTION
+    return f'<img alt="" width={width} src="{_data_uri(png)}">'
+
+
+def _slim(svg: str) -> str:
+    """Return matplotlib's SVG at half its size: in tenths of pixels, in the page's font."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r" font-family: [^;\"]*;", "", svg)
+    svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
+    coordinates = r' (?:d|x|y)="[^"]*"'
+    svg = re.sub(coordinates, lambda found: re.sub(r"(\.\d)\d+", r"\1", found[0]), svg)
+    return re.sub(r"\s*\n\s*", " ", svg)
+
+
+def _thumbnail(content: bytes) -> bytes:
+    """Return a picture no larger than it is shown: two dozen of full size are megabytes."""
+    from PIL import Image  # pages without pictures need none
+
+    image = Image.open(io.BytesIO(content))
+    if min(image.size) <= _THUMBNAIL:
+        return content
+    scale = _THUMBNAIL / min(image.size)
+    image.thumbnail((math.ceil(scale * image.width), math.ceil(scale * image.height)))
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="JPEG", quality=85)
+    return buffer.getvalue()
 
 
 def _data_uri(image: bytes) -> str:

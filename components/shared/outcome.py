@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 from torch import nn
 
@@ -30,6 +31,7 @@ _LABELS = {
 }
 _PANELS = (("loss", "validation_loss"), ("top1", "top5", "recall5"), ("learning_rate",))
 _CLASSES_SHOWN = 10
+_EPOCHS_MARKED = 40  # more marks would run into a thick line, and make most of the page
 
 
 def write(
@@ -89,7 +91,7 @@ def write(
     if predictions:
         assert isinstance(validation, LabelValidation)
         validation.write_predictions(predictions, History(record.lineage, curve))
-    _page(record, validation).write(report)
+    page(record, validation).write(report)
     checkpoints.remove()
 
 
@@ -103,7 +105,8 @@ def _metrics(last: dict[str, float]) -> dict[str, float]:
     return measures | cost
 
 
-def _page(record: Record, validation: Validation) -> Page:
+def page(record: Record, validation: Validation) -> Page:
+    """Return the page of a model, with what it was last measured by."""
     where = torch.cuda.get_device_name() if device().type == "cuda" else "the CPU"
     seen, seconds = record.metrics["images_seen"], record.metrics["seconds"]
     page = Page(
@@ -123,12 +126,14 @@ def _page(record: Record, validation: Validation) -> Page:
 def _curves(curve: Sequence[dict[str, float]]) -> Figure:
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     images = [entry["images"] for entry in curve]
+    marker = "." if len(curve) <= _EPOCHS_MARKED else ""
     for axes, names in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
         for name in names:
             if name in curve[0]:
                 values = [entry[name] for entry in curve]
-                axes.plot(images, values, marker=".", label=_LABELS[name])
+                axes.plot(images, values, marker=marker, label=_LABELS[name])
         axes.set_xlabel("images seen")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     axes.set_yscale("log")

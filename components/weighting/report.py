@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.html import Page
+from components.shared.html import Card, Page
 from components.shared.targets import Targets
 from components.shared.texts import Texts
 from components.weighting.tally import Tally
@@ -55,16 +55,16 @@ def _examples(page: Page, texts: Texts, labels: Targets, weights: Targets) -> No
     agrees = weights.classes[firsts[:-1]] == labels.classes[: len(batch["title"])]
     several = np.diff(firsts) > 1
     shown = [*_spread(~agrees & several), *_spread(agrees & several)]
-    columns = 1 + max((len(weights[image][0]) for image in shown), default=0)
-    rows = []
+    cards = []
     for image in shown:
         text = " · ".join(filter(None, (field[image] for field in batch.values())))
-        row: list[object] = [labels.titles[labels.classes[image]], _shortened(text)]
-        for number, weight in zip(*weights[image], strict=True):
-            row.append((f"{weights.titles[number]} {weight:.2f}", float(weight)))
-        rows.append(row + [""] * (1 + columns - len(row)))
-    heads = ["Label", "Text", *map(str, range(1, columns))]
-    page.table(heads, rows)
+        bars = [
+            (f"{weights.titles[number]} {weight:.2f}", min(1.0, float(weight)))
+            for number, weight in zip(*weights[image], strict=True)
+        ]
+        label = labels.titles[labels.classes[image]]
+        cards.append(Card(None, f"label: {label}", [_shortened(text), *bars]))
+    page.cards(cards)
 
 
 def _histograms(page: Page, tally: Tally) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from components.shared.html import Page
 from components.shared.interface import UserError
-from pipelines import report
+from pipelines import report, samples
 from pipelines.record import RunRecord, TaskRecord
 from tests.html_reader import Reader
 from tests.synthetic import coloured_squares, image_set, targets
@@ -213,19 +213,38 @@ def test_candidates_keep_their_order_in_the_graph(page: str) -> None:
 def test_samples_join_label_keywords_weights_and_pseudo_labels(page: str) -> None:
     cards = re.findall(r"<div class=card>.*?</div></div>\n|<div class=card>.*?</div>\n", page)
 
-    first = texts_of(cards[0])
-    assert first[0] == "red square"
-    assert "keywords: bright" in first
-    assert first[first.index("weights:") + 1] == "red square 0.77"
-    assert first[first.index("pseudo labels:") + 1] == "red square 0.90"
+    second = texts_of(cards[1])
+    assert second[0] == "red square"
+    assert "keywords: bright" in second
+    assert second[second.index("weights:") + 1] == "red square 0.77"
+    assert second[second.index("pseudo labels:") + 1] == "red square 0.90"
 
 
-def test_the_last_samples_are_those_whose_label_the_models_contradict(page: str) -> None:
+def test_the_first_samples_are_those_whose_label_the_models_contradict(page: str) -> None:
     samples = page[page.index("<h2>Samples</h2>") : page.index("<h2>Rejects</h2>")]
     titles = re.findall(r"<div class=title>([^<]*)</div>", samples)
+    first = samples[samples.index("<div class=card>") :].split("<div class=card>")[1]
 
-    assert len(titles) == 12 + 1
-    assert "red square 0.90" in samples[samples.rindex("<div class=card>") :]
+    assert len(titles) == 1 + 12
+    assert (titles[0], "red square 0.90" in first) == (
+        "&lt;script&gt;alert(&#x27;web&#x27;)&lt;/script&gt;",
+        True,
+    )
+
+
+def test_the_surest_contradictions_come_first(tmp_path: Path) -> None:
+    pictures, _ = coloured_squares(4, 32, seed=0)
+    images = image_set(tmp_path, pictures)
+    given = targets(tmp_path / "given", images.numbering, [[(0, 1.0)]] * 4, ["a", "b"])
+    opinions = [[(1, 0.6), (0, 0.3)], [], [(1, 0.9)], [(0, 1.0)]]
+    pseudo = targets(tmp_path / "pseudo", images.numbering, opinions, ["a", "b"])
+
+    found = samples.cards(images, given, {"pseudo labels": pseudo})
+
+    bars = [card.lines[1:] for card in found]
+    assert bars[0] == [("b 0.90", pytest.approx(0.9))]
+    assert bars[1][0] == ("b 0.60", pytest.approx(0.6))
+    assert len(found) == 4
 
 
 def test_pictures_are_the_images_of_the_set(page: str, folder: Path) -> None:
@@ -233,7 +252,7 @@ def test_pictures_are_the_images_of_the_set(page: str, folder: Path) -> None:
 
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', page)
 
-    assert base64.b64decode(pictures[3]) == bytes(ImageSet.load(folder / "images").read(3))
+    assert base64.b64decode(pictures[1 + 3]) == bytes(ImageSet.load(folder / "images").read(3))
 
 
 def test_the_stages_own_pages_are_folded_in(page: str) -> None:
@@ -254,6 +273,31 @@ def test_a_page_that_is_too_large_is_named_instead(tmp_path: Path) -> None:
     assert path.stat().st_size < report.MOST_BYTES
     assert run.tasks[1].outputs["report"] in path.read_text()
     assert "Page of weighting" in path.read_text()
+
+
+def test_of_pages_that_do_not_fit_together_the_large_ones_are_left_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    for number, size in ((0, 3_000_000), (3, 2_900_000), (4, 1_500_000)):
+        large = Page(f"Page {number}", "")
+        large.paragraph("x" * size)
+        large.write(Path(run.tasks[number].outputs["report"]))
+
+    path = report.write(tmp_path)
+
+    texts = texts_of(path.read_text())
+    assert 4_400_000 < path.stat().st_size < report.MOST_BYTES
+    assert [f"Page {number}" in texts for number in (0, 3, 4)] == [False, True, True]
+
+
+def test_the_time_and_the_memory_of_all_tasks_are_added_up(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.tasks[0].seconds, run.tasks[0].peak_bytes = 90_000, 3 << 30
+    run.write(tmp_path)
+
+    rows = table_rows(report.write(tmp_path).read_text())
+
+    assert ["ingest", "ran", "25 h 0 min", "3,072", "0123456789ab"] in rows
+    assert ["all of them", "", "25 h 3 min", "3,072", ""] in rows
 
 
 def test_a_run_that_failed_at_once_is_reported_with_its_log(tmp_path: Path) -> None:

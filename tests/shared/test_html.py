@@ -1,5 +1,6 @@
 import base64
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_texts_of_the_web_never_become_elements(tmp_path: Path, jpeg: bytes) -> 
     assert sum(HOSTILE in text for text in read.texts) == 16
 
 
-@pytest.mark.parametrize("cell", [0.52345, 16_000, "52.3", "1,000", "+4.1 %"])
+@pytest.mark.parametrize("cell", [0.52345, 86_400.0, 16_000, "52.3", "1,000", "+4.1 %"])
 def test_columns_of_numbers_are_aligned_to_the_right(tmp_path: Path, cell: object) -> None:
     page = Page("", "")
     page.table(["name", "top-1"], [["ensemble", cell], ["q00001.json", ""]])
@@ -65,11 +66,11 @@ def test_columns_that_mix_numbers_and_words_are_not(tmp_path: Path) -> None:
 
 def test_numbers_are_written_for_people(tmp_path: Path) -> None:
     page = Page("", "")
-    page.table(["a", "b", "c", "d"], [[16_000_000, 0.123456, True, "x"]])
+    page.table(["a", "b", "c", "d", "e"], [[16_000_000, 0.123456, True, "x", 86_400.5]])
 
     texts = Reader(written(page, tmp_path)).texts
 
-    assert {"16,000,000", "0.1235", "true", "x"} <= set(texts)
+    assert {"16,000,000", "0.1235", "true", "x", "86,400"} <= set(texts)
 
 
 def test_a_table_without_rows_still_names_its_columns(tmp_path: Path) -> None:
@@ -97,6 +98,25 @@ def test_pictures_are_embedded_unchanged(tmp_path: Path, jpeg: bytes) -> None:
     assert base64.b64decode(content) == jpeg
 
 
+def test_large_pictures_are_embedded_as_large_as_they_are_shown(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (800, 400), (200, 60, 40)).save(buffer, format="PNG")
+    page = Page("", "")
+    page.cards([Card(buffer.getvalue(), "title", [])])
+
+    ((source,),) = [[a["src"]] for tag, a in Reader(written(page, tmp_path)).tags if tag == "img"]
+    shown = Image.open(io.BytesIO(base64.b64decode(str(source).partition(",")[2])))
+    assert (shown.format, shown.size) == ("JPEG", (352, 176))
+
+
+def test_cards_may_have_no_picture() -> None:
+    page = Page("", "")
+    page.cards([Card(None, "title", ["line"])])
+
+    assert Reader(page.body()).count("img") == 0
+    assert "line" in Reader(page.body()).texts
+
+
 def test_plots_are_the_same_each_time(tmp_path: Path) -> None:
     def draw() -> str:
         figure = Figure()
@@ -117,6 +137,18 @@ def test_plots_keep_their_texts_as_texts(tmp_path: Path) -> None:
     assert "rank of the word" in [text.strip() for text in Reader(page.body()).texts]
 
 
+def test_plots_keep_their_coordinates_to_a_tenth_of_a_pixel() -> None:
+    figure = Figure()
+    figure.subplots().plot([1, 2, 3], [0.1234567, 0.2, 0.3], label="0.1234567")
+    figure.legend()
+    page = Page("", "")
+    page.figure(figure, "")
+
+    drawn = [str(a["d"]) for tag, a in Reader(page.body()).tags if tag == "path" and "d" in a]
+    assert not re.search(r"\.\d\d", " ".join(drawn))
+    assert "0.1234567" in page.body()
+
+
 def test_plots_of_many_points_become_pictures(tmp_path: Path) -> None:
     figure = Figure()
     figure.subplots().plot(np.arange(30_000))
@@ -126,6 +158,20 @@ def test_plots_of_many_points_become_pictures(tmp_path: Path) -> None:
     read = Reader(page.body())
     assert read.count("svg") == 0
     assert read.count("img") == 1
+
+
+def test_plots_of_many_bars_or_marks_become_pictures_of_the_same_size() -> None:
+    def width(count: int) -> float:
+        figure = Figure(figsize=(6, 3))
+        axes = figure.subplots()
+        axes.bar(range(count), [1] * count)
+        axes.set(xlim=(0, 10), ylim=(0, 1))
+        page = Page("", "")
+        page.figure(figure, "")
+        (found,) = [a["width"] for tag, a in Reader(page.body()).tags if tag in ("svg", "img")]
+        return float(str(found).removesuffix("pt")) * (96 / 72 if "pt" in str(found) else 1)
+
+    assert width(2_000) == pytest.approx(width(20), abs=3)
 
 
 def test_the_body_of_a_written_page_folds_into_another(tmp_path: Path) -> None:

@@ -160,13 +160,13 @@ def test_the_report_escapes_what_the_web_says(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in report
 
 
-def test_the_report_shows_an_image_beside_its_weights(tmp_path: Path) -> None:
+def test_the_report_shows_an_images_text_above_its_weights(tmp_path: Path) -> None:
     weights = Run(tmp_path, BIRDS, [(1, "an owl hunts")]).weights()
 
     report = (tmp_path / "report.html").read_text()
     assert "an owl hunts" in report
     weight = weights[0][1][0]
-    assert f'<td class=bar style="--share: {100 * weight:.0f}%">n3 {weight:.2f}</td>' in report
+    assert f'<div class=bar style="--share: {100 * weight:.0f}%">n3 {weight:.2f}</div>' in report
 
 
 def test_labels_of_other_images_are_refused(tmp_path: Path) -> None:

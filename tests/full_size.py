@@ -1,0 +1,376 @@
+"""The results of a run at the challenge's size, made up in seconds, and the pages drawn of them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from components.compare.stage import compare
+from components.ensemble import report as ensemble_report
+from components.ensemble.predictions import Validation
+from components.ingest import report as ingest_report
+from components.pseudo_label import report as pseudo_label_report
+from components.pseudo_label.comparison import Comparison
+from components.shared import outcome, predictions, texts
+from components.shared.evaluation import BalancedAccuracy
+from components.shared.images import ImageSet
+from components.shared.models import Record
+from components.shared.numbering import Numbering
+from components.shared.predictions import History, Predictions, Training
+from components.shared.settings import TrainingSettings
+from components.shared.targets import Targets, TargetsWriter
+from components.shared.texts import Texts
+from components.tagging import report as tagging_report
+from components.tagging.vocabulary import select
+from components.weighting import report as weighting_report
+from components.weighting.tally import Tally
+from components.weighting.weights import Weights
+from pipelines.record import RunRecord, TaskRecord
+from tests.synthetic import image_set
+
+CLASSES, KEYWORDS = 5_000, 35_000
+IMAGES, VALIDATION_IMAGES = 200_000, 50_000
+WORDS = 1_000_000
+PER_IMAGE = 5  # keywords, and weighted concepts
+EPOCHS = 180
+SEEDS = range(5)
+STEPS = ("finetune", "finetune_large", "finetune_again", "finetune_again_large")
+# Balanced top-1 accuracy after the first step, by pretraining.
+PRETRAININGS = {"wt": 0.56, "lw": 0.54, "none": 0.5}
+_PICTURES = 64
+_SYLLABLES = ("ba", "den", "fi", "gor", "hu", "lim", "no", "par", "ri", "sto", "tel", "wren")
+
+
+def words(count: int) -> list[str]:
+    """Return so many words, the frequent ones short."""
+    base = len(_SYLLABLES)
+
+    def word(number: int) -> str:
+        return (word(number // base - 1) if number >= base else "") + _SYLLABLES[number % base]
+
+    return [word(number) for number in range(count)]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What ingest and the stages of the texts leave."""
+
+    folder: Path
+    images: ImageSet
+    labels: Targets
+    texts: Texts
+    keywords: Targets
+    weights: Targets
+    pseudo_labels: Targets
+    validation_images: ImageSet
+    validation_labels: Targets
+
+    @classmethod
+    def write(cls, folder: Path) -> "Inputs":
+        """Make them up."""
+        random, images = np.random.default_rng(0), _images(folder / "train", IMAGES)
+        validation = _images(folder / "validation", VALIDATION_IMAGES)
+        names = words(KEYWORDS)
+        titles = [f"{names[i]} {names[-i]}, {names[-2 * i]} of {names[2 * i]}" for i in range(5000)]
+        given = _long_tailed(random, IMAGES, CLASSES)
+        # For each image its label, mostly, and others.
+        concepts = np.column_stack(
+            [given, *(_long_tailed(random, IMAGES, CLASSES) for _ in range(PER_IMAGE - 1))]
+        )
+        shares = np.sort(random.dirichlet(np.full(PER_IMAGE, 0.5), IMAGES))[:, ::-1]
+        doubted = random.random(IMAGES) < 0.3
+        concepts[doubted, :2] = concepts[doubted, 1::-1]
+        found = np.stack([_long_tailed(random, IMAGES, KEYWORDS) for _ in range(PER_IMAGE)], axis=1)
+        truth = np.arange(VALIDATION_IMAGES) % CLASSES
+        _write_texts(folder / "texts", images.numbering, found, names)
+
+        def targets(name: str, classes: Sequence[str], *pairs: NDArray[np.generic]) -> Targets:
+            return _targets(folder / name, images.numbering, classes, *pairs)
+
+        return cls(
+            folder=folder,
+            images=images,
+            labels=targets("labels", titles, given[:, None]),
+            texts=Texts(folder / "texts"),
+            keywords=targets("keywords", names, found),
+            weights=targets("weights", titles, concepts, shares),
+            pseudo_labels=targets("pseudo_labels", titles, concepts, shares),
+            validation_images=validation,
+            validation_labels=_targets(
+                folder / "validation_labels", validation.numbering, titles, truth[:, None]
+            ),
+        )
+
+
+def write_pages(folder: Path, inputs: Inputs) -> dict[str, Path]:
+    """Write the page of each stage into a folder; return them by stage."""
+    random, labels = np.random.default_rng(1), inputs.labels
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {
+        stage: folder / f"{stage}.html"
+        for stage in ("ingest", "tagging", "weighting", "wt_pretrain", "lw_pretrain")
+        + ("finetune", "pseudo_label", "ensemble", "compare")
+    }
+    ingest_report.write_report(
+        pages["ingest"],
+        inputs.images.folder,
+        inputs.folder / "texts",
+        inputs.folder / "labels",
+        {"train": IMAGES, "val": VALIDATION_IMAGES, "test": 0},
+        {"truncated image": 1_234, "no text": 56_789, "unknown class": 3},
+    )
+    counts = pa.table(
+        {"word": words(WORDS), "images": (16e6 / np.arange(1, 1 + WORDS)).astype(np.int64) + 1}
+    )
+    vocabulary = select(counts, 16_000_000, vocabulary_size=KEYWORDS, min_images=1, max_share=0.05)
+    tagging_report.write_report(
+        pages["tagging"], inputs.texts, inputs.keywords, counts, vocabulary, "WordNet"
+    )
+    weights, tally = inputs.weights, Tally(PER_IMAGE)
+    counted = np.full(IMAGES, PER_IMAGE)
+    given = np.asarray(labels.classes)
+    tally.add(Weights(counted, np.asarray(weights.classes), weights.weights, 1_234), given)
+    near = [random.integers(0, CLASSES, 8) for _ in range(CLASSES)]
+    weighting_report.draw(pages["weighting"], inputs.texts, labels, weights, near, tally)
+
+    records = list(_records(labels.titles))
+    for stage, names, score in (
+        ("wt_pretrain", inputs.keywords.names, "recall5"),
+        ("lw_pretrain", labels.titles, "top1"),
+        ("finetune", labels.titles, "top1"),
+    ):
+        record = replace(records[0], stage=stage, names=names, titles=names)
+        per_class = random.random(CLASSES) if score == "top1" else None
+        outcome.page(record, _Measured(score, per_class)).write(pages[stage])
+
+    comparison = Comparison(labels, min_confidence=0.3)
+    classes, shares = inputs.pseudo_labels.padded(np.arange(IMAGES))
+    comparison.update(np.arange(IMAGES), classes.astype(np.int32), shares)
+    arguments = (comparison, records, [0, 1, 2], inputs.images, labels, 0.3)
+    pseudo_label_report.draw(pages["pseudo_label"], *arguments)
+
+    truth = np.asarray(inputs.validation_labels.classes, np.int64)
+    found = _predictions(random, truth, 0.6)
+    accuracy = BalancedAccuracy(CLASSES)
+    accuracy.update_ranked(torch.from_numpy(found.classes).long(), torch.from_numpy(truth))
+    ensemble_report.draw(
+        pages["ensemble"],
+        Validation(truth, found, [accuracy] * len(records), accuracy),
+        records,
+        inputs.validation_images,
+        inputs.validation_labels,
+    )
+    _compare(random, folder, inputs, pages["compare"])
+    return pages
+
+
+def write_run(folder: Path, inputs: Inputs, pages: dict[str, Path]) -> RunRecord:
+    """Write the record of a run whose candidates are trained with several seeds each."""
+    files = {
+        "ingest": {"images": inputs.images.folder, "labels": inputs.folder / "labels"},
+        "tagging": {"keywords": inputs.folder / "keywords"},
+        "weighting": {"weights": inputs.folder / "weights"},
+        "pseudo_label": {"pseudo_labels": inputs.folder / "pseudo_labels"},
+        "compare": {"comparison": pages["compare"].parent / "comparison.json"},
+    }
+    rejects = [
+        {"split": "train", "kind": "truncated image", "source": "google", "id": f"{i}.jpg"}
+        for i in range(50_000)
+    ]
+    files["ingest"]["rejects"] = folder / "rejects"
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rejects), folder / "rejects")
+    tasks: list[TaskRecord] = []
+
+    def add(step: str, candidate: str, *before: str) -> str:
+        stage = "finetune" if step.startswith("finetune") else step
+        name = "-".join(filter(None, [step.replace("_", "-"), candidate]))
+        outputs = {"report": pages[stage], **files.get(stage, {})}
+        tasks.append(
+            TaskRecord(
+                name=name,
+                stage=stage,
+                step=step,
+                candidate=candidate,
+                dependencies=list(before),
+                parameters=asdict(TrainingSettings()),
+                status="ran",
+                key="0123456789abcdef",
+                outputs={each: str(path) for each, path in outputs.items()},
+                seconds=86_400.0,
+                peak_bytes=48 << 30,
+            )
+        )
+        return name
+
+    add("ingest", "")
+    texts = {"wt": add("tagging", "", "ingest"), "lw": add("weighting", "", "ingest")}
+    last: list[str] = []
+    for seed in SEEDS:
+        started = {
+            each: [add(f"{each}_pretrain", f"resnest101e-seed{seed}", "ingest", texts[each])]
+            for each in texts
+        }
+        for number in (0, 2):
+            models = []
+            targets = [add("pseudo_label", f"seed{seed}", "ingest", *last)] if number else []
+            for each in PRETRAININGS:
+                name = f"resnest101e-{each}-seed{seed}"
+                model = add(STEPS[number], name, "ingest", *targets, *started.get(each, []))
+                models.append(add(STEPS[number + 1], name, "ingest", *targets, model))
+            last = models
+        add("ensemble", f"seed{seed}", "ingest", *last)
+    add("compare", "", *(task.name for task in tasks if task.stage in ("finetune", "ensemble")))
+    run = RunRecord(
+        pipeline="webly-paper",
+        recipe="paper",
+        parameters={"dataset": "s3://webly/webvision", "ingest_limit": 0},
+        started=1.6e9,
+        ended=1.6e9 + 1e6,
+        tasks=tasks,
+    )
+    run.write(folder)
+    return run
+
+
+class _Measured:
+    """Stands in for the validation of a model that nobody trained."""
+
+    def __init__(self, score: str, per_class: NDArray[np.float64] | None) -> None:
+        self.score, self.per_class = score, per_class
+
+    def __call__(self, model: torch.nn.Module) -> dict[str, float]:
+        raise NotImplementedError
+
+
+def _long_tailed(random: np.random.Generator, images: int, classes: int) -> NDArray[np.int64]:
+    shares = np.cumsum(1 / np.arange(1, classes + 1))
+    return np.searchsorted(shares, random.random(images) * shares[-1])
+
+
+def _images(folder: Path, count: int) -> ImageSet:
+    """Write images of the size and weight of photographs, a few pictures again and again."""
+    random, pictures = np.random.default_rng(2), []
+    for _ in range(_PICTURES):
+        small = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8))
+        smooth = np.asarray(small.resize((427, 320), Image.Resampling.BICUBIC), np.int16)
+        noisy = smooth + random.normal(0, 12, smooth.shape)
+        pictures.append(Image.fromarray(noisy.clip(0, 255).astype(np.uint8)))
+    few = image_set(folder, pictures, image_side=320)
+    index = np.resize(few.index, count)
+    shards = [replace(few.shards[0], images=count)]
+    ids = pa.chunked_array([pa.array([f"google/{i:08d}.jpg" for i in range(count)])])
+    ImageSet.save(folder / "many", shards, index, ids, image_side=320, counts={})
+    return ImageSet.load(folder / "many")
+
+
+def _targets(
+    folder: Path,
+    numbering: Numbering,
+    titles: Sequence[str],
+    classes: NDArray[np.generic],
+    weights: NDArray[np.generic] | None = None,
+) -> Targets:
+    """Write Targets with as many classes (N, K) for every image."""
+    if weights is None:
+        weights = np.ones(classes.shape)
+    with TargetsWriter(folder, titles, titles, numbering) as writer:
+        writer.append(np.full(len(classes), classes.shape[1]), classes.ravel(), weights.ravel())
+    return Targets.load(folder)
+
+
+def _write_texts(
+    path: Path, numbering: Numbering, keywords: NDArray[np.int64], names: Sequence[str]
+) -> None:
+    named = np.array(names, object)[keywords]
+    columns = [
+        [f"google/{i:08d}.jpg" for i in range(len(named))],
+        named[:, 0],
+        [" ".join(row) for row in np.repeat(named, 12, axis=1)],
+        [" ".join(row) for row in named],
+        ["google"] * len(named),
+        ["a query"] * len(named),
+        np.ones(len(named), np.int32),
+    ]
+    arrays = [pa.array(each, field.type) for each, field in zip(columns, texts.SCHEMA, strict=True)]
+    texts.write(path, numbering, [pa.table(arrays, schema=texts.SCHEMA)])
+
+
+def _curve() -> list[dict[str, float]]:
+    epochs = np.arange(1, EPOCHS + 1)
+    return [
+        {
+            "epoch": int(epoch),
+            "images": int(1_281_167 * epoch),
+            "learning_rate": 0.01 * 0.1 ** (epoch // 90),
+            "loss": 2 + 6.5 / epoch**0.5,
+            "top1": 0.6 - 0.59 / epoch,
+            "top5": 0.85 - 0.8 / epoch,
+            "recall5": 0.4 - 0.39 / epoch,
+            "seconds": 500.0 * epoch,
+        }
+        for epoch in epochs.tolist()
+    ]
+
+
+def _records(titles: Sequence[str]) -> Iterator[Record]:
+    curve = _curve()
+    for backbone in ("resnest101e", "resnest200e", "resnext101_32x8d", "efficientnet_b4"):
+        for lineage in (["wt_pretrain"], ["lw_pretrain"], []):
+            trainings = [*lineage, "finetune on given labels", "finetune on pseudo labels"]
+            yield Record(
+                stage="finetune",
+                backbone=backbone,
+                image_size=320,
+                names=list(titles),
+                titles=list(titles),
+                score=0.59,
+                metrics={"images_seen": 2.3e8, "seconds": 9e4, "images_per_second": 2_500.0},
+                last_learning_rate=1e-4,
+                curve=curve,
+                settings=asdict(TrainingSettings(backbone=backbone)),
+                lineage=[Training(f"{each} 224 px", 230_000_000, 9e4) for each in trainings],
+            )
+
+
+def _predictions(random: np.random.Generator, truth: NDArray[np.int64], top1: float) -> Predictions:
+    classes = random.integers(0, CLASSES, (len(truth), 5)).astype(np.int32)
+    places = random.geometric(top1, len(truth)) - 1
+    known = np.flatnonzero(places < 5)
+    classes[known, places[known]] = truth[known]
+    shares = np.sort(random.dirichlet(np.full(6, 0.4), len(truth)))[:, :0:-1]
+    return Predictions(classes, shares.astype(np.float32))
+
+
+def _compare(random: np.random.Generator, folder: Path, inputs: Inputs, page: Path) -> None:
+    """Let the stage compare the candidates after the first two steps, with two seeds each."""
+    names, paths = [], []
+    truth = np.asarray(inputs.validation_labels.classes, np.int64)
+    for number, step in enumerate(STEPS[:2]):
+        for pretraining, top1 in PRETRAININGS.items():
+            for seed in SEEDS[:2]:
+                names.append((step, f"resnest101e-{pretraining}-seed{seed}"))
+                paths.append(folder / "-".join(names[-1]))
+                predictions.write(
+                    paths[-1],
+                    inputs.validation_images,
+                    inputs.validation_labels,
+                    _predictions(random, truth, top1 + 0.02 * number),
+                    History([Training(f"{step} 224 px", 230_000_000, 9e4)], _curve()),
+                )
+    compare(
+        paths,
+        inputs.folder / "validation_labels",
+        folder / "comparison.json",
+        folder / "summary.md",
+        page,
+        folder / "metrics.json",
+        names=json.dumps(names),
+    )
