@@ -116,7 +116,7 @@ def _add_results(page: Page, run: RunRecord) -> None:
     path = _output(run, "compare", "report")
     if path:
         page.heading("Results")
-        page.included(html.body(path))
+        page.included(html.body(path), anchor="task-compare")
 
 
 def _add_keywords(page: Page, run: RunRecord) -> None:
@@ -201,7 +201,7 @@ def _add_settings(page: Page, run: RunRecord) -> None:
 def _add_pages(page: Page, run: RunRecord) -> None:
     """Fold in the stages' own pages, as many as there is room for: the large ones are left out."""
     page.heading("The stages' own pages")
-    tasks = [task for task in run.tasks if task.stage != "compare"]
+    tasks = [task for task in run.tasks if task.step != "compare" or not task.outputs]
     short = {task.name: _without_its_page(task) + _parameters(task) for task in tasks}
     whole = {
         task.name: html.body(Path(task.outputs["report"])) + _parameters(task)

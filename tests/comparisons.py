@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 from components.compare.stage import compare
 from components.shared import predictions
 from components.shared.images import ImageSet
+from components.shared.numbering import Numbering
 from components.shared.predictions import History, Predictions, Training
 from components.shared.targets import Targets
 from tests.synthetic import targets
 
-CLASSES = ["red fox", "kit fox", "grey fox", "arctic fox", "fennec", "corsac"]
+CLASSES = ["red fox", "kit fox", "grey fox", "<script>alert(1)</script>", "fennec", "corsac"]
 
 
 class Images:
     """Validation images of which only the ids matter."""
 
     def __init__(self, folder: Path, labels: NDArray[np.int64]) -> None:
-        from components.shared.numbering import Numbering
-
         self._ids = [f"val{number:06}.jpg" for number in range(len(labels))]
         self.numbering = Numbering.of(self._ids)
         self.labels = targets(

@@ -111,9 +111,14 @@ class Page:
         """Add a grid of pictures."""
         self._parts.append(f"<div class=cards>\n{''.join(map(_card, cards))}</div>")
 
-    def included(self, page: str) -> None:
-        """Add what the body of another page holds, as a part of this section."""
-        self._parts.append(f"<section>\n{page}\n</section>")
+    def included(self, page: str, *, anchor: str) -> None:
+        """Add what the body of another page holds, as a part of this section.
+
+        Args:
+            page: As `body` returns it.
+            anchor: What links on this page call it.
+        """
+        self._parts.append(f'<section id="{html.escape(anchor)}">\n{page}\n</section>')
 
     def folded(self, page: str, *, title: str, note: str, anchor: str) -> None:
         """Add what the body of another page holds, unfolded by a click on its title.

@@ -180,6 +180,12 @@ def test_costs_count_the_pretraining_and_when_scratch_was_reached(folder: Path) 
     assert rows["scratch, finetune"][:4] == ["400", "400", "4", "–"]
 
 
+def test_titles_are_escaped(folder: Path) -> None:
+    page = (folder / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
 def test_metrics_are_few_and_of_the_last_step(folder: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
     last = {
