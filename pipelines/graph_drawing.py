@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from components.shared.titles import candidate_title, step_title
-from pipelines.record import TaskRecord, duration
+from pipelines.record import Status, TaskRecord, duration
 
-_WIDTH, _HEIGHT = 148, 52  # of a task, in pixels
-_GAP_X, _GAP_Y = 22, 14
+_WIDTH, _HEIGHT = 144, 52  # of a task, in pixels
+_GAP_X, _GAP_Y = 18, 14
 _LONGEST_TITLE, _LONGEST_TEXT = 16, 20  # characters that fit into a task
 _COLORS = {"ran": "#0b7285", "cached": "#8fa1b0", "failed": "#c92a2a"}
 _OTHER_COLOR = "#ced6dd"
 # What shows of several tasks.
-_URGENCY = ("failed", "running", "waiting", "skipped", "ran", "cached")
+_URGENCY: tuple[Status, ...] = ("failed", "running", "waiting", "skipped", "ran", "cached")
 _SEED = re.compile(r"(^|-)seed\d+$")
 
 
@@ -29,7 +29,7 @@ class _Node:
     step: str
     candidate: str
     dependencies: Sequence[str]
-    status: str
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def draw_graph(tasks: Sequence[TaskRecord]) -> str:
     edges = "".join(f'<path d="{_curve([places[slot] for slot in path])}"/>' for path in paths)
     nodes = "".join(_draw(node, *places[_Slot(node.name, True)]) for node in folded)
     return (
-        f'<svg viewBox="0 0 {width} {height:g}" style="min-width: {0.7 * width:.0f}px; '
+        f'<svg viewBox="0 0 {width} {height:g}" style="min-width: {0.67 * width:.0f}px; '
         f'width: {width}px" role="img" aria-label="graph of the tasks">'
         f'<g fill="none" stroke="#b9c5cf" stroke-width="1.5">{edges}</g>{nodes}</svg>'
     )
@@ -185,14 +185,15 @@ def _curve(places: Sequence[tuple[float, float]]) -> str:
 def _draw(node: _Node, x: float, y: float) -> str:
     color = _COLORS.get(node.status, _OTHER_COLOR)
     dash = "" if node.status in _COLORS else ' stroke-dasharray="4 3"'
+    title = _shortened(step_title(node.step), _LONGEST_TITLE)
+    candidate = _shortened(candidate_title(node.candidate), _LONGEST_TEXT)
     lines = (
-        (17, 'font-weight="600" font-size="13" fill="#1b2733"', step_title(node.step)),
-        (31, 'font-size="11.5" fill="#1b2733"', candidate_title(node.candidate)),
+        (17, 'font-weight="600" font-size="13" fill="#1b2733"', title),
+        (31, 'font-size="11.5" fill="#1b2733"', candidate),
         (45, 'font-size="11.5" fill="#5d6c7b"', _note(node)),
     )
     texts = "".join(
-        f'<text x="12" y="{height}" {style}>'
-        f"{html.escape(_shortened(text, _LONGEST_TITLE if height == 17 else _LONGEST_TEXT))}</text>"
+        f'<text x="12" y="{height}" {style}>{html.escape(text)}</text>'
         for height, style, text in lines
     )
     shown = next(task for task in node.tasks if task.status == node.status)
@@ -210,7 +211,7 @@ def _note(node: _Node) -> str:
     """Return how a task ended and how long it took; of several, the mean."""
     counts, many = Counter(task.status for task in node.tasks), len(node.tasks)
     if len(counts) > 1:
-        return ", ".join(f"{count} {status}" for status, count in counts.items())
+        return f"{counts[node.status]} of {many} {node.status}"
     times = f"{many} × " if many > 1 else ""
     mean = duration(sum(task.seconds for task in node.tasks) / many)
     match node.status:
@@ -223,4 +224,5 @@ def _note(node: _Node) -> str:
 
 
 def _shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    """Keep the end of a long text: there, candidates differ."""
+    return text if len(text) <= longest else f"…{text[1 - longest :]}"

@@ -143,10 +143,12 @@ def _add_samples(page: Page, run: RunRecord) -> None:
         "weights": _output(run, "weighting", "weights"),
         "pseudo labels": _output(run, "pseudo_label", "pseudo_labels"),
     }
+    contradicts = opinions["pseudo labels"] is not None
     page.heading("Samples")
     page.paragraph(
         "In bold the label that an image was given; below it, what each stage makes of the image "
-        "and its text. First the images whose label the models contradict, the surest first."
+        "and its text."
+        + (" First the images whose label the models contradict, the surest first." * contradicts)
     )
     page.cards(
         samples.cards(

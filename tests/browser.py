@@ -5,6 +5,7 @@ import contextlib
 import html
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -220,6 +221,7 @@ def chromium() -> Iterator[Browser]:
         with log.open("w") as output:
             process = subprocess.Popen(
                 [program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+                env=os.environ | {"TMPDIR": profile},  # it leaves files there
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

@@ -36,8 +36,8 @@ from pipelines.record import RunRecord, TaskRecord
 from tests.synthetic import image_set
 
 CLASSES, KEYWORDS = 5_000, 35_000
-IMAGES, VALIDATION_IMAGES = 200_000, 50_000
-WORDS = 1_000_000
+IMAGES, VALIDATION_IMAGES = 100_000, 50_000
+WORDS = 300_000
 PER_IMAGE = 5  # keywords, and weighted concepts
 EPOCHS = 180
 SEEDS = range(5)

@@ -49,12 +49,18 @@ def test_tasks_that_differ_by_their_seed_alone_are_one() -> None:
     assert drawing.count("ensemble-seed1: ran") == 1
 
 
+def test_the_end_of_a_long_name_is_kept() -> None:
+    drawing = draw_graph([task("finetune-resnet10t-none-longer")])
+
+    assert "…0t, scratch, longer" in texts(drawing)
+
+
 def test_of_several_seeds_the_one_that_failed_shows() -> None:
     tasks = [task("a-seed0"), task("a-seed1", status="failed"), task("a-seed2")]
 
     drawing = draw_graph(tasks)
 
-    assert "2 ran, 1 failed" in texts(drawing)
+    assert "1 of 3 failed" in texts(drawing)
     assert links(drawing) == ["#task-a-seed1"]
 
 
