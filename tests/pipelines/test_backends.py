@@ -11,9 +11,9 @@ import yaml
 
 from pipelines.compile import compile_recipe
 from pipelines.pods import Backend
-from pipelines.recipe import FOLDER, load
+from pipelines.recipe import load
+from tests.pipelines.recipes import RECIPES
 
-RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 BACKENDS = get_args(Backend)
 
 

@@ -13,10 +13,10 @@ import yaml
 from pipelines import graph
 from pipelines.cache import Cache
 from pipelines.compile import compile_recipe
-from pipelines.recipe import FOLDER, Recipe, load
+from pipelines.recipe import Recipe, load
 from pipelines.steps import CONSTANT, STEPS, split_task
+from tests.pipelines.recipes import RECIPES
 
-RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 # The pods' alone: KFP resolves them without making them inputs of the task.
 IN_NO_KEY = {"gpu_node_selector", "gpu_tolerations"}
 Compiled = Callable[[Recipe], Path]

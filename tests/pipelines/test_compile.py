@@ -15,11 +15,11 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 from components.shared.interface import UserError, arguments
 from pipelines import graph
 from pipelines.compile import compile_recipe
-from pipelines.recipe import FOLDER, Recipe, load
+from pipelines.recipe import Recipe, load
 from pipelines.steps import STEPS, split_task
+from tests.pipelines.recipes import RECIPES
 
 GOLDEN = Path(__file__).parent / "golden"
-RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 TRAINING = {
     "wt_pretrain",
     "lw_pretrain",

@@ -7,7 +7,7 @@ from components.shared.interface import UserError
 from pipelines import graph
 from pipelines.compile import compile_recipe
 from pipelines.graph import Task
-from pipelines.recipe import Candidate, Recipe, load
+from pipelines.recipe import FOLDER, Candidate, Recipe, load
 from pipelines.steps import STEPS, split_task
 
 HEAD = "name: webly-test\n"
@@ -18,6 +18,11 @@ def recipe(tmp_path: Path, text: str, head: str = HEAD + BACKBONE) -> Recipe:
     path = tmp_path / "test.yaml"
     path.write_text(head + text)
     return load(str(path))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
+def test_every_recipe_can_be_read(name: str) -> None:
+    assert load(name).name.startswith("webly-")
 
 
 def test_a_later_round_inherits_what_it_does_not_set_itself(tmp_path: Path) -> None:
