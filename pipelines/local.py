@@ -67,9 +67,13 @@ def main() -> None:
             os.environ.update(_environment(folder, given.jobs))
             compiled = folder / "pipeline.yaml"
             recipe = load(given.recipe)
-            for data, settings in recipe.drawn.items():
-                webvision.write(Path(data), settings)
             compile_recipe(recipe, compiled)
+            read = {
+                task.parameters.get("dataset") for task in graph.read(compiled, given.words).tasks
+            }
+            for data, settings in recipe.drawn.items():
+                if data in read:
+                    webvision.write(Path(data), settings)
             record = execute(
                 compiled, folder, given.words, given.jobs, given.recipe, docker=given.docker
             )

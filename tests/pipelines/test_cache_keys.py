@@ -117,7 +117,7 @@ def test_finetunings_fields_reach_finetuning_and_later_but_no_pretraining(
     recipe: Recipe, compiled: Compiled
 ) -> None:
     finetunings = {step for step in STEPS if step.startswith("finetune") and recipe.has(step)}
-    later = finetunings | {"pseudo_label", "ensemble"}
+    later = finetunings | {"pseudo_label", "ensemble", "compare"}
 
     # GPUs of the form are in the key, for KFP makes them inputs of the task.
     for field in ("finetune_learning_rate", "finetune_epochs", "finetune_rerun", "finetune_gpus"):

@@ -137,7 +137,7 @@ def test_a_second_runner_says_so_and_stops(
 
 def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     recipe = tmp_path / "broken.yaml"
-    recipe.write_text("name: webly-broken\ncandidates: [{backbone: resnet18}]\n")
+    recipe.write_text("name: webly-broken\ncandidates: [{backbone: resnet18}]\nensemble: {}\n")
     command = [sys.executable, "-m", "pipelines.local", "--recipe", str(recipe)]
     options = ["--run", str(tmp_path / "run"), "dataset=nowhere"]
 
@@ -153,7 +153,7 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--recipe", "nosuch"], "demo, paper, sample, smoke"),
+        (["--recipe", "nosuch"], "paper, sample, smoke, or give"),
         (["--recipe", "demo", "finetune_lr=1"], "finetune_learning_rate"),
         (["--recipe", "demo", "--jobs", "0"], "jobs=0"),
     ],
