@@ -99,6 +99,7 @@ candidates:
 ingest: {image_side: 32}
 tagging: {vocabulary_size: 50, min_images: 2, max_share: 0.9}
 training: {image_size: 32, epochs: 1, epoch_images: 64, batch_size: 32, accumulation_steps: 1}
+ensemble: {}
 """
 
 
@@ -122,8 +123,8 @@ def test_both_engines_train_the_same_models_by_a_recipe(
     ours = made(execute(pipeline, tmp_path / "ours", words, jobs=2))
 
     assert set(ours) == set(theirs)
-    # Reports, metrics and the models' records tell how long it took.
-    timed = re.compile("/(report|metrics)$|training.json$")
+    # Reports, metrics, records, predictions' histories and comparisons tell how long it took.
+    timed = re.compile("/(report|metrics|predictions|comparison|summary)$|training.json$")
     differing = {name for name in ours if ours[name] != theirs[name] and not timed.search(name)}
     assert not differing
     assert "finetune-resnet10t-wt/model/model.safetensors" in ours

@@ -19,6 +19,7 @@ candidates:
     pretraining: [wt, lw]
 ingest: {image_side: 32}
 tagging: {vocabulary_size: 50, min_images: 2, max_share: 0.9}
+ensemble: {}
 training: {image_size: 32, epochs: 1, epoch_images: 64, batch_size: 32, accumulation_steps: 1}
 """
 WORDS = ["dataset=data", "tagging_tagger=data/tagger"]
@@ -77,6 +78,6 @@ def test_an_edit_runs_just_what_it_touches_as_diff_says_before(tree: Path) -> No
     stage.write_text(
         code.replace("    from dataclasses", "    assert images\n    from dataclasses")
     )
-    after = {"finetune-resnet10t-wt", "finetune-resnet10t-lw", "ensemble"}
+    after = {"finetune-resnet10t-wt", "finetune-resnet10t-lw", "ensemble", "compare"}
     assert announced(tree) == after
     assert ran(tree) == after
