@@ -25,6 +25,7 @@ from pipelines import graph, table
 from pipelines.compile import compile_recipe
 from pipelines.containers import Containers
 from pipelines.demo import webvision
+from pipelines.demo.settings import DataSettings
 from pipelines.engine import Engine, Host, Machine
 from pipelines.recipe import load
 from pipelines.record import RunRecord, TaskRecord
@@ -68,14 +69,14 @@ def main() -> None:
             compiled = folder / "pipeline.yaml"
             recipe = load(given.recipe)
             compile_recipe(recipe, compiled)
-            read = {
-                task.parameters.get("dataset") for task in graph.read(compiled, given.words).tasks
-            }
-            for data, settings in recipe.drawn.items():
-                if data in read:
-                    webvision.write(Path(data), settings)
             record = execute(
-                compiled, folder, given.words, given.jobs, given.recipe, docker=given.docker
+                compiled,
+                folder,
+                given.words,
+                given.jobs,
+                given.recipe,
+                drawn=recipe.drawn,
+                docker=given.docker,
             )
             for line in table.results(record):
                 logger.info("%s", line)
@@ -103,6 +104,8 @@ def execute(
     words: Sequence[str],
     jobs: int,
     recipe: str = "",
+    *,
+    drawn: Mapping[str, DataSettings] | None = None,
     docker: bool = False,
 ) -> RunRecord:
     """Run a compiled pipeline in a folder that this process has locked.
@@ -113,6 +116,7 @@ def execute(
         words: Values of the form, as `name=value`.
         jobs: Tasks at a time.
         recipe: What the record calls the recipe.
+        drawn: Data sets by folder: those that the pipeline reads are drawn before it runs.
         docker: Whether stages run in the containers that the pipeline names.
 
     Raises:
@@ -122,6 +126,10 @@ def execute(
     if jobs < 1:
         raise UserError(f"jobs={jobs}: at least one task at a time is needed")
     pipeline = graph.read(compiled, words)
+    read = {task.parameters.get("dataset") for task in pipeline.tasks}
+    for data, settings in (drawn or {}).items():
+        if data in read:
+            webvision.write(Path(data), settings)
     tasks = []
     for task in pipeline.tasks:
         step, candidate = split_task(task.name)

@@ -24,6 +24,7 @@ A pipeline parameter is named `<step>_<parameter>`, except `dataset` and `datase
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -206,7 +207,8 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
         if step not in STEPS:
             allowed = ", ".join([*_SECTIONS, *STEPS])
             raise UserError(f"line {lines[step, '']}: no section {step!r}; there are {allowed}")
-        where = {name: f"line {at}: " for (of, name), at in lines.items() if of == step}
+        own = {name: f"line {at}: " for (of, name), at in lines.items() if of == step}
+        where = defaultdict(str, own)
         values[step] = dict(_section(step, section or {}, where))
     recipe = Recipe(name, description, candidates, seeds, drawn, (), values)
     # What is only inherited may be for steps that this recipe does not take.
@@ -218,13 +220,13 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
     return recipe
 
 
-def _section(step: str, section: Any, where: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
+def _section(step: str, section: Any, where: defaultdict[str, str]) -> Iterator[tuple[str, Value]]:
     """Yield the values of a step; `where` they are written begins the messages."""
     if not isinstance(section, dict):
-        raise UserError(f"{where.get('', '')}{step}: values by parameter are needed")
+        raise UserError(f"{where['']}{step}: values by parameter are needed")
     known = STEPS[step].arguments()
     for name, value in section.items():
-        place = f"{where.get(name, '')}{step}"
+        place = f"{where[name]}{step}"
         if name in OF_CANDIDATES:
             raise UserError(f"{place}: {name} belongs to the candidates")
         if name not in known:
@@ -290,9 +292,9 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
 
 
 def _own_values(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Value]]]:
+    place = f"candidates: {entry.get('variant', '')}: "
+    where: defaultdict[str, str] = defaultdict(lambda: place)
     for step in entry.keys() & STEPS.keys():
-        section = entry[step] if isinstance(entry[step], dict) else {"": None}
-        where = dict.fromkeys(["", *section], f"candidates: {entry.get('variant', '')}: ")
         yield step, dict(_section(step, entry[step], where))
 
 

@@ -1,5 +1,6 @@
 """The steps of the method: which stage each one runs, and whose values it inherits."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +16,9 @@ from components.shared.interface import Argument, Value, arguments
 from components.tagging.component import tagging
 from components.weighting.component import weighting
 from components.wt_pretrain.component import wt_pretrain
+
+# Candidates and seeds ask again and again, and the answer lies in docstrings.
+_arguments = functools.cache(arguments)
 
 
 def _text(name: str, help: str, default: str) -> Argument:
@@ -67,10 +71,10 @@ class Step:
     def arguments(self) -> dict[str, Argument]:
         """Return the parameters that a recipe may set, by name."""
         if self.component is None:
-            found = [argument for argument in arguments(finetune.stage) if argument.settings]
+            found = [argument for argument in _arguments(finetune.stage) if argument.settings]
             found += [*_POD, *_DISK, _GPUS]
         else:
-            found = [a for a in arguments(self.component.stage) if a.artifact is None]
+            found = [a for a in _arguments(self.component.stage) if a.artifact is None]
             found += [_RERUN, *_POD]
             trains = self.component.target == "train"
             found += _DISK if trains or self.component is ingest else []

@@ -19,8 +19,8 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
             {
                 **place._asdict(),
                 "seeds": classifiers.seeds,
-                "top1": _estimate(comparison.accuracy(place)[0]),
-                "top5": _estimate(comparison.accuracy(place)[1]),
+                "top1": _estimate(classifiers.top1),
+                "top5": _estimate(classifiers.top5),
                 "images": classifiers.images,
                 "seconds": classifiers.seconds,
             }
@@ -47,9 +47,9 @@ def write_metrics(path: Path, comparison: Comparison) -> None:
 def _scalars(comparison: Comparison) -> Iterator[tuple[str, float]]:
     titles = Titles(comparison)
     last = [step for step in comparison.steps if step != ENSEMBLE][-1]
-    for place in comparison.places:
+    for place, classifiers in comparison.places.items():
         if place.step in (last, ENSEMBLE):
-            yield f"top1, {titles.candidate(place)}", comparison.accuracy(place)[0].mean
+            yield f"top1, {titles.candidate(place)}", classifiers.top1.mean
     for each in comparison.gains:
         if each.of.step == last:
             yield f"gain, {titles.difference(each)}", each.gain.mean

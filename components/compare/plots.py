@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from components.compare.results import ENSEMBLE, Classifiers, Comparison, Difference, Place
+from components.compare.statistics import standard_error
 from components.compare.tables import Titles, curve
 from components.shared.titles import PRETRAININGS, step_title
 
@@ -79,7 +80,7 @@ def plot_sweeps(comparison: Comparison) -> Figure:
     for axes, (what, levels) in zip(panels, sweeps.items(), strict=True):
         for pretraining, title in PRETRAININGS.items():
             points = [
-                (level, comparison.accuracy(places[pretraining])[0])
+                (level, comparison.places[places[pretraining]].top1)
                 for level, places in sorted(levels.items())
                 if pretraining in places
             ]
@@ -112,7 +113,7 @@ def plot_steps(comparison: Comparison, titles: Titles) -> Figure:
     axes = figure.subplots()
     for candidate, look in _looks(comparison, titles).items():
         points = [
-            (number, comparison.accuracy(Place(step, candidate))[0])
+            (number, comparison.places[Place(step, candidate)].top1)
             for number, step in enumerate(steps)
             if Place(step, candidate) in comparison.places
         ]
@@ -122,7 +123,7 @@ def plot_steps(comparison: Comparison, titles: Titles) -> Figure:
         axes.errorbar(x, y, yerr=errors, capsize=3, markersize=6, linewidth=1.8, **look)
     together = Place(ENSEMBLE, "")
     if together in comparison.places:
-        top1, _ = comparison.accuracy(together)
+        top1 = comparison.places[together].top1
         axes.axhline(100 * top1.mean, color="#862e9c", linewidth=1.4, label=ENSEMBLE)
     axes.set(ylabel="balanced top-1, %", xlim=(-0.25, len(steps) - 0.75))
     axes.set_xticks(range(len(steps)), [step_title(step) for step in steps])
@@ -144,9 +145,9 @@ def plot_classes(difference: Difference, names: Sequence[str]) -> Figure:
     axes = figure.subplots()
     colors = np.where(gains[order] >= 0, _color(difference.of), "#adb5bd")
     if len(order) <= _CLASSES_NAMED:
-        seeds = len(difference.classes)
-        errors = 100 * difference.classes.std(axis=0, ddof=1) / seeds**0.5 if seeds > 1 else None
-        bars: Any = None if errors is None else errors[order]
+        bars: Any = None
+        if len(difference.classes) > 1:
+            bars = 100 * standard_error(difference.classes)[order]
         axes.bar(range(len(order)), gains[order], color=colors, yerr=bars, ecolor="#495057")
         words = [names[i] for i in order]
         axes.set_xticks(
@@ -178,7 +179,7 @@ def _plot_curve(
     axes.plot(images, top1, linewidth=1 if large else 1.8, **shown | {"markersize": marks})
     if len(histories) > 1:
         spread = np.array([[point["top1"] for point in each.curve] for each in histories])
-        error = 100 * spread.std(axis=0, ddof=1) / len(histories) ** 0.5
+        error = 100 * standard_error(spread)
         axes.fill_between(images, top1 - error, top1 + error, color=look["color"], alpha=0.18)
     return int(points[-1, 0])
 

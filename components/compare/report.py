@@ -52,15 +52,9 @@ def draw(path: Path, comparison: Comparison, classes: Sequence[str]) -> None:
 
 
 def _headline(comparison: Comparison, titles: Titles) -> Iterator[tuple[str, str]]:
-    first = comparison.steps[0]
-    for each in comparison.gains:
-        name = each.of.name
-        if each.of.step == first and name and name.pretraining != "none" and not name.variant:
-            where = f" {interval(each.gain.seeds)}" if len(each.classes) > 1 else ""
-            yield (
-                f"{100 * each.gain.mean:+.1f}",
-                f"points of {titles.candidate(each.of)} over {titles.candidate(each.to)}{where}",
-            )
+    for each in comparison.first_gains:
+        where = f" {interval(each.gain.seeds)}" if len(each.classes) > 1 else ""
+        yield f"{100 * each.gain.mean:+.1f}", f"points of {titles.difference(each)}{where}"
 
 
 def _add_plots(page: Page, comparison: Comparison, titles: Titles) -> None:
@@ -84,13 +78,8 @@ def _add_classes(
     page: Page, comparison: Comparison, titles: Titles, classes: Sequence[str]
 ) -> None:
     names = [classes[label] for label in np.unique(comparison.labels).tolist()]
-    first = {each.of: each for each in reversed(comparison.gains)}
-    for place, each in reversed(first.items()):
-        name = place.name
-        if place.step != comparison.steps[0] or name is None:
-            continue
-        if name.pretraining == "none" or name.variant:
-            continue
+    most_telling = {each.of: each for each in reversed(comparison.first_gains)}
+    for each in reversed(most_telling.values()):
         gains = each.classes.mean(axis=0)
         order = np.argsort(-gains, kind="stable")
         shown = min(_CLASSES, (len(order) + 1) // 2)

@@ -37,12 +37,16 @@ class Classifiers:
 
     Attributes:
         seeds: Their seeds, ascending.
-        hits: (2, S, N) bool: whether each has each image's label first, and among its five.
+        hits: (S, N) bool: whether each has each image's label first.
+        top1: Balanced accuracy.
+        top5: Likewise, of having the label among the five.
         histories: How they came to be.
     """
 
     seeds: tuple[int | None, ...]
     hits: NDArray[np.bool_]
+    top1: Estimate
+    top5: Estimate
     histories: Sequence[History]
 
     @property
@@ -118,10 +122,15 @@ class Comparison:
                 levels.setdefault(int(level[2]), {}).setdefault(place.name.pretraining, place)
         return {what: levels for what, levels in found.items() if len(levels) >= _LEVELS}
 
-    def accuracy(self, place: Place) -> tuple[Estimate, Estimate]:
-        """Return balanced top-1 and top-5 accuracy over the seeds."""
-        top1, top5 = balanced(self.places[place].hits, self.labels)
-        return Estimate.of(top1), Estimate.of(top5)
+    @property
+    def first_gains(self) -> list[Difference]:
+        """What plain pretrained candidates gain in the first step, over each scratch in turn."""
+
+        def plain(name: Name | None) -> bool:
+            return name is not None and name.pretraining != "none" and not name.variant
+
+        gains = (each for each in self.gains if each.of.step == self.steps[0])
+        return [each for each in gains if plain(each.of.name)]
 
 
 def compare(
@@ -150,19 +159,21 @@ def compare(
         whose = str(name._replace(seed=None)) if name else ""
         seed = name.seed if name else seed_of(candidate)
         found.setdefault(Place(step, whose), []).append((seed, hits, history))
-    places = {place: _classifiers(each) for place, each in found.items()}
     classes = labels.astype(np.int64)
+    places = {place: _classifiers(each, classes) for place, each in found.items()}
     gains = list(_differences(places, list(_to_scratch(places)), classes, resamples))
     tricks = list(_differences(places, list(_to_before(places)), classes, resamples))
     return Comparison(classes, places, gains, tricks)
 
 
 def _classifiers(
-    found: list[tuple[int | None, NDArray[np.bool_], History]],
+    found: list[tuple[int | None, NDArray[np.bool_], History]], labels: NDArray[np.int64]
 ) -> Classifiers:
     ordered = sorted(found, key=lambda each: each[0] or 0)
     seeds, hits, histories = zip(*ordered, strict=True)
-    return Classifiers(seeds, np.stack(hits, axis=1), histories)
+    first, among_five = np.stack(hits, axis=1)
+    top1, top5 = (Estimate.of(balanced(each, labels)) for each in (first, among_five))
+    return Classifiers(seeds, first, top1, top5, histories)
 
 
 def _to_scratch(places: dict[Place, Classifiers]) -> Iterator[tuple[Place, Place]]:
@@ -201,7 +212,7 @@ def _to_before(places: dict[Place, Classifiers]) -> Iterator[tuple[Place, Place]
     for place in places:
         if place.step == ENSEMBLE:
             if last:
-                yield place, max(last.values(), key=lambda each: places[each].hits[0].mean())
+                yield place, max(last.values(), key=lambda each: places[each].hits.mean())
         else:
             if place.candidate in last:
                 yield place, last[place.candidate]
@@ -215,8 +226,7 @@ def _differences(
     resamples: int,
 ) -> Iterator[Difference]:
     by_seed = [
-        places[of].hits[0].astype(np.float64) - places[to].hits[0].astype(np.float64)
-        for of, to in pairs
+        places[of].hits.astype(np.float64) - places[to].hits.astype(np.float64) for of, to in pairs
     ]
     if not by_seed:
         return

@@ -41,9 +41,15 @@ class Estimate(NamedTuple):
         mean, count = float(values.mean()), len(values)
         if count < 2:
             return cls(mean, math.nan, Interval(math.nan, math.nan))
-        error = float(values.std(ddof=1)) / math.sqrt(count)
+        error = float(standard_error(values))
         half = error * float(stats.t.ppf((1 + LEVEL) / 2, count - 1))
         return cls(mean, error, Interval(mean - half, mean + half))
+
+
+def standard_error(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard errors (…) of the means over several seeds, of values (S, …)."""
+    errors: NDArray[np.float64] = values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    return errors
 
 
 def per_class(values: NDArray[np.generic], labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -127,7 +127,8 @@ def _accuracy_rows(comparison: Comparison, titles: Titles) -> Iterator[list[str]
 def _accuracy(comparison: Comparison, place: Place) -> str:
     if place not in comparison.places:
         return NONE
-    return " / ".join(map(estimate, comparison.accuracy(place)))
+    classifiers = comparison.places[place]
+    return " / ".join(map(estimate, (classifiers.top1, classifiers.top5)))
 
 
 def estimate(value: Estimate, sign: str = "") -> str:
@@ -175,7 +176,7 @@ def _caught_up(comparison: Comparison, place: Place) -> str:
     name = place.name
     if gain is None or name is None or name.pretraining == "none":
         return NONE
-    goal, _ = comparison.accuracy(gain.to)
+    goal = comparison.places[gain.to].top1
     for images, top1 in curve(comparison, place):
         if top1 >= goal.mean:
             return f"{PRETRAININGS['none']} at its end after {images:,} images"
