@@ -17,6 +17,7 @@ from pipelines.demo.settings import DataSettings
 from pipelines.local import execute
 from pipelines.recipe import load
 from pipelines.record import RunRecord
+from tests.untimed import untimed
 
 
 class HostHandler(subprocess_task_handler.SubprocessTaskHandler):
@@ -123,8 +124,13 @@ def test_both_engines_train_the_same_models_by_a_recipe(
     ours = made(execute(pipeline, tmp_path / "ours", words, jobs=2))
 
     assert set(ours) == set(theirs)
-    # Reports, metrics, records, predictions' histories and comparisons tell how long it took.
-    timed = re.compile("/(report|metrics|predictions|comparison|summary)$|training.json$")
-    differing = {name for name in ours if ours[name] != theirs[name] and not timed.search(name)}
+    # Reports, metrics and the models' records tell how long it took, as others do in part.
+    timed = re.compile("/(report|metrics)$|training.json$")
+    differing = {
+        name
+        for name in ours
+        if not timed.search(name)
+        and untimed(Path(name).name, ours[name]) != untimed(Path(name).name, theirs[name])
+    }
     assert not differing
     assert "finetune-resnet10t-wt/model/model.safetensors" in ours
