@@ -100,6 +100,7 @@ def test_finetune_starts_from_it_with_a_new_head(data: ColouredSquares, tmp_path
         data.labels,
         data.validation_images,
         data.validation_labels,
+        predictions=tmp_path / "finetuned" / "predictions",
         **outputs(tmp_path / "finetuned"),
         initial_model=tmp_path / "pretrained" / "model",
         training=STILL,

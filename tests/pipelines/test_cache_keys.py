@@ -118,10 +118,13 @@ def test_finetunings_fields_reach_finetuning_and_later_but_no_pretraining(
 ) -> None:
     finetunings = {step for step in STEPS if step.startswith("finetune") and recipe.has(step)}
     later = finetunings | {"pseudo_label", "ensemble", "compare"}
+    path = compiled(recipe)
 
     # GPUs of the form are in the key, for KFP makes them inputs of the task.
-    for field in ("finetune_learning_rate", "finetune_epochs", "finetune_rerun", "finetune_gpus"):
-        found = steps(reached(compiled(recipe), field))
+    own = {"finetune_learning_rate", "finetune_epochs", "finetune_rerun", "finetune_gpus"}
+    assert {"finetune_rerun", "finetune_gpus"} <= own & set(fields(path))
+    for field in own & set(fields(path)):
+        found = steps(reached(path, field))
         assert found == {step for step in later if recipe.has(step)}, field
 
 

@@ -165,7 +165,7 @@ TRAINING = {"wt_pretrain", "lw_pretrain", "multitask_pretrain", "finetune"}
         ("components/shared/losses.py", change_docstring, set()),
         ("components/tagging/words.py", add_code, {"tagging"}),
         ("pipelines/engine.py", add_code, set()),
-        ("docker/text.lock", add_comment, {"ingest", "tagging", "weighting"}),
+        ("docker/text.lock", add_comment, {"ingest", "tagging", "weighting", "compare"}),
     ],
 )
 def test_an_edit_of_this_project_changes_the_tags_of_the_stages_that_it_reaches(

@@ -230,6 +230,7 @@ class Stage:
             "validation_images": data.validation_images,
             "validation_labels": data.validation_labels,
             "model": folder / "model",
+            "predictions": folder / "predictions",
             "report": folder / "report.html",
             "metrics": folder / "metrics.json",
         }
