@@ -111,7 +111,8 @@ def test_finetune_starts_from_it_with_a_new_head(data: ColouredSquares, tmp_path
     )
     assert (before["fc.weight"].shape, after["fc.weight"].shape) == ((8, 24), (3, 24))
     torch.testing.assert_close(after["layer4.0.conv1.weight"], before["layer4.0.conv1.weight"])
-    assert models.read_record(tmp_path / "finetuned" / "model").lineage == [
+    record = models.read_record(tmp_path / "finetuned" / "model")
+    assert [training.what for training in record.lineage] == [
         "multitask_pretrain 24 px",
         "finetune on given labels 24 px",
     ]
