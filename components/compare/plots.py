@@ -17,6 +17,7 @@ _STYLES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D")
 _LARGE = "_large"
 _WIDE = 100  # levels that reach so much further than the lowest are shown on a log scale
+_MARKED = 20  # points of a curve, or fewer
 _CLASSES_NAMED = 40  # beyond that, only where they lie
 
 
@@ -176,7 +177,8 @@ def _plot_curve(
     histories = comparison.places[place].histories
     large = place.step.endswith(_LARGE)
     shown = look | {"label": None} if large else look
-    axes.plot(images, top1, linewidth=1 if large else 1.8, **shown | {"markersize": marks})
+    shown |= {"markersize": marks, "markevery": -(-len(points) // _MARKED)}
+    axes.plot(images, top1, linewidth=1 if large else 1.8, **shown)
     if len(histories) > 1:
         spread = np.array([[point["top1"] for point in each.curve] for each in histories])
         error = 100 * standard_error(spread)

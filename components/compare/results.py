@@ -212,7 +212,7 @@ def _to_before(places: dict[Place, Classifiers]) -> Iterator[tuple[Place, Place]
     for place in places:
         if place.step == ENSEMBLE:
             if last:
-                yield place, max(last.values(), key=lambda each: places[each].hits.mean())
+                yield place, max(last.values(), key=lambda each: places[each].top1.mean)
         else:
             if place.candidate in last:
                 yield place, last[place.candidate]
