@@ -7,7 +7,8 @@ import argparse
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from components.shared import container, environment
@@ -15,15 +16,29 @@ from components.shared.interface import Argument, Stage, UserError, arguments, c
 from components.shared.storage import StorageError
 
 logger = logging.getLogger(__name__)
+USER_ERROR = 2  # the exit code, as argparse's
 
 
 def main(stage: Stage, words: Sequence[str] | None = None) -> None:
     """Run a stage with the words of a command line, or with an ExecutorInput as its only word.
 
+    Exits as `command` says.
+    """
+    words = sys.argv[1:] if words is None else words
+    with command(stage.__name__):
+        if len(words) == 1 and words[0].startswith("{"):
+            container.run(stage, words[0])
+        else:
+            call(stage, parse(stage, words))
+
+
+@contextmanager
+def command(name: str) -> Iterator[None]:
+    """Let a block be what a command does: it logs, and its end is the process's.
+
     Exits with 2 and one line when the user can put it right, with 1 and one line when S3 does not
     answer, with a traceback otherwise.
     """
-    words = sys.argv[1:] if words is None else words
     logging.basicConfig(
         level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
@@ -31,15 +46,12 @@ def main(stage: Stage, words: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         logging.getLogger("components").setLevel(environment.log_level())
-        if len(words) == 1 and words[0].startswith("{"):
-            container.run(stage, words[0])
-        else:
-            call(stage, parse(stage, words))
+        yield
     except UserError as error:
-        logger.error("%s: %s", stage.__name__, error)
-        sys.exit(2)
+        logger.error("%s: %s", name, error)
+        sys.exit(USER_ERROR)
     except StorageError as error:  # not 2: the same command may succeed later
-        logger.error("%s: %s", stage.__name__, error)
+        logger.error("%s: %s", name, error)
         sys.exit(1)
 
 

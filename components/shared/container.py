@@ -44,18 +44,19 @@ def run(stage: Stage, executor_input: str) -> None:
             if name in values:
                 arguments_by_name[name] = argument.parse(values[name])
         elif argument.artifact.many:
-            arguments_by_name[name] = [_path(given[key]) for key in _numbered(name, given)]
+            arguments_by_name[name] = [artifact_path(given[key]) for key in _numbered(name, given)]
         elif argument.artifact.output:
-            arguments_by_name[name] = _path(made[name])
-            _path(made[name]).parent.mkdir(parents=True, exist_ok=True)
+            arguments_by_name[name] = artifact_path(made[name])
+            artifact_path(made[name]).parent.mkdir(parents=True, exist_ok=True)
         elif name in given:
-            arguments_by_name[name] = _path(given[name])
+            arguments_by_name[name] = artifact_path(given[name])
     call(stage, arguments_by_name)
     if os.environ.get("RANK", "0") == "0":  # of several processes the first has made the outputs
         _write_output(stage, outputs)
 
 
-def _path(artifacts: Mapping[str, Any]) -> Path:
+def artifact_path(artifacts: Mapping[str, Any]) -> Path:
+    """Return where an artifact of an ExecutorInput lies in this container."""
     (artifact,) = artifacts["artifacts"]
     if artifact.get("customPath"):
         return Path(artifact["customPath"])
@@ -79,7 +80,7 @@ def _write_output(stage: Stage, outputs: Mapping[str, Any]) -> None:
         (artifact,) = outputs["artifacts"][argument.name]["artifacts"]
         metadata = artifact.get("metadata") or {}
         if argument.artifact.type in ("Metrics", "ClassificationMetrics"):
-            path = _path(outputs["artifacts"][argument.name])
+            path = artifact_path(outputs["artifacts"][argument.name])
             metadata = metadata | json.loads(path.read_text())
         entry = {"name": artifact.get("name", ""), "uri": artifact["uri"], "metadata": metadata}
         written[argument.name] = {"artifacts": [entry]}

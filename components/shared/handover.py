@@ -1,0 +1,159 @@
+"""What a TrainJob's launcher hands over to its nodes, and they give back, by way of the store.
+
+KFP's launcher copies artifacts into one pod; a stage on several nodes runs in others. In the folder
+of a hand-over lie
+
+    inputs/<name>          each input artifact, a file or a folder
+    request.json           the ExecutorInput, once all inputs are there
+    signature              of who follows the nodes: it changes as long as somebody does
+    outputs/<name>         each output artifact, likewise
+    executor_output.json   the stage's output file, once all outputs are there
+
+No path of one side is used on the other: each has a place for an artifact by its name.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.shared import storage
+from components.shared.container import artifact_path
+from components.shared.interface import UserError
+
+
+class Handover:
+    """The folder that the launcher of a TrainJob and its nodes share.
+
+    What one side has given is there complete or not at all.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Use a folder, which need not be there."""
+        self._uri = uri.rstrip("/")
+        self._request = f"{self._uri}/request.json"
+        self._signature = f"{self._uri}/signature"
+        self._output = f"{self._uri}/executor_output.json"
+
+    def give(self, executor_input: Mapping[str, Any]) -> None:
+        """Hand over an ExecutorInput with its input artifacts; the launcher does."""
+        for name, artifacts in _inputs(executor_input).items():
+            _put(artifact_path(artifacts), f"{self._uri}/inputs/{name}")
+        with storage.uploading(self._request) as path:
+            path.write_text(json.dumps(executor_input))
+
+    def take(self, folder: Path) -> dict[str, Any]:
+        """Fetch what was handed over; a node does.
+
+        Args:
+            folder: For the inputs, and for the outputs that are to be made.
+
+        Returns:
+            The ExecutorInput, with paths in that folder.
+
+        Raises:
+            UserError: Nothing was handed over.
+        """
+        try:
+            request: dict[str, Any] = json.loads(storage.read(self._request))
+        except FileNotFoundError:
+            raise UserError(
+                f"{self._uri}: nothing was handed over there, or it is removed: nodes are started "
+                "by components.trainjob"
+            ) from None
+        for name, artifacts in _inputs(request).items():
+            _fetch(f"{self._uri}/inputs/{name}", folder / "inputs" / name)
+            _place(artifacts, folder / "inputs" / name)
+        outputs = request["outputs"]
+        for name, artifacts in outputs.get("artifacts", {}).items():
+            _place(artifacts, folder / "outputs" / name)
+        outputs["outputFile"] = str(folder / "executor_output.json")
+        return request
+
+    def give_back(self, executor_input: Mapping[str, Any]) -> None:
+        """Upload the outputs that a stage has made; the node with the first rank does.
+
+        Args:
+            executor_input: As `take` returned it.
+        """
+        outputs = executor_input["outputs"]
+        path = Path(outputs["outputFile"])
+        for name in json.loads(path.read_text())["artifacts"]:
+            _put(artifact_path(outputs["artifacts"][name]), f"{self._uri}/outputs/{name}")
+        storage.put(path, self._output)
+
+    def is_given_back(self) -> bool:
+        """Return whether the outputs are there."""
+        return storage.exists(self._output)
+
+    def take_back(self, executor_input: Mapping[str, Any]) -> bool:
+        """Fetch the outputs and write the executor's output file; the launcher does.
+
+        Args:
+            executor_input: As it was given.
+
+        Returns:
+            Whether they have been given back.
+        """
+        try:
+            made = json.loads(storage.read(self._output))
+        except FileNotFoundError:
+            return False
+        outputs = executor_input["outputs"]
+        for name, artifacts in made["artifacts"].items():
+            _fetch(f"{self._uri}/outputs/{name}", artifact_path(outputs["artifacts"][name]))
+            # The metadata are what the stage has measured; the place is this side's.
+            (there,), (here,) = artifacts["artifacts"], outputs["artifacts"][name]["artifacts"]
+            there |= {"name": here.get("name", ""), "uri": here["uri"]}
+        with storage.complete(Path(outputs["outputFile"])) as path:
+            path.write_text(json.dumps(made))
+        return True
+
+    def sign(self) -> None:
+        """Say that somebody follows the nodes; the launcher does, once a minute at least."""
+        with storage.uploading(self._signature) as path:
+            path.write_text(secrets.token_hex())
+
+    def signature(self) -> bytes | None:
+        """Return what was signed last, if anything was: whenever somebody signs it is another."""
+        try:
+            return storage.read(self._signature)
+        except FileNotFoundError:
+            return None
+
+    def remove(self) -> None:
+        """Remove all of it, once no node runs any more."""
+        storage.remove_folder(self._uri)
+
+
+def _inputs(executor_input: Mapping[str, Any]) -> dict[str, Any]:
+    artifacts: dict[str, Any] = executor_input.get("inputs", {}).get("artifacts", {})
+    return artifacts
+
+
+def _place(artifacts: dict[str, Any], path: Path) -> None:
+    """Say where an artifact lies on this node."""
+    (artifact,) = artifacts["artifacts"]
+    artifact.pop("customPath", None)
+    artifact["uri"] = str(path)
+
+
+def _put(path: Path, uri: str) -> None:
+    """Copy a local file or folder; of a folder, the files below it."""
+    if path.is_dir():
+        for entry in storage.listed(str(path)):
+            storage.put(path / entry.name, f"{uri}/{entry.name}")
+    else:
+        storage.put(path, uri)
+
+
+def _fetch(uri: str, path: Path) -> None:
+    """Copy a file or folder to a local path, complete or not at all."""
+    names = [entry.name for entry in storage.listed(uri)]
+    if not names:
+        storage.fetch(uri, path)
+        return
+    with storage.complete(path) as folder:
+        for name in names:
+            storage.fetch(f"{uri}/{name}", folder / name)
