@@ -32,6 +32,7 @@ locks: .venv/uv ## Lock the newest versions that pyproject.toml allows.
 	$(COMPILE) --all-extras --group dev --output-file requirements.lock
 	$(COMPILE) --extra text --output-file docker/text.lock --constraint requirements.lock
 	$(COMPILE) --extra train --output-file docker/train.lock --constraint requirements.lock
+	$(COMPILE) --extra launcher --output-file docker/launcher.lock --constraint requirements.lock
 	$(COMPILE) --extra text --extra embedding --output-file docker/embedding.lock --constraint requirements.lock
 
 clean: ## Remove the environment and all runs.
@@ -50,7 +51,7 @@ ifeq ($(TORCH),default)
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --requirement requirements.lock
 else
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --torch-backend $(TORCH) \
-		--no-verify-hashes --constraint requirements.lock --group dev .[text,embedding,train,pipelines]
+		--no-verify-hashes --constraint requirements.lock --group dev .[text,embedding,train,launcher,pipelines]
 	.venv/bin/uv pip uninstall --quiet --python .venv/bin/python webly
 endif
 	@touch $@

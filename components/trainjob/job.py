@@ -1,0 +1,210 @@
+"""The TrainJob of a stage: what is written into it, and what its status says.
+
+Kubeflow Trainer has renamed the field by which a TrainJob changes the pods of its runtime:
+
+    podSpecOverrides      2.0
+    podTemplateOverrides  2.1
+    runtimePatches        2.2 and newer
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from components.shared.interface import UserError
+from components.trainjob.settings import Settings
+
+GROUP, VERSION = "trainer.kubeflow.org", "v1alpha1"
+# How a runtime must call the job of its nodes, and their container; Trainer's own do.
+NODE = "node"
+_QUEUE = "kueue.x-k8s.io/queue-name"
+_MANAGER = "webly/trainjob"
+# Of the task's environment, what is the launcher's alone.
+_OWN = ("KFP_", "WEBLY_TRAINJOB_", "WEBLY_NODE_")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainJob:
+    """A stage on several nodes.
+
+    Attributes:
+        name: The TrainJob's name.
+        module: The module that runs the stage.
+        image: The image that has it.
+        num_nodes: On how many nodes.
+        handover: The URI of what its launcher hands over.
+        task_config: What is set on KFP's task: its `TaskConfig`, as JSON.
+        settings: What is set elsewhere.
+        owners: References to what shall not be deleted without it.
+        service_account: What the nodes run as.
+        labels: Of the TrainJob and of its pods.
+    """
+
+    name: str
+    module: str
+    image: str
+    num_nodes: int
+    handover: str
+    task_config: Mapping[str, Any]
+    settings: Settings
+    owners: list[dict[str, str]]
+    service_account: str
+    labels: Mapping[str, str]
+
+    def manifest(self, fields: Collection[str]) -> dict[str, Any]:
+        """Return the object to create.
+
+        Args:
+            fields: Those that a TrainJob's spec has on the cluster.
+
+        Raises:
+            UserError: It has none by which pods could be changed.
+        """
+        patch = next((field for field in _PATCHES if field in fields), None)
+        if patch is None:
+            raise UserError(_unsupported(fields))
+        queue = {_QUEUE: self.settings.queue} if self.settings.queue else {}
+        spec: dict[str, Any] = {
+            "runtimeRef": {
+                "apiGroup": GROUP,
+                "kind": "ClusterTrainingRuntime",
+                "name": self.settings.runtime,
+            },
+            "trainer": self._trainer(),
+            patch: _PATCHES[patch](self._pod_labels(), self._pod_spec()),
+        }
+        if "activeDeadlineSeconds" in fields:  # else only the launcher ends it in time
+            spec["activeDeadlineSeconds"] = max(1, round(self.settings.seconds))
+        return {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": "TrainJob",
+            "metadata": {
+                "name": self.name,
+                "labels": {**self.labels, **queue},
+                "ownerReferences": self.owners,
+            },
+            "spec": spec,
+        }
+
+    def _trainer(self) -> dict[str, Any]:
+        return _without_empty(
+            {
+                "image": self.image,
+                "command": ["python", "-m", self.module],
+                "args": [self.handover],
+                "numNodes": self.num_nodes,
+                "resourcesPerNode": self._resources(),
+                # Not in the patch of the pod, where Trainer forbids it for this container.
+                "env": self._environment(),
+            }
+        )
+
+    def _resources(self) -> dict[str, Any]:
+        given = self.task_config.get("resources") or {}
+        return _without_empty(
+            {**given, "limits": {**given.get("limits", {}), **self.settings.limits}}
+        )
+
+    def _environment(self) -> list[dict[str, Any]]:
+        given = {
+            variable["name"]: variable
+            for variable in self.task_config.get("env") or []
+            if not variable["name"].startswith(_OWN)
+        }
+        own = self.settings.environment.items()
+        return list(
+            (given | {name: {"name": name, "value": value} for name, value in own}).values()
+        )
+
+    def _pod_labels(self) -> dict[str, str]:
+        # A proxy of Istio's, which Kubeflow's namespaces give to pods, would not end with the node.
+        return {**self.labels, "sidecar.istio.io/inject": "false"}
+
+    def _pod_spec(self) -> dict[str, Any]:
+        volumes = [*(self.task_config.get("volumes") or []), *self.settings.volumes]
+        mounts = [*(self.task_config.get("volumeMounts") or []), *self.settings.volume_mounts]
+        return _without_empty(
+            {
+                "serviceAccountName": self.service_account,
+                "nodeSelector": self.task_config.get("nodeSelector"),
+                "tolerations": self.task_config.get("tolerations"),
+                "affinity": self.task_config.get("affinity"),
+                "volumes": volumes,
+                "containers": [{"name": NODE, "volumeMounts": mounts}] if mounts else [],
+            }
+        )
+
+
+def job_name(module: str, executor_input: Mapping[str, Any]) -> str:
+    """Return the name of a stage's TrainJob: the same for all tries of a task, and for no other.
+
+    JobSet makes names of it that must be DNS labels, too: `<name>-node-0-<number>`.
+    """
+    outputs = executor_input["outputs"]["artifacts"]
+    uris = sorted(entry["uri"] for each in outputs.values() for entry in each["artifacts"])
+    digest = hashlib.sha256("\n".join(uris).encode()).hexdigest()[:12]
+    return f"{module.rpartition('.')[2].replace('_', '-')}-{digest}"
+
+
+def condition(job: Mapping[str, Any], kind: str) -> str | None:
+    """Return the text of a condition that holds, such as Complete or Failed; else None."""
+    for each in conditions(job):
+        if each["type"] == kind and each["status"] == "True":
+            return f"{each.get('reason', kind)}: {each.get('message', '')}".rstrip(": ")
+    return None
+
+
+def conditions(job: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the conditions in a TrainJob's status."""
+    found: list[dict[str, str]] = job.get("status", {}).get("conditions", [])
+    return found
+
+
+def running_since(job: Mapping[str, Any]) -> datetime | None:
+    """Return since when a TrainJob may run; None while it is suspended, as in a queue."""
+    if job["spec"].get("suspend"):
+        return None
+    since = job["metadata"]["creationTimestamp"]
+    for each in conditions(job):
+        if each["type"] == "Suspended" and each["status"] == "False":
+            since = each["lastTransitionTime"]
+    return datetime.fromisoformat(since)
+
+
+def _pod_spec_overrides(labels: Mapping[str, str], spec: Mapping[str, Any]) -> list[Any]:
+    return [{"targetJobs": [{"name": NODE}], **spec}]  # labels cannot be told
+
+
+def _pod_template_overrides(labels: Mapping[str, str], spec: Mapping[str, Any]) -> list[Any]:
+    return [{"targetJobs": [{"name": NODE}], "metadata": {"labels": labels}, "spec": spec}]
+
+
+def _runtime_patches(labels: Mapping[str, str], spec: Mapping[str, Any]) -> list[Any]:
+    pod = {"metadata": {"labels": labels}, "spec": spec}
+    job = {"name": NODE, "template": {"spec": {"template": pod}}}
+    runtime = {"template": {"spec": {"replicatedJobs": [job]}}}
+    return [{"manager": _MANAGER, "trainingRuntimeSpec": runtime}]
+
+
+_PATCHES: Mapping[str, Callable[[Mapping[str, str], Mapping[str, Any]], list[Any]]] = {
+    "runtimePatches": _runtime_patches,
+    "podTemplateOverrides": _pod_template_overrides,
+    "podSpecOverrides": _pod_spec_overrides,
+}
+
+
+def _unsupported(fields: Collection[str]) -> str:
+    remedy = "install Kubeflow Trainer 2.0 or newer, or run the stage with num_nodes=1"
+    if not fields:
+        return f"this cluster has no TrainJobs ({GROUP}/{VERSION}): {remedy}"
+    return (
+        f"this cluster's TrainJobs have none of {', '.join(_PATCHES)} (Kubeflow Trainer 2.2 and "
+        f"newer, 2.1, 2.0), but {', '.join(sorted(fields))}: {remedy}"
+    )
+
+
+def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what KFP has written as null, or as empty."""
+    return {name: value for name, value in values.items() if value}

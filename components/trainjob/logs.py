@@ -1,0 +1,119 @@
+"""The logs of all nodes, in the launcher's own."""
+
+import logging
+import math
+import sys
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from components.shared.interface import UserError
+from components.trainjob.cluster import Cluster, ClusterError
+from components.trainjob.pods import End, NodePod
+
+logger = logging.getLogger(__name__)
+
+_LINES_OF_AN_END = 20
+# A stream that is taken up again begins this much earlier: lines take a while to come here.
+_OVERLAP = 60.0  # seconds
+_PAUSE = 0.1  # seconds
+
+
+@dataclass(slots=True)
+class _Reading:
+    """How far a pod's log has been read.
+
+    Attributes:
+        last: The time of the last line, as Kubernetes writes it.
+        received: When it came here.
+        restarts: How often the container had been started again.
+        heard: The last end of the container before which all is read.
+        thread: What reads it.
+    """
+
+    last: str = ""
+    received: float | None = None
+    restarts: int = 0
+    heard: End | None = None
+    thread: threading.Thread | None = None
+
+
+class NodeLogs:
+    """Writes what nodes log to this process's output, each line once, as soon as it is there."""
+
+    def __init__(self, cluster: Cluster, num_nodes: int) -> None:
+        """Begin with none.
+
+        Args:
+            cluster: Where they run.
+            num_nodes: How many there are; of several, lines have the number of theirs before them.
+        """
+        self._cluster, self._several = cluster, num_nodes > 1
+        self._readings: defaultdict[str, _Reading] = defaultdict(_Reading)
+        self._ends: defaultdict[int, deque[str]] = defaultdict(
+            lambda: deque(maxlen=_LINES_OF_AN_END)
+        )
+        self._lock = threading.Lock()
+        self._refused: UserError | None = None
+
+    def follow(self, pods: Iterable[NodePod]) -> None:
+        """Read on, in threads, wherever there may be something to read.
+
+        Raises:
+            UserError: Logs may not be read.
+        """
+        if self._refused is not None:
+            raise self._refused
+        for pod in pods:
+            reading = self._readings[pod.uid]
+            alive = reading.thread is not None and reading.thread.is_alive()
+            if pod.started and not alive and not (pod.over and self._is_heard(pod)):
+                reading.thread = threading.Thread(
+                    target=self._read, args=(pod, reading), daemon=True
+                )
+                reading.thread.start()
+
+    def finish(self, pods: Sequence[NodePod], seconds: float) -> None:
+        """Read what nodes have logged before they ended last, for so long at most."""
+        end = time.monotonic() + seconds
+        while not all(map(self._is_heard, pods)) and time.monotonic() < end:
+            self.follow(pods)
+            time.sleep(_PAUSE)
+
+    def end(self, node: int) -> list[str]:
+        """Return the last lines of a node."""
+        return list(self._ends[node])
+
+    def _is_heard(self, pod: NodePod) -> bool:
+        return pod.end is None or self._readings[pod.uid].heard == pod.end
+
+    def _read(self, pod: NodePod, reading: _Reading) -> None:
+        """Read until the container ends, first what is left of one that it came after."""
+        try:
+            if pod.restarts > reading.restarts:
+                self._show(pod, reading, previous=True)
+                reading.restarts = pod.restarts
+                reading.heard = pod.end if pod.running else reading.heard
+            self._show(pod, reading)
+            reading.heard = reading.heard if pod.running else pod.end
+        except ClusterError as error:  # the next call of `follow` goes on from the last line
+            logger.debug("log of %s: %s", pod.name, error)
+        except UserError as error:
+            self._refused = error
+
+    def _show(self, pod: NodePod, reading: _Reading, previous: bool = False) -> None:
+        seconds = None
+        if reading.received is not None:
+            seconds = math.ceil(time.monotonic() - reading.received + _OVERLAP)
+        prefix = f"[node {pod.node}] " if self._several else ""
+        for line in self._cluster.log(pod.name, seconds=seconds, previous=previous):
+            written, _, text = line.partition(" ")
+            if written <= reading.last:
+                continue
+            reading.last, reading.received = written, time.monotonic()
+            with self._lock:
+                self._ends[pod.node].append(text)
+                sys.stdout.write(f"{prefix}{text}\n")
+                sys.stdout.flush()

@@ -1,0 +1,73 @@
+"""What the launcher tells of a TrainJob: its states, each once, and why it has failed."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.shared import cli
+from components.shared.interface import UserError
+from components.trainjob.job import TrainJob, conditions
+from components.trainjob.logs import NodeLogs
+from components.trainjob.pods import End, NodePod
+
+logger = logging.getLogger(__name__)
+
+
+class JobError(RuntimeError):
+    """The nodes have failed, or were ended."""
+
+
+class Told:
+    """What was told of a TrainJob, for what is new to be told once."""
+
+    def __init__(self, job: TrainJob) -> None:
+        """Begin with nothing."""
+        self._name, self._num_nodes = job.name, job.num_nodes
+        self._told: dict[object, object] = {}
+        self._failures: dict[int, End] = {}
+
+    def conditions(self, job: Mapping[str, Any]) -> None:
+        """Tell of conditions that have changed."""
+        for each in conditions(job):
+            kind, message = each["type"], each.get("message") or each.get("reason", "")
+            negation = "" if each["status"] == "True" else "not "
+            self._tell(kind, each["status"], f"{negation}{kind.lower()}: {message}")
+
+    def pods(self, pods: Sequence[NodePod]) -> None:
+        """Tell of nodes that run, that cannot, and that have ended before their time."""
+        for pod in pods:
+            if pod.waiting:
+                reason = pod.waiting.partition(":")[0]
+                self._tell((pod.uid, reason), True, f"node {pod.node} waits: {pod.waiting}")
+            if pod.end is not None and pod.end.code:
+                self._failures[pod.node] = pod.end
+                self._tell(pod.uid, pod.end, f"node {pod.node} has ended with {pod.end}")
+        running = sum(pod.running for pod in pods)
+        self._tell("running", running, f"{running} of {self._num_nodes} nodes run")
+
+    @property
+    def is_user_error(self) -> bool:
+        """Whether a node has found what a user can put right: starting it again is no use."""
+        return any(end.code == cli.USER_ERROR for end in self._failures.values())
+
+    def failure(self, reason: str | None, logs: NodeLogs) -> Exception:
+        """Return what to raise when nodes have failed.
+
+        Args:
+            reason: Why the TrainJob has, if it has.
+            logs: Of its nodes.
+        """
+        text = f"TrainJob {self._name} failed ({reason or 'a node cannot go on'})"
+        # The first to end is the cause; the others have missed it.
+        failures = sorted(self._failures.items(), key=lambda each: each[1].time)
+        for node, end in failures:
+            text += f"\n  node {node} ended with {end}"
+        if failures:
+            lines = logs.end(failures[0][0])
+            text += "".join(f"\n    {line}" for line in ["its log's end:", *lines])
+        return UserError(text) if self.is_user_error else JobError(text)
+
+    def _tell(self, what: object, state: object, text: str) -> None:
+        if self._told.get(what) != state:
+            self._told[what] = state
+            logger.info("TrainJob %s: %s", self._name, text)
