@@ -20,6 +20,8 @@ from pipelines.graph import Graph
 from pipelines.namespace import Namespace, UnknownError
 
 _MOST_ENTRIES = 10_000
+# What KFP gives to pods: alone, and on a Kubeflow for several users.
+_SERVICE_ACCOUNTS = ("pipeline-runner", "default-editor")
 # From a machine that cannot reach the store, it says so after this.
 _SECONDS_FOR_STORAGE = "15"
 
@@ -81,7 +83,11 @@ def needs(file: Path) -> Needs:
 
 
 def run(
-    connect: Callable[[], str], namespace: Namespace, pipeline: Graph, file: Path
+    connect: Callable[[], str],
+    namespace: Namespace,
+    pipeline: Graph,
+    file: Path,
+    service_account: str = "",
 ) -> Iterator[Check]:
     """Yield what each look gives.
 
@@ -90,6 +96,7 @@ def run(
         namespace: Where the pods will run.
         pipeline: What is to run, with the values of its form.
         file: The same, compiled.
+        service_account: The pods'; empty for KFP's own.
     """
     try:
         yield Check("API", "ok", connect())
@@ -109,6 +116,9 @@ def run(
         )
         yield _object("secret", name, content, keys, remedy)
     yield from _nodes(namespace, pipeline)
+    if any(task.num_nodes for task in pipeline.tasks):
+        accounts = [service_account] if service_account else _SERVICE_ACCOUNTS
+        yield from _trainer(namespace, settings, accounts)
     os.environ.setdefault("WEBLY_STORAGE_TIMEOUT", _SECONDS_FOR_STORAGE)
     for name in ("WEBLY_STORE", "WEBLY_CHECKPOINTS"):
         place = settings.get(name) or os.environ.get(name, "")
@@ -158,31 +168,63 @@ def _object(what: str, name: str, content: Any, keys: frozenset[str], remedy: st
 
 
 def _nodes(namespace: Namespace, pipeline: Graph) -> Iterator[Check]:
-    """Look for a node that holds the largest pod with GPUs."""
-    wanted: dict[str, int] = {}
+    """Look for nodes that hold the largest pods with GPUs, as many as a stage takes."""
+    wanted: dict[tuple[str, int], int] = {}
     for task in pipeline.tasks:
         kind = str(task.parameters.get("accelerator_type", ""))
-        number = int(task.parameters.get("accelerator_count", 0))
+        number, nodes = int(task.parameters.get("accelerator_count", 0)), task.num_nodes or 1
         if number:
-            wanted[kind] = max(number, wanted.get(kind, 0))
+            wanted[kind, nodes] = max(number, wanted.get((kind, nodes), 0))
     labels = pipeline.form.get("gpu_node_selector", {})
     where = ",".join(f"{name}={value}" for name, value in labels.items())
-    for kind, number in wanted.items():
-        found = _looked_up(namespace.most_of, kind, labels)
+    for (kind, nodes), number in wanted.items():
+        found = _looked_up(namespace.offers, kind, labels)
         if isinstance(found, UnknownError):
             yield Check("node pool", "unknown", str(found))
             continue
-        nodes, most = found
-        pool = f"{nodes} nodes" + (f" with {where}" if where else "")
-        if most >= number:
+        pool = f"{len(found)} nodes" + (f" with {where}" if where else "")
+        fit, most = sum(offer >= number for offer in found), max(found, default=0)
+        if nodes == 1 and fit:
             yield Check("node pool", "ok", f"{number} of {kind}: one of {pool} offers {most}")
+        elif fit >= nodes:
+            detail = f"{number} of {kind} on each of {nodes} nodes: {fit} of {pool} offer them"
+            yield Check("node pool", "ok", detail)
         else:
+            many = f" on each of {nodes} nodes: {fit} offer them," if nodes > 1 else ":"
             yield Check(
                 "node pool",
                 "missing",
-                f"{number} of {kind}: the most that one of {pool} offers is {most}; set "
+                f"{number} of {kind}{many} the most that one of {pool} offers is {most}; set "
                 "gpu_node_selector and <stage>_gpus (a pool that scales from zero shows no nodes)",
             )
+
+
+def _trainer(
+    namespace: Namespace, settings: Mapping[str, str], accounts: Sequence[str]
+) -> Iterator[Check]:
+    """Look for what stages on several nodes need."""
+    runtime = settings.get("WEBLY_TRAINJOB_RUNTIME", "torch-distributed")
+
+    def check(what: str, wanted: str, found: Any, remedy: str) -> Check:
+        if isinstance(found, UnknownError):
+            return Check(what, "unknown", f"{wanted}: {found}")
+        return Check(what, "ok", wanted) if found else Check(what, "missing", f"{wanted}: {remedy}")
+
+    apply = f"kubectl apply -n {namespace.name} -k k8s/trainer"
+    there = _looked_up(namespace.knows_train_jobs)
+    remedy = "install Kubeflow Trainer 2.0 or newer, or set every num_nodes to 1"
+    yield check("trainer", "TrainJobs", there, remedy)
+    there = _looked_up(namespace.has_training_runtime, runtime)
+    remedy = f"{apply}, or name another by WEBLY_TRAINJOB_RUNTIME in the config map"
+    yield check("runtime", f"ClusterTrainingRuntime {runtime}", there, remedy)
+    allowed = [_looked_up(namespace.may_create_train_jobs, account) for account in accounts]
+    # One that may is enough; what could not be looked at is not missing.
+    there = True in allowed or next(filter(None, allowed), False)
+    yield check("rights", f"{' or '.join(accounts)} may create TrainJobs", there, apply)
+    place = settings.get("WEBLY_CHECKPOINTS", "")
+    if place and not storage.is_s3(place):
+        detail = f"WEBLY_CHECKPOINTS={place}: the nodes share it: use s3://bucket/prefix"
+        yield Check("bucket", "missing", detail)
 
 
 def _out_of_reach(place: str) -> str:

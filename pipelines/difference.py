@@ -134,6 +134,9 @@ def _changed_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iter
     for name in sorted({*before, *after}):
         if name in before and name in after and before[name] == after[name]:
             continue
+        if name == "node_image" and name in before and name in after:
+            yield f"image {_images(before[name], after[name])}"
+            continue
         old, new = (repr(each[name]) if name in each else "nothing" for each in (before, after))
         # So KFP calls a field of the form that sets a pod's resources.
         yield f"{name.removeprefix('pipelinechannel--')} {_change(old, new)}"

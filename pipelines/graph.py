@@ -16,9 +16,11 @@ from google.protobuf import json_format
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
+from components.shared.container import LAUNCHER_MODULE
 from components.shared.interface import UserError
 from components.shared.machine import OWN_INPUT
 from pipelines.pods import ENVIRONMENT
+from pipelines.steps import number_of_nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Task:
 
     Attributes:
         name: Its name in the graph.
-        module: The module that the container runs.
+        module: The stage's module.
         image: The container's image.
         command: The container's command and arguments, as written.
         parameters: All parameters of the task, resolved.
@@ -44,6 +46,7 @@ class Task:
         outputs: The type of each artifact that it makes.
         dependencies: The tasks that come before it.
         enable_cache: Whether outputs of an earlier run may be taken.
+        num_nodes: On how many nodes the stage runs; 0 if it does in the task's own pod.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Task:
     outputs: Mapping[str, str]
     dependencies: tuple[str, ...]
     enable_cache: bool
+    num_nodes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +187,8 @@ def _task(name: str, spec: Mapping[str, Any], form: Mapping[str, Any]) -> Task:
     known = {"cachingOptions", "componentRef", "dependentTasks", "inputs", "retryPolicy"}
     _refuse(name, set(task) - known - {"taskInfo"})
     component = spec["components"][task["componentRef"]["name"]]
-    _refuse(name, set(component) - {"executorLabel", "inputDefinitions", "outputDefinitions"})
+    of_component = {"executorLabel", "inputDefinitions", "outputDefinitions"}
+    _refuse(name, set(component) - of_component - {"taskConfigPassthroughs"})
     executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
     _refuse(name, set(executor) - {"container"})
     container = executor["container"]
@@ -192,18 +197,21 @@ def _task(name: str, spec: Mapping[str, Any], form: Mapping[str, Any]) -> Task:
     variables = {f"env {variable['name']}" for variable in container.get("env", [])}
     _refuse(name, variables - {f"env {known}" for known in ENVIRONMENT})
     command, arguments = container["command"], container["args"]
-    if command[:2] != ["python", "-m"] or len(command) != 3 or arguments != ["{{$}}"]:
+    launched = command[2:3] == [LAUNCHER_MODULE]
+    words = 4 if launched else 3
+    if command[:2] != ["python", "-m"] or len(command) != words or arguments != ["{{$}}"]:
         _refuse(name, {" ".join([*command, *arguments])})
     outputs = component.get("outputDefinitions", {})
     _refuse(name, {f"output {key}" for key in outputs.get("parameters", {})})
     inputs = dict(_inputs(name, task, component))
     producers = {source.task for source in inputs.values()}
+    parameters = _parameters(name, task, component, form)
     return Task(
         name=name,
-        module=command[2],
+        module=command[-1],
         image=container["image"],
         command=(*command, *arguments),
-        parameters=_parameters(name, task, component, form),
+        parameters=parameters,
         inputs=inputs,
         outputs={
             output: _schema(definition)
@@ -211,13 +219,18 @@ def _task(name: str, spec: Mapping[str, Any], form: Mapping[str, Any]) -> Task:
         },
         dependencies=tuple(sorted(producers | set(task.get("dependentTasks", [])))),
         enable_cache=task.get("cachingOptions", {}).get("enableCache", False),
+        num_nodes=number_of_nodes(parameters["num_nodes"]) if launched else 0,
     )
 
 
 def _parameters(
     name: str, task: Mapping[str, Any], component: Mapping[str, Any], form: Mapping[str, Any]
 ) -> dict[str, Any]:
-    declared = component.get("inputDefinitions", {}).get("parameters", {})
+    declared = {
+        key: definition
+        for key, definition in component.get("inputDefinitions", {}).get("parameters", {}).items()
+        if definition["parameterType"] != "TASK_CONFIG"  # which KFP's driver makes
+    }
     given = task.get("inputs", {}).get("parameters", {})
     # KFP would leave such a value out of its cache key.
     _refuse(name, {f"{key} (not passed)" for key in set(declared) - set(given)})

@@ -7,7 +7,8 @@
 
 `WEBLY_REGISTRY` does the same as `--registry`, for whatever names an image: compile and submit
 with the same one. `WEBLY_IMAGE_<STAGE>` is the whole name of a stage's image in place of its own;
-it is neither built nor pushed here.
+it is neither built nor pushed here. Beside the stages' there is the launcher's (`TRAINJOB`), which
+starts those that run on several nodes; it is small.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from components.shared.container import Component
 from components.shared.interface import UserError
@@ -26,6 +28,16 @@ from pipelines.tags import ROOT, tag
 
 logger = logging.getLogger(__name__)
 _LOCAL_REGISTRY = "webly"
+
+
+class Launcher(NamedTuple):
+    """What runs in the pod of a stage on several nodes: no stage, but in an image like one."""
+
+    name: str
+    target: str
+
+
+LAUNCHER = Launcher("trainjob", "launcher")
 
 
 def main() -> None:
@@ -52,7 +64,7 @@ def main() -> None:
         elif given.command == "push":
             push(given.options)
         else:
-            for component in components():
+            for component in _all():
                 sys.stdout.write(f"{reference(component)}\n")
     except UserError as error:
         logger.error("%s", error)
@@ -65,8 +77,8 @@ def components() -> list[Component]:
     return sorted(found, key=lambda component: component.target)
 
 
-def reference(component: Component) -> str:
-    """Return the whole name of a stage's image, such as `webly/train:finetune-3f2a91c`.
+def reference(component: Component | Launcher) -> str:
+    """Return the whole name of an image, such as `webly/train:finetune-3f2a91c`.
 
     The part before the target is `WEBLY_REGISTRY`; `WEBLY_IMAGE_FINETUNE` replaces all of it.
     """
@@ -108,11 +120,15 @@ def push(options: Sequence[str]) -> None:
         _docker("push", *options, reference(component))
 
 
-def _own() -> list[Component]:
-    return [component for component in components() if not os.environ.get(_variable(component))]
+def _all() -> list[Component | Launcher]:
+    return [*components(), LAUNCHER]
 
 
-def _variable(component: Component) -> str:
+def _own() -> list[Component | Launcher]:
+    return [component for component in _all() if not os.environ.get(_variable(component))]
+
+
+def _variable(component: Component | Launcher) -> str:
     return f"WEBLY_IMAGE_{component.name.upper()}"
 
 

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from components.shared.interface import UserError
@@ -68,7 +69,9 @@ def main() -> None:
             os.environ.update(_environment(folder, given.jobs))
             compiled = folder / "pipeline.yaml"
             recipe = load(given.recipe)
-            compile_recipe(recipe, compiled)
+            if recipe.is_for_several_nodes():
+                logger.info("num_nodes is not heeded: this machine is one node")
+            compile_recipe(replace(recipe, one_node=True), compiled)
             record = execute(
                 compiled,
                 folder,

@@ -16,6 +16,7 @@ from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
 _LINES_OF_A_LOG = 1000
+_TRAINER = "trainer.kubeflow.org"
 _NAME = "workflows.argoproj.io/node-name"  # the annotation that says what a pod is for
 
 
@@ -34,14 +35,18 @@ class Namespace:
         self.name = name
 
     @functools.cached_property
-    def _core(self) -> Any:
+    def _client(self) -> Any:
         with contextlib.suppress(ConfigException):
             kubernetes.config.load_kube_config(os.environ.get("KUBECONFIG"))
-            return kubernetes.client.CoreV1Api()
+            return kubernetes.client.ApiClient()
         with contextlib.suppress(ConfigException):
             kubernetes.config.load_incluster_config()
-            return kubernetes.client.CoreV1Api()
+            return kubernetes.client.ApiClient()
         raise UnknownError("not looked at: no configuration of kubectl's is here")
+
+    @functools.cached_property
+    def _core(self) -> Any:
+        return kubernetes.client.CoreV1Api(self._client)
 
     def config_map(self, name: str) -> Mapping[str, str] | None:
         """Return a config map's content, or None if it is not there."""
@@ -53,12 +58,45 @@ class Namespace:
         found = self._get(self._core.read_namespaced_secret, name, self.name)
         return None if found is None else frozenset(found.data or {})
 
-    def most_of(self, resource: str, labels: Mapping[str, str]) -> tuple[int, int]:
-        """Return how many nodes have these labels, and the most that one offers of a resource."""
+    def offers(self, resource: str, labels: Mapping[str, str]) -> list[int]:
+        """Return how much of a resource each node that has these labels offers, the most first."""
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         nodes = self._get(self._core.list_node, label_selector=selector).items
-        offers = [int((node.status.allocatable or {}).get(resource, 0)) for node in nodes]
-        return len(nodes), max(offers, default=0)
+        found = (int((node.status.allocatable or {}).get(resource, 0)) for node in nodes)
+        return sorted(found, reverse=True)
+
+    def knows_train_jobs(self) -> bool:
+        """Return whether Kubeflow Trainer is there."""
+        jobs = kubernetes.client.CustomObjectsApi(self._client)
+        found = self._get(jobs.get_api_resources, _TRAINER, "v1alpha1")
+        return found is not None and any(each.name == "trainjobs" for each in found.resources)
+
+    def has_training_runtime(self, name: str) -> bool:
+        """Return whether the cluster has a runtime for TrainJobs."""
+        jobs = kubernetes.client.CustomObjectsApi(self._client)
+        where = (_TRAINER, "v1alpha1", "clustertrainingruntimes", name)
+        return self._get(jobs.get_cluster_custom_object, *where) is not None
+
+    def may_create_train_jobs(self, service_account: str) -> bool:
+        """Return whether a service account of the namespace may create TrainJobs there."""
+        attributes = {
+            "namespace": self.name,
+            "group": _TRAINER,
+            "resource": "trainjobs",
+            "verb": "create",
+        }
+        user = f"system:serviceaccount:{self.name}:{service_account}"
+        groups = ["system:authenticated", "system:serviceaccounts"]
+        groups.append(f"system:serviceaccounts:{self.name}")
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "LocalSubjectAccessReview",
+            "metadata": {"namespace": self.name},
+            "spec": {"user": user, "groups": groups, "resourceAttributes": attributes},
+        }
+        rights = kubernetes.client.AuthorizationV1Api(self._client)
+        request = rights.create_namespaced_local_subject_access_review
+        return bool(self._get(request, self.name, review).status.allowed)
 
     def log(self, run: str, task: str) -> str:
         """Return the end of what the last pod of a task has logged."""

@@ -5,13 +5,14 @@ larger disk or another bucket retrains nothing.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from kfp import dsl, kubernetes
 
 from components.shared.container import Component
 from components.shared.interface import UserError
+from pipelines.nodes import Nodes, Place, Pod
 
 # The oldest version of KFP's backend that a file shall run on.
 Backend = Literal["2.15", "2.16", "2.17"]
@@ -28,9 +29,15 @@ _SETTINGS = (
     "AWS_DEFAULT_REGION",
     "AWS_CA_BUNDLE",
 )
-# What the rest of this module tells stages by constants.
+# Of nodes: the ClusterTrainingRuntime that they are made by, and what more each may need (JSON).
+_NODE_SETTINGS = ("WEBLY_TRAINJOB_RUNTIME", "WEBLY_TRAINJOB_RESOURCES")
+# What the rest of this module tells stages, and what starts their nodes, by constants.
 ENVIRONMENT = frozenset(
-    ("WEBLY_IMAGE", "WEBLY_GPUS", "WEBLY_CACHE", "WEBLY_CACHE_GIGABYTES", "TMPDIR")
+    (
+        *("WEBLY_IMAGE", "WEBLY_GPUS", "WEBLY_CACHE", "WEBLY_CACHE_GIGABYTES", "TMPDIR"),
+        *("WEBLY_NODE_ENV", "WEBLY_NODE_VOLUMES"),
+        *("WEBLY_TRAINJOB_HOURS", "WEBLY_TRAINJOB_QUEUE"),
+    )
 )
 _DISK = "/mnt/webly"
 _UNITS = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -47,8 +54,9 @@ def configure(
     values: Mapping[str, Any],
     form: Mapping[str, Any],
     backend: Backend,
+    several_nodes: bool = False,
 ) -> None:
-    """Give a task all that its pod needs.
+    """Give a task all that its pod needs, and the nodes that it starts.
 
     Args:
         task: The task.
@@ -58,27 +66,31 @@ def configure(
         values: The step's values of `steps.POD`, by name.
         form: The pipeline's parameters by name.
         backend: What the pod's settings must be understood by.
+        several_nodes: Whether the stage runs on nodes that the pod starts.
     """
-    _with_environment(task, image)
+    place: Place = Nodes(task) if several_nodes else Pod(task)
+    _with_environment(task, (*_SETTINGS, *_NODE_SETTINGS) if several_nodes else _SETTINGS)
+    place.tell("WEBLY_IMAGE", image)
     _on_cpus(task, values["cpu"], values["memory"])
     _with_retries(task, values["retries"], values["timeout_hours"])
-    _labelled(task, pipeline, component.name, values["queue"])
+    _labelled(task, pipeline, component.name)
+    place.limit(values["timeout_hours"], values["queue"] if values["queue"] != "none" else None)
     # Tags follow the content: what a node has under a name is what there is.
     kubernetes.set_image_pull_policy(task, "IfNotPresent")
     if "disk" in values:
-        _with_disk(task, values["disk"], values["disk_class"])
+        _with_disk(task.name, place, values["disk"], values["disk_class"])
     # Training pods are told of 0 GPUs, too. (A field of the form is not yet "0", whatever it says.)
     if component.target == "train" or str(values.get("gpus", "0")) != "0":
-        _on_gpus(task, values["gpus"], form)
+        _on_gpus(task, place, values["gpus"], form)
     if backend != "2.15":
         # No user id: OpenShift chooses its own; elsewhere the image's holds.
         kubernetes.set_security_context(task, run_as_non_root=True)
 
 
-def _with_environment(task: dsl.PipelineTask, image: str) -> None:
+def _with_environment(task: dsl.PipelineTask, optional: Sequence[str]) -> None:
     """Tell a task where images and checkpoints lie, let it in, and tell it where it runs."""
     places = {name: name for name in _PLACES}
-    settings = {name: name for name in _SETTINGS}
+    settings = {name: name for name in optional}
     keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, places)
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, settings, optional=True)
@@ -86,7 +98,6 @@ def _with_environment(task: dsl.PipelineTask, image: str) -> None:
     kubernetes.use_secret_as_env(task, SECRET, keys, optional=True)
     kubernetes.use_field_path_as_env(task, "KFP_POD_NAME", "metadata.name")
     kubernetes.use_field_path_as_env(task, "WEBLY_NODE", "spec.nodeName")
-    task.set_env_variable("WEBLY_IMAGE", image)
 
 
 def _on_cpus(task: dsl.PipelineTask, cpu: Any, memory: Any) -> None:
@@ -101,11 +112,12 @@ def _on_cpus(task: dsl.PipelineTask, cpu: Any, memory: Any) -> None:
         raise UserError(f"{task.name}: cpu={cpu}, memory={memory}: {error}") from None
 
 
-def _on_gpus(task: dsl.PipelineTask, gpus: Any, form: Mapping[str, Any]) -> None:
+def _on_gpus(task: dsl.PipelineTask, place: Place, gpus: Any, form: Mapping[str, Any]) -> None:
     """Send a task to nodes with GPUs.
 
     Args:
         task: A task.
+        place: Where its stage runs.
         gpus: How many; a text, for KFP's driver takes a number for none, silently.
         form: Has `gpu_type` (a text), `gpu_node_selector` and `gpu_tolerations`.
     """
@@ -115,37 +127,30 @@ def _on_gpus(task: dsl.PipelineTask, gpus: Any, form: Mapping[str, Any]) -> None
         raise UserError(f"{task.name}: gpus={gpus}: {error}") from None
     if isinstance(gpus, str):
         # A parameter reaches the stage as `accelerator_count`, a constant does not.
-        task.set_env_variable("WEBLY_GPUS", gpus)
+        place.tell("WEBLY_GPUS", gpus)
     kubernetes.add_node_selector_json(task, form["gpu_node_selector"])
     kubernetes.add_toleration_json(task, form["gpu_tolerations"])
-    kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=_SHARED_MEMORY)
+    place.mount_memory("/dev/shm", _SHARED_MEMORY)
 
 
-def _with_disk(task: dsl.PipelineTask, size: str, storage_class: str) -> None:
-    """Give a task a disk for fetched shards and temporary files.
+def _with_disk(task: str, place: Place, size: str, storage_class: str) -> None:
+    """Give a stage a disk for fetched shards and temporary files.
 
     On the node's own disk they would be counted against the pod until the kubelet evicts it.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([MGT]i?)", size)
     if not match:
-        raise UserError(f"{task.name}: disk={size!r}: write a size such as 200Gi")
+        raise UserError(f"{task}: disk={size!r}: write a size such as 200Gi")
     gigabytes = float(match[1]) * _UNITS[match[2]] / 1e9
-    kubernetes.add_ephemeral_volume(
-        task,
-        "disk",
-        _DISK,
-        access_modes=["ReadWriteOnce"],
-        size=size,
-        storage_class_name=None if storage_class == "default" else storage_class,
-    )
-    task.set_env_variable("WEBLY_CACHE", _DISK)
+    place.mount_disk(_DISK, size, None if storage_class == "default" else storage_class)
+    place.tell("WEBLY_CACHE", _DISK)
     # The rest is for the file system's own and for temporary files.
-    task.set_env_variable("WEBLY_CACHE_GIGABYTES", f"{0.8 * gigabytes:g}")
-    task.set_env_variable("TMPDIR", _DISK)
+    place.tell("WEBLY_CACHE_GIGABYTES", f"{0.8 * gigabytes:g}")
+    place.tell("TMPDIR", _DISK)
 
 
 def _with_retries(task: dsl.PipelineTask, retries: int, timeout_hours: int) -> None:
-    """Start a task again when it fails, and end a try that hangs.
+    """Start a task again when it fails.
 
     KFP retries what exits with a code other than 0, not a pod that was evicted or preempted: then
     start the run again, all that was done comes from the cache. Either way a stage goes on from
@@ -157,7 +162,6 @@ def _with_retries(task: dsl.PipelineTask, retries: int, timeout_hours: int) -> N
             f"{task.name}: retries={retries}, timeout_hours={timeout_hours}: 0 retries and 1 hour "
             "are the least"
         )
-    kubernetes.set_timeout(task, 3600 * timeout_hours)
     if retries:
         # Argo counts `backoff_max_duration` from the first try's start: with the default of an
         # hour nothing that fails later would be retried, and what is would end with that hour.
@@ -169,14 +173,12 @@ def _with_retries(task: dsl.PipelineTask, retries: int, timeout_hours: int) -> N
         )
 
 
-def _labelled(task: dsl.PipelineTask, pipeline: str, stage: str, queue: str) -> None:
-    """Name a task's pod, for `kubectl get pods -l …`, network policies and Kueue."""
+def _labelled(task: dsl.PipelineTask, pipeline: str, stage: str) -> None:
+    """Name a task's pod, for `kubectl get pods -l …` and network policies."""
     labels = {
         "app.kubernetes.io/name": "webly",
         "app.kubernetes.io/part-of": pipeline,
         "app.kubernetes.io/component": stage,
     }
-    if queue != "none":
-        labels["kueue.x-k8s.io/queue-name"] = queue
     for key, value in labels.items():
         kubernetes.add_pod_label(task, key, value)

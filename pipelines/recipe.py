@@ -36,7 +36,14 @@ from components.shared.interface import Argument, UserError, Value
 from components.shared.titles import Name
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
-from pipelines.steps import CONSTANT, OF_CANDIDATES, OPTIONAL, STEPS, field_name
+from pipelines.steps import (
+    CONSTANT,
+    OF_CANDIDATES,
+    OPTIONAL,
+    STEPS,
+    field_name,
+    number_of_nodes,
+)
 
 FOLDER = Path(__file__).parent / "recipes"
 Values = Mapping[str, Mapping[str, Value]]
@@ -89,6 +96,7 @@ class Recipe:
         drawn: Data sets that `pipelines.local` draws before it runs the pipeline, by their folder.
         form: Names of the pipeline's parameters.
         values: Values by step and parameter, where they differ from the defaults.
+        one_node: Whether every stage runs on one node, whatever the values say.
     """
 
     name: str
@@ -98,6 +106,7 @@ class Recipe:
     drawn: Mapping[str, DataSettings]
     form: tuple[str, ...]
     values: Values
+    one_node: bool = False
 
     def has(self, step: str) -> bool:
         """Return whether the pipeline takes a step."""
@@ -121,6 +130,8 @@ class Recipe:
             form: Values of the form's fields; one is taken if it governs this parameter.
             candidate: The candidate that it is for, if it is for one.
         """
+        if name == "num_nodes" and self.one_node:
+            return "1"
         at: str | None = step
         while at is not None:
             if candidate and name in candidate.values.get(at, {}):
@@ -132,6 +143,14 @@ class Recipe:
                     return given[name]
             at = STEPS[at].inherits
         return STEPS[step].arguments()[name].default
+
+    def is_for_several_nodes(self) -> bool:
+        """Return whether a stage runs on several nodes, or may by the form."""
+        sections = [self.values, *(candidate.values for candidate in self.candidates)]
+        numbers = {
+            values.get("num_nodes", "1") for section in sections for values in section.values()
+        }
+        return bool(numbers - {"1"}) or any(name.endswith("_num_nodes") for name in self.form)
 
     def fields(self) -> dict[str, Argument]:
         """Return the form's fields by name, each with the recipe's value as default."""
@@ -232,7 +251,10 @@ def _section(step: str, section: Any, where: defaultdict[str, str]) -> Iterator[
         if name not in known:
             raise UserError(f"{place}: no parameter {name!r}; there are {', '.join(known)}")
         try:
-            yield name, known[name].parse(value)
+            parsed = known[name].parse(value)
+            if name == "num_nodes":
+                number_of_nodes(str(parsed))
+            yield name, parsed
         except UserError as error:
             raise UserError(f"{place}: {error}") from None
 

@@ -1,6 +1,7 @@
 """The steps of the method: which stage each one runs, and whose values it inherits."""
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from components.lw_pretrain.component import lw_pretrain
 from components.multitask_pretrain.component import multitask_pretrain
 from components.pseudo_label.component import pseudo_label
 from components.shared.container import Component
-from components.shared.interface import Argument, Value, arguments
+from components.shared.interface import Argument, UserError, Value, arguments
 from components.tagging.component import tagging
 from components.weighting.component import weighting
 from components.wt_pretrain.component import wt_pretrain
@@ -45,9 +46,10 @@ _DISK = [
     _text("disk_class", "Its storage class; or default.", "default"),
 ]
 _GPUS = _text("gpus", "GPUs of the pod; 0 trains on the CPU.", "1")
+_NODES = _text("num_nodes", "Nodes that the stage runs on, each with so many GPUs.", "1")
 _EMBEDDING_GPUS = _text("gpus", "GPUs of the pod, 0 or 1, for similarity=embedding.", "0")
 # What the pods get; the stages do not know of it.
-POD = tuple(argument.name for argument in (*_POD, *_DISK, _GPUS))
+POD = tuple(argument.name for argument in (*_POD, *_DISK, _GPUS, _NODES))
 # Of these, what KFP takes only while compiling: no field of the form.
 CONSTANT = ("retries", "timeout_hours", "queue", "disk", "disk_class")
 # The candidates say these, not the steps.
@@ -72,13 +74,14 @@ class Step:
         """Return the parameters that a recipe may set, by name."""
         if self.component is None:
             found = [argument for argument in _arguments(finetune.stage) if argument.settings]
-            found += [*_POD, *_DISK, _GPUS]
+            found += [*_POD, *_DISK, _GPUS, _NODES]
         else:
             found = [a for a in _arguments(self.component.stage) if a.artifact is None]
             found += [_RERUN, *_POD]
             trains = self.component.target == "train"
             found += _DISK if trains or self.component is ingest else []
             found += [_GPUS] if trains else []
+            found += [_NODES] if trains and self.component is not ensemble else []
             found += [_EMBEDDING_GPUS] if self.component is weighting else []
         return {argument.name: argument for argument in found if argument.name not in OF_CANDIDATES}
 
@@ -112,6 +115,17 @@ def field_name(step: str, parameter: str) -> str:
     """Return the name of the pipeline parameter that governs a step's parameter."""
     shared = step == "ingest" and parameter in ("dataset", "dataset_version")
     return parameter if shared else f"{step}_{parameter}"
+
+
+def number_of_nodes(text: str) -> int:
+    """Return what a `num_nodes` says.
+
+    Raises:
+        UserError: It is not a whole number above 0.
+    """
+    if not re.fullmatch("[1-9][0-9]*", text):
+        raise UserError(f"num_nodes={text}: a whole number above 0 is needed; 1 needs no Trainer")
+    return int(text)
 
 
 def split_task(task: str) -> tuple[str, str]:

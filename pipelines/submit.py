@@ -173,7 +173,10 @@ def _check(submission: Submission, given: argparse.Namespace, access: Access) ->
         return access.url() or "by kubectl's configuration"
 
     missing = False
-    for check in checks.run(connect, Namespace(access.pods()), submission.graph, submission.file):
+    namespace = Namespace(access.pods())
+    for check in checks.run(
+        connect, namespace, submission.graph, submission.file, given.service_account
+    ):
         logger.info("%s", check)
         missing |= check.state == "missing"
     for line in checks.estimates(submission.graph, given.images, given.images_per_second):

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from components.shared.container import Nodes
 from components.shared.interface import UserError
 from components.shared.titles import seed_word
 from pipelines import pods
-from pipelines.images import reference
+from pipelines.images import LAUNCHER, reference
 from pipelines.recipe import Candidate, Recipe
 from pipelines.steps import POD, STEPS
 
@@ -63,7 +64,10 @@ class Tasks:
         assert component is not None, f"{step} is a group"
         image = reference(component)
         given = {each: value for each, value in values.items() if each not in POD}
-        task = component.task(name, image=image, **inputs, **given)
+        # A field of the form may be any number; only a constant is known to be one.
+        number = values.get("num_nodes", "1")
+        nodes = None if str(number) == "1" else Nodes(number, reference(LAUNCHER))
+        task = component.task(name, image=image, nodes=nodes, **inputs, **given)
         pods.configure(
             task,
             pipeline=self._recipe.name,
@@ -72,6 +76,7 @@ class Tasks:
             values={each: values[each] for each in POD if each in values},
             form=self._form,
             backend=self._backend,
+            several_nodes=nodes is not None,
         )
         outputs: Outputs = task.outputs
         return outputs

@@ -10,7 +10,7 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Optional
@@ -21,6 +21,8 @@ from components.shared.interface import Argument, Stage, arguments, call
 if TYPE_CHECKING:
     from kfp import dsl
 
+# What starts nodes and follows them, in an image of its own.
+LAUNCHER_MODULE = "components.trainjob"
 # How the launcher mounts object stores into the container.
 _MOUNTS = {"gs": "/gcs/", "s3": "/s3/", "minio": "/minio/", "oci": "/oci/"}
 
@@ -90,6 +92,19 @@ def _write_output(stage: Stage, outputs: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Nodes:
+    """Nodes that run a stage; the task's own pod starts them, and follows them.
+
+    Attributes:
+        number: How many; a text, or a field of the form.
+        launcher: The whole reference of the image of that pod.
+    """
+
+    number: object
+    launcher: str
+
+
+@dataclass(frozen=True, slots=True)
 class Component:
     """A stage and the image that serves it.
 
@@ -111,7 +126,15 @@ class Component:
         """The module that runs the stage as a command: the package that `stage.py` is in."""
         return self.stage.__module__.removesuffix(".stage")
 
-    def task(self, name: str, *, image: str, rerun: object, **given: object) -> "dsl.PipelineTask":
+    def task(
+        self,
+        name: str,
+        *,
+        image: str,
+        rerun: object,
+        nodes: Nodes | None = None,
+        **given: object,
+    ) -> "dsl.PipelineTask":
         """Add a task that runs this stage to the pipeline being compiled.
 
         Each task gets a component of its own: its name is what KFP's graph, executors and output
@@ -121,6 +144,7 @@ class Component:
             name: The task's name, such as `finetune_resnest101e_wt`.
             image: The image's whole reference.
             rerun: A text that is only there to be in the cache key.
+            nodes: The nodes that run the stage; None if the task's own pod does.
             **given: The stage's inputs and every one of its parameters; a list of models as a list.
 
         Raises:
@@ -129,8 +153,37 @@ class Component:
         """
         from kfp import dsl  # kfp is not in the images
 
-        passed: dict[str, object] = {"rerun": rerun}
-        signature = []
+        signature, passed = self._interface(name, given, dsl)
+        passed["rerun"] = rerun
+        own: dict[str, object] = {"rerun": str}
+        command = ["python", "-m", self.module]
+        if nodes is not None:
+            passed |= {"num_nodes": nodes.number, "node_image": image}
+            # KFP's driver fills in the last, with what is set on the task.
+            own |= {"num_nodes": str, "node_image": str, "task_config": dsl.TaskConfig}
+            image, command = nodes.launcher, ["python", "-m", LAUNCHER_MODULE, self.module]
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        signature += [inspect.Parameter(each, kind, annotation=own[each]) for each in own]
+
+        def component(*_: object) -> Any:
+            return dsl.ContainerSpec(image=image, command=command, args=["{{$}}"])
+
+        component.__name__ = name.replace("-", "_")
+        component.__doc__ = inspect.getdoc(self.stage)
+        component.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            sorted(signature, key=lambda parameter: parameter.default is not parameter.empty)
+        )
+        make = dsl.container_component(component)
+        if nodes is not None:
+            make.component_spec.task_config_passthroughs = _handed_over(dsl)
+        task: dsl.PipelineTask = make(**passed)
+        return task
+
+    def _interface(
+        self, name: str, given: dict[str, object], dsl: Any
+    ) -> tuple[list[inspect.Parameter], dict[str, object]]:
+        """Return the parameters that a component has for these arguments, and their values."""
+        signature, passed = [], {}
         for argument in arguments(self.stage):
             output = argument.artifact is not None and argument.artifact.output
             if argument.name not in given and not output and not argument.optional:
@@ -147,22 +200,16 @@ class Component:
                     passed[argument.name] = value
         if given:
             raise TypeError(f"{name}: the stage {self.name} has no {', '.join(given)}")
-        signature.append(
-            inspect.Parameter("rerun", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str)
-        )
+        return signature, passed
 
-        def component(*_: object) -> Any:
-            return dsl.ContainerSpec(
-                image=image, command=["python", "-m", self.module], args=["{{$}}"]
-            )
 
-        component.__name__ = name.replace("-", "_")
-        component.__doc__ = inspect.getdoc(self.stage)
-        component.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            sorted(signature, key=lambda parameter: parameter.default is not parameter.empty)
-        )
-        make: Callable[..., dsl.PipelineTask] = dsl.container_component(component)
-        return make(**passed)
+def _handed_over(dsl: Any) -> list[Any]:
+    """Return what of a task's settings its nodes get: all; its pod only the environment."""
+    environment = dsl.TaskConfigField.ENV
+    return [
+        dsl.TaskConfigPassthrough(field, apply_to_task=field == environment)
+        for field in dsl.TaskConfigField
+    ]
 
 
 def _parameter(name: str, argument: Argument, dsl: Any) -> inspect.Parameter:

@@ -94,7 +94,8 @@ def _check_disk(folder: Path) -> None:
     if not os.access(folder, os.W_OK):
         raise UserError(
             f"WEBLY_CACHE={folder}: user {os.getuid()} may not write there: the pod's "
-            "securityContext needs an fsGroup, which k8s/argo gives to the pods of pipelines"
+            "securityContext needs an fsGroup, which k8s/argo gives to the pods of pipelines and "
+            "k8s/trainer to the nodes of stages on several"
         )
 
 

@@ -102,8 +102,98 @@ def test_pods_take_each_setting_of_the_config_map(overlay: str, pods: list[Any])
 
     for pod in pods:
         pairs = [pair for source in pod["configMapAsEnv"] for pair in source["keyToEnv"]]
-        assert there <= {pair["configMapKey"] for pair in pairs}
+        # Launchers of stages on several nodes take the last.
+        assert there - {pair["configMapKey"] for pair in pairs} <= {"WEBLY_TRAINJOB_RUNTIME"}
         assert all(pair["configMapKey"] == pair["envVar"] for pair in pairs)
+
+
+def trainer() -> dict[str, dict[str, Any]]:
+    """Return the objects for stages on several nodes, by kind."""
+    return {each["kind"]: each for each in render(K8S / "trainer")}
+
+
+def test_a_training_runtimes_job_is_valid() -> None:
+    validator = pytest.importorskip("kubernetes_validate")
+
+    (job,) = trainer()["ClusterTrainingRuntime"]["spec"]["template"]["spec"]["replicatedJobs"]
+
+    # What Trainer adds has no say in what is checked here.
+    described = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job["name"]}}
+    validator.validate(described | {"spec": job["template"]["spec"]}, "1.33", strict=True)
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    assert job["name"] == container["name"] == "node"  # by which a TrainJob changes them
+    labels = job["template"]["metadata"]["labels"]
+    assert labels["trainer.kubeflow.org/trainjob-ancestor-step"] == "trainer"
+
+
+def test_a_training_runtime_has_no_field_that_trainer_does_not_know() -> None:
+    models = pytest.importorskip("kubeflow_trainer_api.models")
+    runtime = trainer()["ClusterTrainingRuntime"]
+
+    understood = models.TrainerV1alpha1ClusterTrainingRuntime.from_dict(runtime)
+
+    assert understood.to_dict() == runtime
+
+
+def test_a_lost_node_is_made_anew_but_what_a_user_must_put_right_ends_the_job() -> None:
+    spec = trainer()["ClusterTrainingRuntime"]["spec"]["template"]["spec"]
+    job = spec["replicatedJobs"][0]["template"]["spec"]
+
+    fail, ignore = job["podFailurePolicy"]["rules"]
+
+    assert spec["failurePolicy"]["maxRestarts"] == 0 < job["backoffLimit"]
+    assert (fail["action"], fail["onExitCodes"]["values"]) == ("FailJob", [2])
+    assert (ignore["action"], ignore["onPodConditions"][0]["type"]) == (
+        "Ignore",
+        "DisruptionTarget",
+    )
+    assert job["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_nodes_are_as_confined_as_kfps_pods_and_can_use_their_disks() -> None:
+    spec = trainer()["ClusterTrainingRuntime"]["spec"]["template"]["spec"]
+    pod = spec["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["fsGroup"] == 1000
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_config_map_names_the_runtime(overlay: str) -> None:
+    objects = render(K8S / "overlays" / overlay)
+
+    named = [each for each in objects if each["metadata"]["name"] == "webly"]
+    (config_map,) = [each for each in named if each["kind"] == "ConfigMap"]
+
+    name = trainer()["ClusterTrainingRuntime"]["metadata"]["name"]
+    assert config_map["data"]["WEBLY_TRAINJOB_RUNTIME"] == name
+
+
+def test_runs_may_create_train_jobs_in_their_own_namespace() -> None:
+    validator = pytest.importorskip("kubernetes_validate")
+    role, binding = trainer()["Role"], trainer()["RoleBinding"]
+
+    for each in (role, binding):
+        validator.validate(each, "1.33", strict=True)
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert {each["name"] for each in binding["subjects"]} == {"pipeline-runner", "default-editor"}
+    rights = {
+        (resource, verb)
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert rights == {
+        *(("trainjobs", verb) for verb in ("create", "get", "delete")),
+        *(("pods", verb) for verb in ("get", "list")),
+        ("pods/log", "get"),
+    }
 
 
 def test_kfps_launcher_reads_the_secret_that_the_stages_read(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class Kubeflow(ThreadingHTTPServer):
         plays: What runs tell, one after the other; the last one for ever.
         faults: Statuses to answer the next looks at runs with.
         objects: Kubernetes' objects by path.
+        forbidden: Paths that are answered with 403.
     """
 
     def __init__(self) -> None:
@@ -62,6 +63,7 @@ class Kubeflow(ThreadingHTTPServer):
         self.plays: list[tuple[str, list[dict[str, Any]]]] = [("SUCCEEDED", [])]
         self.faults: list[int] = []
         self.objects: dict[str, Any] = {}
+        self.forbidden: set[str] = set()
         self.kept: dict[str, dict[str, Any]] = {
             kind: {} for kind in ("pipelines", "versions", "experiments", "runs")
         }
@@ -132,7 +134,9 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append((method, url.path, query, body))
         if self.server.token and self.headers["Authorization"] != f"Bearer {self.server.token}":
             self._send(401, {"message": "Unauthenticated"})
-        elif url.path.startswith("/api/v1/"):
+        elif url.path in self.server.forbidden:
+            self._send(403, {"message": "Forbidden"})
+        elif not url.path.startswith("/apis/v2beta1/"):
             found = self.server.objects.get(url.path)
             self._send(200 if found is not None else 404, found or {})
         else:

@@ -15,13 +15,22 @@ from pipelines.recipe import load
 from tests.pipelines.recipes import RECIPES
 
 BACKENDS = get_args(Backend)
+SEVERAL_NODES = """
+name: several-nodes
+candidates: [{backbone: resnet18, pretraining: [wt]}]
+training: {num_nodes: '2'}
+"""
+NAMES = [*RECIPES, "several-nodes"]
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with each recipe, compiled for each backend."""
     folder = tmp_path_factory.mktemp("compiled")
+    (folder / "several-nodes.yaml").write_text(SEVERAL_NODES)
+    several_nodes = load(str(folder / "several-nodes.yaml"))
     for backend in BACKENDS:
+        compile_recipe(several_nodes, folder / backend / "several-nodes.yaml", backend=backend)
         for name in RECIPES:
             compile_recipe(load(name), folder / backend / f"{name}.yaml", backend=backend)
     return folder
@@ -59,7 +68,7 @@ def protos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_each_recipe_parses_with_the_protos_of_the_backend_it_is_compiled_for(
     protos: Protos, compiled: Path
 ) -> None:
-    paths = [compiled / protos.version / f"{name}.yaml" for name in RECIPES]
+    paths = [compiled / protos.version / f"{name}.yaml" for name in NAMES]
 
     ended = protos.parse(*paths)
 
@@ -75,7 +84,7 @@ def test_what_a_backend_does_not_know_is_noticed(protos: Protos, compiled: Path)
     assert ('no field named "literals"' in ended.stderr) == older
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", NAMES)
 def test_only_newer_backends_get_a_security_context(name: str, compiled: Path) -> None:
     for backend in BACKENDS:
         text = (compiled / backend / f"{name}.yaml").read_text()

@@ -99,6 +99,74 @@ def test_all_that_is_there_is_ok(
     assert not kubeflow.kept["runs"]
 
 
+SEVERAL = """
+name: webly-several
+candidates: [{backbone: resnet18}]
+finetune: {num_nodes: '2'}
+"""
+TRAINER = "/apis/trainer.kubeflow.org/v1alpha1"
+REVIEW = "/apis/authorization.k8s.io/v1/namespaces/kubeflow/localsubjectaccessreviews"
+
+
+@pytest.fixture
+def trainer(kubeflow: Kubeflow, tmp_path: Path) -> Path:
+    """A pipeline with a stage on several nodes, for a cluster that has what it takes."""
+    (tmp_path / "several.yaml").write_text(SEVERAL)
+    compile_recipe(load(str(tmp_path / "several.yaml")), tmp_path / "compiled.yaml")
+    kind = {"name": "trainjobs", "singularName": "", "kind": "TrainJob", "namespaced": True}
+    resources = [kind | {"verbs": ["create"]}]
+    kubeflow.objects |= {
+        CONFIG_MAP: {"data": {"WEBLY_TRAINJOB_RUNTIME": "webly"}},
+        TRAINER: {"groupVersion": "trainer.kubeflow.org/v1alpha1", "resources": resources},
+        f"{TRAINER}/clustertrainingruntimes/webly": {},
+        REVIEW: {"spec": {}, "status": {"allowed": True}},
+    }
+    return tmp_path / "compiled.yaml"
+
+
+def test_stages_on_several_nodes_find_a_trainer(
+    kubeflow: Kubeflow, trainer: Path, check: Check, caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes = [{"status": {"allocatable": {"nvidia.com/gpu": "8"}}} for _ in range(2)]
+    kubeflow.objects[NODES] = {"items": nodes}
+
+    check("--file", str(trainer), "finetune_gpus=8")
+
+    states = found(caplog)
+    assert {states[name] for name in ("trainer", "runtime", "rights", "node pool")} == {"ok"}
+    assert "8 of nvidia.com/gpu on each of 2 nodes: 2 of 2 nodes offer them" in caplog.text
+    users = {review["spec"]["user"] for review in kubeflow.posted(REVIEW)}
+    assert "system:serviceaccount:kubeflow:pipeline-runner" in users
+
+
+def test_what_stages_on_several_nodes_lack_is_missing_with_a_remedy(
+    kubeflow: Kubeflow, trainer: Path, check: Check, caplog: pytest.LogCaptureFixture
+) -> None:
+    del kubeflow.objects[TRAINER]
+    kubeflow.objects[CONFIG_MAP] = {"data": {"WEBLY_CHECKPOINTS": "/checkpoints"}}
+    kubeflow.objects[REVIEW]["status"]["allowed"] = False
+
+    assert check("--file", str(trainer), "finetune_gpus=8", "--service-account", "runner") == 1
+
+    states = found(caplog)
+    missing = ("trainer", "runtime", "rights", "node pool", "bucket")
+    assert {states[name] for name in missing} == {"missing"}
+    assert "ClusterTrainingRuntime torch-distributed: kubectl apply -n kubeflow -k" in caplog.text
+    assert "runner may create TrainJobs: kubectl apply" in caplog.text
+    assert "8 of nvidia.com/gpu on each of 2 nodes: 1 offer them" in caplog.text
+    assert "WEBLY_CHECKPOINTS=/checkpoints: the nodes share it" in caplog.text
+
+
+def test_rights_that_cannot_be_looked_at_are_unknown(
+    kubeflow: Kubeflow, trainer: Path, check: Check, caplog: pytest.LogCaptureFixture
+) -> None:
+    kubeflow.forbidden = {REVIEW}
+
+    check("--file", str(trainer))
+
+    assert found(caplog)["rights"] == "unknown"
+
+
 def test_a_data_set_and_a_bucket_that_are_not_there_are_missing(
     kubeflow: Kubeflow, stored: str, check: Check, caplog: pytest.LogCaptureFixture
 ) -> None:

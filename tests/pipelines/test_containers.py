@@ -21,7 +21,7 @@ from pipelines import record
 from pipelines.compile import compile_recipe
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
-from pipelines.images import components, reference
+from pipelines.images import LAUNCHER, components, reference
 from pipelines.local import execute
 from pipelines.recipe import load
 from pipelines.record import RunRecord
@@ -90,7 +90,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def images(engine: None, context: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Both images of this tree's code, and the toy stages'."""
+    """The images of this tree's code, and the toy stages'."""
     with (tmp_path_factory.getbasetemp().parent / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one of several pytest-xdist workers builds
         command = [sys.executable, "-m", "pipelines.images", "build"]
@@ -294,7 +294,7 @@ def test_a_container_is_confined_and_its_secrets_are_on_no_command_line(
     assert SECRET not in listed
 
 
-@pytest.mark.parametrize("component", components(), ids=lambda component: component.name)
+@pytest.mark.parametrize("component", [*components(), LAUNCHER], ids=lambda each: each.name)
 def test_each_stage_has_an_image_without_kfp_that_runs_it_as_any_user(
     images: None, component: Any
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.finetune.component import finetune
-from pipelines.images import components, reference
+from pipelines.images import LAUNCHER, components, reference
 from pipelines.tags import ROOT, tag
 
 FILES = {
@@ -152,6 +152,13 @@ def change_docstring(path: Path) -> None:
     path.write_text(path.read_text().replace('"""', '"""Now ', 1))
 
 
+def test_the_launchers_reference_is_one_of_its_own() -> None:
+    image, _, version = reference(LAUNCHER).partition(":")
+
+    assert image == "webly/launcher"
+    assert version.startswith("trainjob-") and len(version) == len("trainjob-") + 7
+
+
 TRAINING = {"wt_pretrain", "lw_pretrain", "multitask_pretrain", "finetune"}
 
 
@@ -164,6 +171,8 @@ TRAINING = {"wt_pretrain", "lw_pretrain", "multitask_pretrain", "finetune"}
         ("components/shared/losses.py", add_code, TRAINING),
         ("components/shared/losses.py", change_docstring, set()),
         ("components/tagging/words.py", add_code, {"tagging"}),
+        ("components/trainjob/__main__.py", add_code, {"trainjob"}),
+        ("docker/launcher.lock", add_comment, {"trainjob"}),
         ("pipelines/engine.py", add_code, set()),
         ("docker/text.lock", add_comment, {"ingest", "tagging", "weighting", "compare"}),
     ],
@@ -173,7 +182,7 @@ def test_an_edit_of_this_project_changes_the_tags_of_the_stages_that_it_reaches(
 ) -> None:
     for folder in ("components", "docker", "pipelines"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    stages = {component.name: component.target for component in components()}
+    stages = {each.name: each.target for each in (*components(), LAUNCHER)}
     before = {stage: tag(stage, target, tmp_path) for stage, target in stages.items()}
 
     edit(tmp_path / name)
@@ -188,13 +197,13 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_the_command_prints_one_reference_per_stage() -> None:
+def test_the_command_prints_one_reference_per_stage_and_the_launchers() -> None:
     ended = run("--registry", "registry.local/team")
 
-    stages = [component.name for component in components()]
+    stages = [each.name for each in (*components(), LAUNCHER)]
     lines = ended.stdout.splitlines()
     assert [line.rpartition(":")[2].rpartition("-")[0] for line in lines] == stages
-    assert all(line.startswith("registry.local/team/t") for line in lines)
+    assert all(line.startswith("registry.local/team/") for line in lines)
 
 
 def test_a_machine_without_docker_is_told(tmp_path: Path) -> None:

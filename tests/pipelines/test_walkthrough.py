@@ -99,6 +99,7 @@ def test_images_are_built_and_pushed_as_the_readme_says(
     calls = (tmp_path / "calls").read_text()
     assert "registry.example.org/team/train:finetune-" in calls
     assert "push registry.example.org/team/text:tagging-" in calls
+    assert "push registry.example.org/team/launcher:trainjob-" in calls
 
 
 def test_folders_for_kubectl_are_there() -> None:
