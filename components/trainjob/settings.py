@@ -1,9 +1,11 @@
 """What the launcher's environment says of the nodes; `pipelines/pods.py` writes it.
 
-WEBLY_TRAINJOB_QUEUE    Kueue's queue that the nodes wait in (none)
-WEBLY_TRAINJOB_RUNTIME  the ClusterTrainingRuntime that they are made from (torch-distributed)
-WEBLY_TRAINJOB_HOURS    after so many they are ended; waiting in the queue does not count (72)
-WEBLY_NODE_ENV          environment that they have and the launcher has not: a JSON object
+WEBLY_TRAINJOB_QUEUE      Kueue's queue that the nodes wait in (none)
+WEBLY_TRAINJOB_RUNTIME    the ClusterTrainingRuntime that they are made from (torch-distributed)
+WEBLY_TRAINJOB_HOURS      after so many they are ended; waiting in the queue does not count (72)
+WEBLY_TRAINJOB_RESOURCES  more of each node's resources, such as RDMA devices: a JSON object
+WEBLY_NODE_ENV            environment that they have and the launcher has not: a JSON object
+WEBLY_NODE_VOLUMES        likewise `volumes` and `volumeMounts`, as in a pod: a JSON object
 """
 
 import json
