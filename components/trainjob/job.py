@@ -22,7 +22,7 @@ NODE = "node"
 _QUEUE = "kueue.x-k8s.io/queue-name"
 _MANAGER = "webly/trainjob"
 # Of the task's environment, what is the launcher's alone.
-_OWN = ("KFP_", "WEBLY_TRAINJOB_", "WEBLY_NODE_")
+_OWN = ("WEBLY_TRAINJOB_", "WEBLY_NODE_")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

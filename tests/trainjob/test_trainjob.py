@@ -136,7 +136,8 @@ def test_what_is_set_on_the_task_is_handed_over(
             "requests": {"cpu": "8", "memory": "64Gi"},
         },
     }
-    kept = ("WEBLY_IMAGE", "WEBLY_NODE", "WEBLY_STORE", "AWS_ACCESS_KEY_ID")
+    # By the pod's name a stage knows that it is in one, whose GPUs and disk it looks at.
+    kept = ("KFP_POD_NAME", "WEBLY_IMAGE", "WEBLY_NODE", "WEBLY_STORE", "AWS_ACCESS_KEY_ID")
     assert variables == {
         **{each["name"]: each for each in TASK_CONFIG["env"] if each["name"] in kept},
         "TMPDIR": {"name": "TMPDIR", "value": "/mnt/webly"},
