@@ -279,9 +279,11 @@ def _run(
     if result is None:
         logger.error("another node has failed for good: its log says why")
         return 1
+    if nodes > 1 and hosts and not result.is_failed():
+        time.sleep(2)  # the others read in its store that all have ended
+    rendezvous.shutdown()  # no node need wait for this one
     if not result.is_failed():
         return 0
-    rendezvous.shutdown()  # no node need wait for this one
     failures = sorted(result.failures.values(), key=lambda failure: failure.timestamp)
     codes = [failure.exitcode for failure in failures]
     if USER_ERROR in codes:  # in others it looks like a lost peer

