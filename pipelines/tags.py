@@ -42,10 +42,16 @@ def _closure(module: str, root: Path) -> dict[str, str]:
         path = _file(name, root)
         if name in found or path is None:
             continue
-        tree = ast.parse(path.read_text())
-        waiting += _imports(tree)
-        found[name] = _canonical(tree)
+        imports, found[name] = _read(path.read_text())
+        waiting += imports
     return found
+
+
+@functools.cache  # stages share modules
+def _read(code: str) -> tuple[tuple[str, ...], str]:
+    """Return what a module imports, and its code as `_canonical` writes it."""
+    tree = ast.parse(code)
+    return tuple(_imports(tree)), _canonical(tree)
 
 
 def _file(module: str, root: Path) -> Path | None:

@@ -324,7 +324,7 @@ def test_object_stores_are_read_where_the_launcher_mounts_them(
     monkeypatch.undo()
 
     paths = [
-        str(container._path(artifact("x", "system.Dataset", f"{scheme}://bucket/key")))
+        str(container.artifact_path(artifact("x", "system.Dataset", f"{scheme}://bucket/key")))
         for scheme in ("s3", "minio", "gs", "oci")
     ]
 
