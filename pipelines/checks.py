@@ -14,6 +14,7 @@ import boto3
 from components.shared import storage
 from components.shared.interface import UserError
 from components.shared.storage import StorageError
+from components.trainjob.settings import DEFAULT_RUNTIME
 from pipelines import graph
 from pipelines.estimate import Estimate, estimate
 from pipelines.graph import Graph
@@ -203,7 +204,7 @@ def _trainer(
     namespace: Namespace, settings: Mapping[str, str], accounts: Sequence[str]
 ) -> Iterator[Check]:
     """Look for what stages on several nodes need."""
-    runtime = settings.get("WEBLY_TRAINJOB_RUNTIME", "torch-distributed")
+    runtime = settings.get("WEBLY_TRAINJOB_RUNTIME", DEFAULT_RUNTIME)
 
     def check(what: str, wanted: str, found: Any, remedy: str) -> Check:
         if isinstance(found, UnknownError):

@@ -19,8 +19,8 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 from components.shared.container import LAUNCHER_MODULE
 from components.shared.interface import UserError
 from components.shared.machine import OWN_INPUT
+from components.trainjob.job import number_of_nodes
 from pipelines.pods import ENVIRONMENT
-from pipelines.steps import number_of_nodes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
+from components.trainjob.job import GROUP, VERSION
+
 _LINES_OF_A_LOG = 1000
-_TRAINER = "trainer.kubeflow.org"
 _NAME = "workflows.argoproj.io/node-name"  # the annotation that says what a pod is for
 
 
@@ -68,20 +69,20 @@ class Namespace:
     def knows_train_jobs(self) -> bool:
         """Return whether Kubeflow Trainer is there."""
         jobs = kubernetes.client.CustomObjectsApi(self._client)
-        found = self._get(jobs.get_api_resources, _TRAINER, "v1alpha1")
+        found = self._get(jobs.get_api_resources, GROUP, VERSION)
         return found is not None and any(each.name == "trainjobs" for each in found.resources)
 
     def has_training_runtime(self, name: str) -> bool:
         """Return whether the cluster has a runtime for TrainJobs."""
         jobs = kubernetes.client.CustomObjectsApi(self._client)
-        where = (_TRAINER, "v1alpha1", "clustertrainingruntimes", name)
+        where = (GROUP, VERSION, "clustertrainingruntimes", name)
         return self._get(jobs.get_cluster_custom_object, *where) is not None
 
     def may_create_train_jobs(self, service_account: str) -> bool:
         """Return whether a service account of the namespace may create TrainJobs there."""
         attributes = {
             "namespace": self.name,
-            "group": _TRAINER,
+            "group": GROUP,
             "resource": "trainjobs",
             "verb": "create",
         }

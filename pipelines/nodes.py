@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 from kfp import dsl, kubernetes
 
+from components.trainjob.job import QUEUE
+
 
 class Place(Protocol):
     """Where the stage of a task runs."""
@@ -49,7 +51,7 @@ class Pod:
         """End a try after some time."""
         kubernetes.set_timeout(self._task, 3600 * timeout_hours)
         if queue is not None:
-            kubernetes.add_pod_label(self._task, "kueue.x-k8s.io/queue-name", queue)
+            kubernetes.add_pod_label(self._task, QUEUE, queue)
 
     def mount_disk(self, path: str, size: str, storage_class: str | None) -> None:
         """Mount an empty disk."""

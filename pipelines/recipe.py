@@ -34,16 +34,10 @@ import yaml
 
 from components.shared.interface import Argument, UserError, Value
 from components.shared.titles import Name
+from components.trainjob.job import number_of_nodes
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
-from pipelines.steps import (
-    CONSTANT,
-    OF_CANDIDATES,
-    OPTIONAL,
-    STEPS,
-    field_name,
-    number_of_nodes,
-)
+from pipelines.steps import CONSTANT, OF_CANDIDATES, OPTIONAL, STEPS, field_name
 
 FOLDER = Path(__file__).parent / "recipes"
 Values = Mapping[str, Mapping[str, Value]]

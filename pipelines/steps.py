@@ -1,7 +1,6 @@
 """The steps of the method: which stage each one runs, and whose values it inherits."""
 
 import functools
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,7 +12,7 @@ from components.lw_pretrain.component import lw_pretrain
 from components.multitask_pretrain.component import multitask_pretrain
 from components.pseudo_label.component import pseudo_label
 from components.shared.container import Component
-from components.shared.interface import Argument, UserError, Value, arguments
+from components.shared.interface import Argument, Value, arguments
 from components.tagging.component import tagging
 from components.weighting.component import weighting
 from components.wt_pretrain.component import wt_pretrain
@@ -115,17 +114,6 @@ def field_name(step: str, parameter: str) -> str:
     """Return the name of the pipeline parameter that governs a step's parameter."""
     shared = step == "ingest" and parameter in ("dataset", "dataset_version")
     return parameter if shared else f"{step}_{parameter}"
-
-
-def number_of_nodes(text: str) -> int:
-    """Return what a `num_nodes` says.
-
-    Raises:
-        UserError: It is not a whole number above 0.
-    """
-    if not re.fullmatch("[1-9][0-9]*", text):
-        raise UserError(f"num_nodes={text}: a whole number above 0 is needed; 1 needs no Trainer")
-    return int(text)
 
 
 def split_task(task: str) -> tuple[str, str]:

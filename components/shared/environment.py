@@ -44,7 +44,7 @@ def cache() -> Path:
 def cache_bytes() -> int:
     """Return how large the cache may grow, what it holds already included."""
     if "WEBLY_CACHE_GIGABYTES" in os.environ:
-        return int(1e9 * _number("WEBLY_CACHE_GIGABYTES", 0.0))
+        return int(1e9 * number("WEBLY_CACHE_GIGABYTES", 0.0))
     cache().mkdir(parents=True, exist_ok=True)
     held = 0
     for path in cache().iterdir():
@@ -55,17 +55,17 @@ def cache_bytes() -> int:
 
 def checkpoint_seconds() -> float:
     """Return the time between two checkpoints."""
-    return 60 * _number("WEBLY_CHECKPOINT_MINUTES", 10.0)
+    return 60 * number("WEBLY_CHECKPOINT_MINUTES", 10.0)
 
 
 def storage_timeout() -> float:
     """Return after how many seconds an S3 that does not answer is given up."""
-    return _number("WEBLY_STORAGE_TIMEOUT", 300.0)
+    return number("WEBLY_STORAGE_TIMEOUT", 300.0)
 
 
 def processes() -> int | None:
     """Return how many processes a training stage shall have here; None means one per GPU."""
-    return int(_number("WEBLY_PROCESSES", 1)) if "WEBLY_PROCESSES" in os.environ else None
+    return int(number("WEBLY_PROCESSES", 1)) if "WEBLY_PROCESSES" in os.environ else None
 
 
 def log_level() -> str:
@@ -76,12 +76,8 @@ def log_level() -> str:
     return level
 
 
-def _place(name: str, default: str) -> str:
-    place = (os.environ.get(name) or default).rstrip("/")
-    return place if "://" in place else str(Path(place).absolute())
-
-
-def _number(name: str, default: float) -> float:
+def number(name: str, default: float) -> float:
+    """Return a variable's number, which must be above 0."""
     text = os.environ.get(name, str(default))
     try:
         value = float(text)
@@ -90,3 +86,8 @@ def _number(name: str, default: float) -> float:
     if not value > 0:
         raise UserError(f"{name}={text}: a number above 0 is needed")
     return value
+
+
+def _place(name: str, default: str) -> str:
+    place = (os.environ.get(name) or default).rstrip("/")
+    return place if "://" in place else str(Path(place).absolute())

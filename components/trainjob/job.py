@@ -8,6 +8,7 @@ Kubeflow Trainer has renamed the field by which a TrainJob changes the pods of i
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ from components.trainjob.settings import Settings
 GROUP, VERSION = "trainer.kubeflow.org", "v1alpha1"
 # How a runtime must call the job of its nodes, and their container; Trainer's own do.
 NODE = "node"
-_QUEUE = "kueue.x-k8s.io/queue-name"
+QUEUE = "kueue.x-k8s.io/queue-name"
 _MANAGER = "webly/trainjob"
 # Of the task's environment, what is the launcher's alone.
 _OWN = ("WEBLY_TRAINJOB_", "WEBLY_NODE_")
@@ -65,7 +66,7 @@ class TrainJob:
         patch = next((field for field in _PATCHES if field in fields), None)
         if patch is None:
             raise UserError(_unsupported(fields))
-        queue = {_QUEUE: self.settings.queue} if self.settings.queue else {}
+        queue = {QUEUE: self.settings.queue} if self.settings.queue else {}
         spec: dict[str, Any] = {
             "runtimeRef": {
                 "apiGroup": GROUP,
@@ -135,6 +136,17 @@ class TrainJob:
                 "containers": [{"name": NODE, "volumeMounts": mounts}] if mounts else [],
             }
         )
+
+
+def number_of_nodes(text: str) -> int:
+    """Return what a `num_nodes` says.
+
+    Raises:
+        UserError: It is not a whole number above 0.
+    """
+    if not re.fullmatch("[1-9][0-9]*", text):
+        raise UserError(f"num_nodes={text}: a whole number above 0 is needed; 1 needs no Trainer")
+    return int(text)
 
 
 def job_name(module: str, executor_input: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ job that an earlier try has left.
 import argparse
 import json
 import logging
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +24,7 @@ from components.shared.interface import UserError
 from components.shared.storage import StorageError
 from components.trainjob import settings
 from components.trainjob.cluster import Cluster, ClusterError
-from components.trainjob.job import TrainJob, condition, job_name, running_since
+from components.trainjob.job import TrainJob, condition, job_name, number_of_nodes, running_since
 from components.trainjob.logs import NodeLogs
 from components.trainjob.settings import Settings
 from components.trainjob.telling import JobError, Told
@@ -120,13 +119,11 @@ def _train_job(
             "KFP says nothing of the task's GPUs, nodes and environment: Kubeflow Pipelines 2.15 "
             "or newer is needed for num_nodes above 1"
         )
-    if not re.fullmatch("[1-9][0-9]*", values["num_nodes"]):
-        raise UserError(f"num_nodes={values['num_nodes']}: a whole number above 0 is needed")
     return TrainJob(
         name=name,
         module=module,
         image=values["node_image"],
-        num_nodes=int(values["num_nodes"]),
+        num_nodes=number_of_nodes(values["num_nodes"]),
         handover=handover,
         task_config=values["task_config"],
         settings=configured,

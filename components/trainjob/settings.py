@@ -14,7 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.shared import environment
 from components.shared.interface import UserError
+
+DEFAULT_RUNTIME = "torch-distributed"  # Trainer's own
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,23 +52,13 @@ def from_environment() -> Settings:
     volumes = _object("WEBLY_NODE_VOLUMES")
     return Settings(
         queue=os.environ.get("WEBLY_TRAINJOB_QUEUE", ""),
-        runtime=os.environ.get("WEBLY_TRAINJOB_RUNTIME") or "torch-distributed",
-        seconds=3600 * _hours(os.environ.get("WEBLY_TRAINJOB_HOURS", "72")),
+        runtime=os.environ.get("WEBLY_TRAINJOB_RUNTIME") or DEFAULT_RUNTIME,
+        seconds=3600 * environment.number("WEBLY_TRAINJOB_HOURS", 72.0),
         limits=_texts("WEBLY_TRAINJOB_RESOURCES"),
         environment=_texts("WEBLY_NODE_ENV"),
         volumes=volumes.get("volumes", []),
         volume_mounts=volumes.get("volumeMounts", []),
     )
-
-
-def _hours(text: str) -> float:
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = 0.0
-    if not hours > 0:
-        raise UserError(f"WEBLY_TRAINJOB_HOURS={text}: a number above 0 is needed")
-    return hours
 
 
 def _texts(name: str) -> dict[str, str]:

@@ -7,15 +7,15 @@ import email
 import itertools
 import json
 import re
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
+
+from tests.double import Double
 
 START = "2026-01-01T00:00:00Z"
 
@@ -43,7 +43,7 @@ def nodes(**tasks: tuple[str, int]) -> list[dict[str, Any]]:
     return found
 
 
-class Kubeflow(ThreadingHTTPServer):
+class Kubeflow(Double):
     """The server; its attributes may be read and set at any time.
 
     Attributes:
@@ -68,23 +68,6 @@ class Kubeflow(ThreadingHTTPServer):
             kind: {} for kind in ("pipelines", "versions", "experiments", "runs")
         }
         self.ids = itertools.count(1)
-
-    def __enter__(self) -> "Kubeflow":
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.shutdown()
-        self.server_close()
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
     def posted(self, path: str) -> list[Any]:
         """Return the bodies posted to a path."""

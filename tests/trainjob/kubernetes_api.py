@@ -12,15 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jsonschema
 import yaml
 
+from tests.double import Double
 from tests.trainjob.generations import NEWEST, PATCHES, schema
 
 NAMESPACE = "team"
@@ -137,7 +137,7 @@ class Node:
         }
 
 
-class KubernetesApi(ThreadingHTTPServer):
+class KubernetesApi(Double):
     """The server; its attributes may be read and set at any time.
 
     Attributes:
@@ -151,8 +151,6 @@ class KubernetesApi(ThreadingHTTPServer):
         deletes_at_once: Whether a TrainJob that is deleted is gone at once.
         cuts: After how many lines each of the next streams of logs breaks.
     """
-
-    daemon_threads = True
 
     def __init__(self, generation: str = NEWEST) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -170,27 +168,13 @@ class KubernetesApi(ThreadingHTTPServer):
         self.cuts: list[int] = []
         self.attempts = itertools.count(1)
 
-    def __enter__(self) -> "KubernetesApi":
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.shutdown()
-        self.server_close()
-
     def kubeconfig(self, path: Path) -> Path:
         """Write a configuration of kubectl's that leads here."""
-        server = f"http://127.0.0.1:{self.server_port}"
         content = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "x",
-            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "clusters": [{"name": "c", "cluster": {"server": self.endpoint}}],
             "users": [{"name": "u", "user": {}}],
             "contexts": [
                 {"name": "x", "context": {"cluster": "c", "user": "u", "namespace": NAMESPACE}}
