@@ -17,7 +17,8 @@ import pytest
 
 from components.shared.handover import Handover
 from components.shared.interface import UserError
-from components.trainjob import launching
+from components.trainjob import cluster, launching
+from components.trainjob.cluster import ClusterError
 from components.trainjob.job import job_name
 from components.trainjob.launching import JobError
 from pipelines.tags import ROOT
@@ -171,15 +172,28 @@ def test_a_task_that_sets_nothing_leaves_the_runtime_as_it_is(
     assert "kueue.x-k8s.io/queue-name" not in job["metadata"]["labels"]
 
 
+@pytest.fixture
+def left_behind(
+    api: KubernetesApi, launch: Start, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Job, list[Node]]:
+    """A TrainJob that runs, whose launcher has ended: the API did not answer for too long."""
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "_PATIENCE", 0.1)
+        launched = launch()
+        job, nodes = created(api)
+        api.refused("GET", "pods", 503, "not now")
+        with pytest.raises(ClusterError, match="503: not now"):
+            launched.ended.result(SECONDS)
+        api.refusals.clear()
+    return job, nodes
+
+
 def test_a_retry_goes_on_with_the_job_of_an_earlier_try(
-    api: KubernetesApi, launch: Start, tmp_path: Path
+    api: KubernetesApi, launch: Start, tmp_path: Path, left_behind: tuple[Job, list[Node]]
 ) -> None:
-    launch()
-    job, nodes = created(api)
     retry = launch()
     run_stage(retry.handover, tmp_path / "node")
-
-    complete(api, job, nodes)
+    complete(api, *left_behind)
 
     retry.ended.result(SECONDS)
     assert api.created.empty()
@@ -250,19 +264,18 @@ def test_nodes_that_end_well_without_outputs_are_an_error(
         launched.ended.result(SECONDS)
 
 
-def test_a_job_that_another_try_creates_meanwhile_is_taken(
-    api: KubernetesApi, launch: Start, tmp_path: Path
+def test_a_job_that_is_created_meanwhile_is_taken(
+    api: KubernetesApi, launch: Start, tmp_path: Path, left_behind: tuple[Job, list[Node]]
 ) -> None:
-    launch()
-    job, nodes = created(api)
     api.faults["GET", "trainjobs"] = [404]
 
     retry = launch()
 
     wait_for(lambda: not api.faults["GET", "trainjobs"])
     run_stage(retry.handover, tmp_path / "node")
-    complete(api, job, nodes)
+    complete(api, *left_behind)
     retry.ended.result(SECONDS)
+    assert api.created.empty()
 
 
 @GENERATIONS
