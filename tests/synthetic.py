@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from components.shared import storage
 from components.shared.images import INDEX, ImageSet
 from components.shared.numbering import Numbering
 from components.shared.settings import TrainingSettings
@@ -134,3 +135,11 @@ class ColouredSquares:
             validation_images=validation / "images",
             validation_labels=validation / "labels",
         )
+
+    def put_in_store(self, store: str) -> None:
+        """Move the shards of the images for training to what WEBLY_STORE will be."""
+        manifest = self.images / "manifest.json"
+        for number, shard in enumerate(ImageSet.load(self.images).shards):
+            storage.put(Path(shard.uri), f"{store}/{number}.tar")
+            manifest.write_text(manifest.read_text().replace(f'"{shard.uri}"', f'"{number}.tar"'))
+            Path(shard.uri).unlink()

@@ -24,7 +24,6 @@ from components.finetune.stage import finetune
 from components.pseudo_label.stage import pseudo_label
 from components.shared import container, nodes, storage
 from components.shared.handover import Handover
-from components.shared.images import ImageSet
 from components.shared.interface import Stage
 from components.shared.settings import TrainingSettings
 from tests import tiny_models
@@ -60,11 +59,7 @@ def data(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Colour
     monkeypatch.setenv("WEBLY_CHECKPOINTS", f"{bucket}/checkpoints")
     monkeypatch.setenv("WEBLY_CACHE", str(tmp_path / "cache"))
     data = ColouredSquares.write(tmp_path / "squares", images_per_shard=7)
-    manifest = data.images / "manifest.json"
-    for number, shard in enumerate(ImageSet.load(data.images).shards):
-        storage.put(Path(shard.uri), f"{bucket}/store/{number}.tar")
-        manifest.write_text(manifest.read_text().replace(f'"{shard.uri}"', f'"{number}.tar"'))
-        Path(shard.uri).unlink()
+    data.put_in_store(f"{bucket}/store")
     return data
 
 

@@ -44,7 +44,7 @@ class Node:
         self.phase, self.conditions = "Pending", list[dict[str, str]]()
         self.logs: list[list[tuple[str, str]]] = [[]]
         self.name = f"{job}-node-0-{number}-{attempt}"
-        self._job, self._grown = job, threading.Condition()
+        self.job, self._grown = job, threading.Condition()
 
     def unschedulable(self, message: str) -> None:
         self.conditions = [
@@ -112,7 +112,7 @@ class Node:
                 "name": self.name,
                 "uid": f"uid-{self.name}",
                 "labels": {
-                    "jobset.sigs.k8s.io/jobset-name": self._job,
+                    "jobset.sigs.k8s.io/jobset-name": self.job,
                     "jobset.sigs.k8s.io/replicatedjob-name": "node",
                     "batch.kubernetes.io/job-completion-index": str(self.number),
                 },
@@ -190,6 +190,11 @@ class KubernetesApi(Double):
         nodes = [Node(job["metadata"]["name"], each, attempt) for each in range(number)]
         self.nodes += nodes
         return nodes
+
+    def another(self, node: Node) -> Node:
+        """Make the pod that comes after a node's."""
+        self.nodes.append(Node(node.job, node.number, next(self.attempts)))
+        return self.nodes[-1]
 
     def condition(self, job: Job, kind: str, status: str = "True", message: str = "") -> None:
         """Set a condition of a TrainJob."""
