@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from components.shared import distributed, environment, storage
+from components.shared import distributed, environment, storage, unfinished
 
 logger = logging.getLogger(__name__)
 # The one before the newest is kept, too: should the newest be damaged, little is lost.
@@ -72,7 +72,7 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Remove all: the training has finished."""
-        storage.remove_folder(self._uri)
+        unfinished.remove(self._uri)
 
 
 def _name(step: int, path: Path) -> str:

@@ -14,7 +14,7 @@ meet in a store that node 0 hosts, and only when all of them are there they go o
    after 15 s of silence its place is free (the nodes' clocks must agree to some seconds).
 3. All go on from the checkpoint.
 
-With node 0 the store is lost: all agents end with 1, and Kubernetes starts them again.
+With node 0 the store is lost: the others' agents end, and new ones wait for its successor.
 """
 
 import atexit
@@ -73,17 +73,20 @@ def launch() -> None:
         number = int(os.environ["PET_NODE_RANK"])
         logger.info("node %d of %d: going on in %d processes", number, nodes, processes)
         address, port = os.environ["PET_MASTER_ADDR"], int(os.environ["PET_MASTER_PORT"])
-        if number > 0:
-            _wait_for(address, port)
         # The agent beside rank 0 would host the ranks' store, too, and go on with it: after a loss,
         # ranks would find the keys of those before them, or look for it on the lost node. So rank 0
         # hosts one, a new one each time.
         os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-        sys.exit(_run(processes, nodes, f"{address}:{port}", hosts=number == 0))
+        if number == 0:
+            sys.exit(_run(processes, nodes, f"{address}:{port}", address, hosts=True))
+        code = None
+        while code is None:
+            code = _run(processes, nodes, f"{address}:{port}", _wait_for(address, port))
+        sys.exit(code)
     if processes > 1:
         logger.info("going on in %d processes", processes)
         # Not started again: a pod's retry is KFP's, and goes on from the checkpoint as well.
-        sys.exit(_run(processes))
+        sys.exit(_run(processes, hosts=True))
 
 
 def rank() -> int:
@@ -214,13 +217,18 @@ def _end_with_agent(agent: int) -> None:
     os._exit(1)
 
 
-def _wait_for(address: str, port: int) -> None:
-    """Wait until node 0 is there, which may get its GPUs hours later: torch waits for a minute."""
+def _wait_for(address: str, port: int) -> str:
+    """Wait until node 0 is there, which may get its GPUs hours later: torch waits for a minute.
+
+    Returns:
+        The address of this node, as the others see it.
+    """
     logger.info("waiting for node 0 at %s:%d", address, port)
     while True:
         try:
-            socket.create_connection((address, port), timeout=10.0).close()
-            return
+            with socket.create_connection((address, port), timeout=10.0) as connection:
+                here: str = connection.getsockname()[0]
+                return here
         except OSError:
             time.sleep(1)
 
@@ -236,15 +244,24 @@ class _Agent(LocalElasticAgent):
 
 
 def _run(
-    processes: int, nodes: int = 1, endpoint: str = "localhost:0", *, hosts: bool = True
-) -> int:
-    """Run this process's command in several processes; return their exit code.
+    processes: int,
+    nodes: int = 1,
+    endpoint: str = "localhost:0",
+    here: str | None = None,
+    *,
+    hosts: bool = False,
+) -> int | None:
+    """Run this process's command in several processes.
 
     Args:
         processes: How many on this node.
         nodes: How many nodes do so.
         endpoint: Where their agents meet.
+        here: This node's address; None for its name, which others need not find.
         hosts: Whether this one's hosts the store there.
+
+    Returns:
+        Their exit code; None when node 0 is lost, and with it the store.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     os.environ[_AGENT] = str(os.getpid())
@@ -253,6 +270,7 @@ def _run(
     assert spec is not None, "a stage runs as a module"
     command = ("-m", spec.name.removesuffix(".__main__"), *sys.argv[1:])
     restarts = _RESTARTS if nodes > 1 else 0
+    terminated = signal.getsignal(signal.SIGTERM)  # torch's agent handles it its own way
     try:
         rendezvous = get_rendezvous_handler(
             RendezvousParameters(
@@ -261,6 +279,7 @@ def _run(
                 run_id="webly",  # each job has a store of its own
                 min_nodes=nodes,
                 max_nodes=nodes,
+                local_addr=here,
                 is_host=hosts,
                 join_timeout=int(_TIMEOUT.total_seconds()),
             )
@@ -274,8 +293,10 @@ def _run(
     except RendezvousClosedError:
         result = None
     except RendezvousError as error:
-        logger.error("node 0 does not answer: %s", error)
-        return 1
+        logger.warning("node 0 does not answer: %s", error)
+        return 1 if hosts else None
+    finally:
+        signal.signal(signal.SIGTERM, terminated)
     if result is None:
         logger.error("another node has failed for good: its log says why")
         return 1

@@ -13,8 +13,8 @@ No path of one side is used on the other: each has a place for an artifact by it
 """
 
 import json
-import secrets
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +113,12 @@ class Handover:
     def sign(self) -> None:
         """Say that somebody follows the nodes; the launcher does, once a minute at least."""
         with storage.uploading(self._signature) as path:
-            path.write_text(secrets.token_hex())
+            path.write_text(datetime.now(UTC).isoformat())
 
-    def signature(self) -> bytes | None:
-        """Return what was signed last, if anything was: whenever somebody signs it is another."""
+    def signature(self) -> datetime | None:
+        """Return when somebody has signed last, by the signer's clock; None if nobody has."""
         try:
-            return storage.read(self._signature)
+            return datetime.fromisoformat(storage.read(self._signature).decode())
         except FileNotFoundError:
             return None
 

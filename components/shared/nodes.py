@@ -16,9 +16,10 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
-from components.shared import cli
+from components.shared import cli, unfinished
 from components.shared.handover import Handover
 from components.shared.interface import Stage, UserError
 from components.shared.storage import StorageError
@@ -57,6 +58,11 @@ def _run_node(stage: Stage, handover: Handover, uri: str, folder: Path) -> None:
     if handover.is_given_back():  # and this node was lost before it could end
         logger.info("%s: the outputs are there already", uri)
         return
+    signed = handover.signature()
+    if signed is not None and (datetime.now(UTC) - signed).total_seconds() > _PATIENCE:
+        # Its run was terminated while the job waited for machines.
+        logger.warning("%s: nobody has signed since %s: ending", uri, signed)
+        return
     watch = _Watch(handover)
     try:
         executor_input = handover.take(folder)
@@ -73,12 +79,14 @@ def _run_node(stage: Stage, handover: Handover, uri: str, folder: Path) -> None:
 
 def _run(stage: Stage) -> None:
     """Run a stage with this process's words, as one of several ranks or on its own."""
-    cli.main(stage)
     if _HANDOVER not in os.environ:
+        cli.main(stage)
         return
     handover = Handover(os.environ[_HANDOVER])
-    if os.environ.get("RANK", "0") == "0":
-        handover.give_back(json.loads(sys.argv[1]))
+    with unfinished.kept():
+        cli.main(stage)
+        if os.environ.get("RANK", "0") == "0":
+            handover.give_back(json.loads(sys.argv[1]))
     # A node that has ended well is not started again: had the outputs been lost meanwhile, the
     # others would wait for it in vain. (Should the first rank fail, the agents end these, too.)
     while not handover.is_given_back():

@@ -2,13 +2,14 @@
 
 It lies in `WEBLY_CHECKPOINTS`, in a folder named by a fingerprint of the stage's inputs, parameters
 and code: a stage that runs again with the same ones finds it, any other does not. When the stage
-has finished, the folder is removed.
+has finished, the folder is removed; on several nodes, when its outputs are safe.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors.numpy import load, save
 from components.shared import environment, storage
 
 logger = logging.getLogger(__name__)
+_kept: list[str] | None = None  # what stages have removed in a block of `kept`
 
 
 def place(stage: str, inputs: Iterable[Path | None], **parameters: object) -> str:
@@ -41,10 +43,26 @@ def place(stage: str, inputs: Iterable[Path | None], **parameters: object) -> st
 
 def remove(place: str) -> None:
     """Remove unfinished work: the stage has finished. Another run of it may be adding some."""
+    if _kept is not None:
+        _kept.append(place)
+        return
     try:
         storage.remove_folder(place)
     except OSError as error:
         logger.info("%s is left: %s", place, error)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Keep what is removed within the block until its end, and if it fails for another run."""
+    global _kept
+    places = _kept = list[str]()
+    try:
+        yield
+    finally:
+        _kept = None
+    for place in places:
+        remove(place)
 
 
 def _files(source: Path) -> list[Path]:

@@ -141,7 +141,8 @@ def test_a_lost_node_is_made_anew_but_what_a_user_must_put_right_ends_the_job() 
 
     fail, ignore = job["podFailurePolicy"]["rules"]
 
-    assert spec["failurePolicy"]["maxRestarts"] == 0 < job["backoffLimit"]
+    assert spec["failurePolicy"]["maxRestarts"] == 0 < job["backoffLimitPerIndex"]
+    assert job["maxFailedIndexes"] == 0
     assert (fail["action"], fail["onExitCodes"]["values"]) == ("FailJob", [2])
     assert (ignore["action"], ignore["onPodConditions"][0]["type"]) == (
         "Ignore",

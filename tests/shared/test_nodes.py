@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ from components.shared import container, nodes, storage
 from components.shared.handover import Handover
 from components.shared.interface import Stage
 from components.shared.settings import TrainingSettings
+from components.shared.storage import StorageError
 from tests import tiny_models
 from tests.shared.test_resuming import GROUP_NORM, same, trained
 from tests.synthetic import COLOURS, ColouredSquares
@@ -114,8 +116,8 @@ class Job:
                 "outputFile": str(folder / "outputs" / "executor_output.json"),
             },
         }
-        self._uri = f"{os.environ['WEBLY_CHECKPOINTS']}/trainjobs/job"
-        self.handover = Handover(self._uri)
+        self.uri = f"{os.environ['WEBLY_CHECKPOINTS']}/trainjobs/job"
+        self.handover = Handover(self.uri)
         self.handover.give(self.executor_input)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -130,7 +132,7 @@ class Job:
             Node(
                 self.folder / f"node{number}",
                 module or self._module,
-                self._uri,
+                self.uri,
                 PET_NNODES="2",
                 PET_NPROC_PER_NODE="1",
                 PET_NODE_RANK=str(number),
@@ -221,15 +223,18 @@ def test_two_nodes_train_as_one_process(finetuning, undisturbed, bucket: str) ->
     assert job.start(1)[0].end() == 0
 
 
-def test_a_node_that_is_killed_and_started_again_changes_no_weight(finetuning, undisturbed) -> None:
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_node_that_is_killed_and_started_again_changes_no_weight(
+    finetuning, undisturbed, lost: int
+) -> None:
     job = finetuning(SETTINGS)
-    first, second = job.start(0, 1)
+    started = job.start(0, 1)
     job.wait_for("step 10\n")
 
-    assert second.signal(signal.SIGKILL) == -signal.SIGKILL
-    (successor,) = job.start(1)
+    assert started[lost].signal(signal.SIGKILL) == -signal.SIGKILL
+    (started[lost],) = job.start(lost)
 
-    assert [first.end(), successor.end()] == [0, 0], job.log
+    assert [node.end() for node in started] == [0, 0], job.log
     assert job.went_on_after >= 9
     assert same(job.weights(), undisturbed)
 
@@ -241,8 +246,8 @@ def test_what_two_nodes_have_begun_one_pod_can_finish(
     first, second = job.start(0, 1)
     job.wait_for("step 10\n")
     first.signal(signal.SIGKILL)
-    assert second.end() == 1  # its agent's store is lost
-    assert "node 0 does not answer" in job.log
+    job.wait_for("node 0 does not answer")  # its agent's store is lost
+    assert second.signal(signal.SIGTERM) == 128 + signal.SIGTERM
 
     caplog.set_level("INFO", "components")
     container.run(finetune, json.dumps(job.executor_input))
@@ -250,6 +255,30 @@ def test_what_two_nodes_have_begun_one_pod_can_finish(
     assert int(caplog.text.partition("going on after step ")[2].split("\n")[0]) >= 9
     made = load_file(job.folder / "outputs" / "model" / "model.safetensors")
     assert same(made, undisturbed)
+
+
+def test_checkpoints_stay_until_the_outputs_are_given_back(
+    finetuning,
+    undisturbed,
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    job = finetuning(SETTINGS)
+    request = job.handover.take(job.folder / "node")
+    monkeypatch.setenv("WEBLY_HANDOVER", job.uri)
+    monkeypatch.setattr(sys, "argv", ["finetune", json.dumps(request)])
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="1"):
+        patch.setattr(Handover, "give_back", Mock(side_effect=StorageError("S3 does not answer")))
+        nodes.main(finetune)
+    assert checkpoints(bucket)
+
+    caplog.set_level("INFO", "components")
+    nodes.main(finetune)
+
+    assert f"going on after step {40 * SETTINGS.epochs}" in caplog.text
+    assert same(job.weights(), undisturbed)
+    assert not checkpoints(bucket)
 
 
 def test_a_node_that_is_terminated_costs_no_step(finetuning, bucket: str) -> None:
@@ -273,6 +302,20 @@ def test_nodes_that_nobody_follows_leave_a_checkpoint_and_end_well(finetuning, b
     assert "nobody has signed" in job.log
     assert not job.handover.is_given_back()
     assert checkpoints(bucket)
+
+
+def test_nodes_that_start_when_nobody_follows_them_any_more_end_at_once(
+    finetuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = finetuning(SETTINGS)
+    job.handover.sign()
+    monkeypatch.setattr(nodes, "_PATIENCE", 0.0)
+    monkeypatch.setenv("PET_NNODES", "2")
+    monkeypatch.setattr(sys, "argv", ["finetune", job.uri])
+
+    nodes.main(finetune)
+
+    assert not job.handover.is_given_back()
 
 
 def test_a_users_error_is_not_tried_again(finetuning) -> None:
