@@ -176,7 +176,8 @@ def conditions(job: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def running_since(job: Mapping[str, Any]) -> datetime | None:
     """Return since when a TrainJob may run; None while it is suspended, as in a queue."""
-    if job["spec"].get("suspend"):
+    # Kueue lets it go by its specification; only then comes Trainer, who says since when.
+    if job["spec"].get("suspend") or condition(job, "Suspended") is not None:
         return None
     since = job["metadata"]["creationTimestamp"]
     for each in conditions(job):

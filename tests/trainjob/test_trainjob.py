@@ -339,8 +339,10 @@ def test_waiting_in_a_queue_does_not_count(
     api.condition(job, "Suspended")
 
     time.sleep(3.5)
+    job["spec"]["suspend"] = False  # by Kueue; Trainer has not seen it yet
+    looks = len(api.requests)
+    wait_for(lambda: len(api.requests) > looks + 6)
     assert not launched.ended.done()
-    job["spec"]["suspend"] = False
     api.condition(job, "Suspended", "False")
 
     with pytest.raises(JobError, match="not complete after"):
