@@ -121,6 +121,7 @@ class TrainJob:
 
     def _pod_labels(self) -> dict[str, str]:
         # A proxy of Istio's, which Kubeflow's namespaces give to pods, would not end with the node.
+        # Said here too, beside `k8s/trainer/runtime.yaml`: Trainer's own runtimes do not say it.
         return {**self.labels, "sidecar.istio.io/inject": "false"}
 
     def _pod_spec(self) -> dict[str, Any]:

@@ -154,6 +154,7 @@ def test_what_is_set_on_the_task_is_handed_over(
     }
     if labels is not None:
         assert labels["app.kubernetes.io/component"] == "finetune"
+        assert labels["sidecar.istio.io/inject"] == "false"
     if generation == NEWEST:
         assert job["spec"]["activeDeadlineSeconds"] == 2 * 3600
 
