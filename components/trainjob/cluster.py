@@ -23,8 +23,9 @@ from components.trainjob.pods import Launcher, NodePod, launcher, node_pod, node
 
 logger = logging.getLogger(__name__)
 
-# An API server that is updated or moved is back within minutes. Nodes wait longer for a signature.
-_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 600.0, 1.0, 30.0  # seconds
+# An API server that is updated or moved is back within minutes. Nodes must not lose their patience
+# (`components.shared.nodes`) meanwhile: two requests in a row may take that long between signatures.
+_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 300.0, 1.0, 30.0  # seconds
 _TIMEOUTS = (10, 60)  # seconds to connect, and to wait for an answer
 _LOG_TIMEOUTS = (10, 300)  # nodes may be silent for long; then their log is asked for again
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -40,7 +41,7 @@ class Cluster:
     All methods ask again, with growing pauses, while the API cannot answer.
 
     Raises:
-        ClusterError: It could not for ten minutes.
+        ClusterError: It could not for five minutes.
         UserError: It never will: no rights, or an object that it refuses.
     """
 
@@ -184,7 +185,7 @@ class Cluster:
         self, request: Callable[..., Any], *words: Any, expected: int | None = None, **options: Any
     ) -> Any:
         """Return what a request gives; None for an expected status."""
-        failed, pause = 0.0, _FIRST_PAUSE
+        give_up, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
         while True:
             try:
                 return request(*words, **options, _request_timeout=_TIMEOUTS)
@@ -193,9 +194,7 @@ class Cluster:
                     return None
                 if not _transient(error):
                     raise _refusal(error) from None
-                now = time.monotonic()
-                failed = failed or now
-                if now - failed > _PATIENCE:
+                if time.monotonic() + pause > give_up:
                     raise ClusterError(_text(error)) from None
                 logger.warning("%s; asking again in %.0f s", _text(error), pause)
             time.sleep(pause)

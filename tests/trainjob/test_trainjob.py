@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from components.shared import nodes
 from components.shared.handover import Handover
 from components.shared.interface import UserError
 from components.trainjob import cluster, launching
@@ -366,6 +367,12 @@ def test_the_launcher_signs_as_long_as_it_follows(api: KubernetesApi, launch: St
     first = launched.handover.signature()
 
     wait_for(lambda: launched.handover.signature() not in (None, first))
+
+
+def test_nodes_are_more_patient_than_two_requests_of_their_launcher_in_a_row() -> None:
+    request = cluster._PATIENCE + sum(cluster._TIMEOUTS)
+
+    assert launching._SECONDS_BETWEEN_SIGNATURES + 2 * request < nodes._PATIENCE
 
 
 def test_a_broken_stream_goes_on_where_it_ended(
