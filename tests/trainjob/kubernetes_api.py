@@ -38,7 +38,7 @@ class Node:
     """A pod of a TrainJob, which a test lets log and end."""
 
     def __init__(self, job: str, number: int, attempt: int) -> None:
-        self.number, self.restarts = number, 0
+        self.number, self.restarts, self.created = number, 0, _time()
         self.state: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}
         self.last_state: dict[str, Any] = {}
         self.phase, self.conditions = "Pending", list[dict[str, str]]()
@@ -111,6 +111,7 @@ class Node:
             "metadata": {
                 "name": self.name,
                 "uid": f"uid-{self.name}",
+                "creationTimestamp": self.created,
                 "labels": {
                     "jobset.sigs.k8s.io/jobset-name": self.job,
                     "jobset.sigs.k8s.io/replicatedjob-name": "node",
@@ -432,7 +433,9 @@ def _objects(node: Any) -> Iterator[dict[str, Any]]:
 
 def _terminated(code: int, reason: str) -> dict[str, Any]:
     reason = reason or ("Error" if code else "Completed")
-    return {"exitCode": code, "reason": reason, "startedAt": _time(), "finishedAt": _time()}
+    # Of a container that was lost with its machine a kubelet knows no times.
+    now = None if reason == "ContainerStatusUnknown" else _time()
+    return {"exitCode": code, "reason": reason, "startedAt": now, "finishedAt": now}
 
 
 def _time(nanoseconds: bool = False) -> str:

@@ -306,6 +306,30 @@ def test_failure_tells_exit_codes_and_the_log_s_end_and_cleans_up(
     assert launched.handover.signature() is None
 
 
+def test_a_node_that_runs_again_is_not_to_blame(
+    api: KubernetesApi, launch: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "components")
+    launched = launch()
+    job, nodes = created(api)
+    nodes[0].end(137, "ContainerStatusUnknown")
+    wait_for(lambda: "node 0 has ended" in caplog.text)
+    again = api.another(nodes[0])
+    again.run()
+    again.log("all is well")
+    wait_for(lambda: "2 of 2 nodes run" in caplog.messages[-1])
+    time.sleep(1.1)  # Kubernetes tells seconds
+    nodes[1].log("CUDA error")
+    nodes[1].end(1)
+
+    api.condition(job, "Failed", message="jobset failed")
+
+    message = "node 1 ended with exit code 1\n.*\n    CUDA error$"
+    with pytest.raises(JobError, match=message) as raised:
+        launched.ended.result(SECONDS)
+    assert "node 0" not in str(raised.value)
+
+
 def test_what_a_user_can_put_right_ends_it_at_once(api: KubernetesApi, launch: Start) -> None:
     launched = launch()
     _, nodes = created(api)
