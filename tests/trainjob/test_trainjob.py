@@ -256,6 +256,25 @@ def test_a_job_whose_nodes_gave_up_is_deleted_and_made_anew(
     launched.ended.result(SECONDS)
 
 
+def test_a_job_of_whose_nodes_one_gave_up_is_deleted_and_made_anew(
+    api: KubernetesApi, launch: Start, tmp_path: Path, left_behind: tuple[Job, list[Node]]
+) -> None:
+    job, nodes = left_behind
+    nodes[1].end(0)  # the other has seen the signature of the retry
+    api.deletes_at_once = False
+
+    retry = launch()
+
+    wait_for(lambda: "deletionTimestamp" in job["metadata"])
+    api.nodes.clear()
+    api.deletes_at_once = True
+    del api.jobs[retry.name]
+    job, nodes = created(api)
+    run_stage(retry.handover, tmp_path / "node")
+    complete(api, job, nodes)
+    retry.ended.result(SECONDS)
+
+
 def test_nodes_that_end_well_without_outputs_are_an_error(
     api: KubernetesApi, launch: Start
 ) -> None:
