@@ -179,6 +179,8 @@ def _follow(job: TrainJob, cluster: Cluster, handover: Handover) -> None:
             raise JobError(f"TrainJob {job.name} was deleted by somebody else")
         told.conditions(found)
         told.pods(pods)
+        if sum(not pod.over for pod in pods) < job.num_nodes:
+            told.warnings(cluster.warnings(job.name))
         logs.follow(pods)
         failed = condition(found, "Failed")
         if failed is not None or told.is_user_error:

@@ -1,7 +1,7 @@
 """What the launcher tells of a TrainJob: its states, each once, and why it has failed."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +51,11 @@ class Told:
             if node in self._ends and not _is_user_error(self._ends[node]):
                 del self._ends[node]
 
+    def warnings(self, texts: Iterable[str]) -> None:
+        """Tell of what keeps pods from being made."""
+        for text in texts:
+            self._tell(text, True, text, logging.WARNING)
+
     @property
     def is_user_error(self) -> bool:
         """Whether a node has found what a user can put right: starting it again is no use."""
@@ -74,10 +79,10 @@ class Told:
             text += "".join(f"\n    {line}" for line in ["its log's end:", *lines])
         return UserError(text) if self.is_user_error else JobError(text)
 
-    def _tell(self, what: object, state: object, text: str) -> None:
+    def _tell(self, what: object, state: object, text: str, level: int = logging.INFO) -> None:
         if self._told.get(what) != state:
             self._told[what] = state
-            logger.info("TrainJob %s: %s", self._name, text)
+            logger.log(level, "TrainJob %s: %s", self._name, text)
 
 
 def _is_user_error(end: End) -> bool:

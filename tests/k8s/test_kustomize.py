@@ -200,6 +200,7 @@ def test_runs_may_create_train_jobs_in_their_own_namespace() -> None:
         *(("trainjobs", verb) for verb in ("create", "get", "delete")),
         *(("pods", verb) for verb in ("get", "list")),
         ("pods/log", "get"),
+        ("events", "list"),
     }
 
 

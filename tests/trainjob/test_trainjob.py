@@ -515,6 +515,52 @@ def test_each_state_is_told_once(
     assert sum("Unschedulable" in text for text in told) == 1
 
 
+def test_why_pods_cannot_be_made_is_told_once(
+    api: KubernetesApi, launch: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    launched = launch()
+    job = api.created.get(timeout=SECONDS)
+    name, quota = launched.name, "is forbidden: exceeded quota: gpus"
+    api.events = [
+        ("TrainJob", name, "TrainJobResourcesCreationFailed", "no such volume"),
+        ("Job", f"{name}-node-0", "FailedCreate", f'pods "{name}-node-0-1-x8k2z" {quota}'),
+        ("Job", f"{name}-node-0", "FailedCreate", f'pods "{name}-node-0-1-7wq4d" {quota}'),
+        ("Job", "another-node-0", "FailedCreate", f'pods "another-node-0-1-7wq4d" {quota}'),
+    ]
+    wait_for(lambda: "exceeded" in caplog.text)
+    nodes = api.start(job)
+    for node in nodes:
+        node.run()
+    run_stage(launched.handover, tmp_path / "node")
+    complete(api, job, nodes)
+
+    launched.ended.result(SECONDS)
+
+    assert caplog.messages == [
+        f"TrainJob {name}: TrainJob: TrainJobResourcesCreationFailed: no such volume",
+        f'TrainJob {name}: Job: FailedCreate: pods "node" {quota}',
+    ]
+
+
+def test_a_launcher_that_may_not_read_events_says_so_once_and_goes_on(
+    api: KubernetesApi, launch: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.refused("GET", "events", 403, "events is forbidden: User cannot list resource")
+    launched = launch()
+    job = api.created.get(timeout=SECONDS)
+    looks = len(api.requests)
+    wait_for(lambda: len(api.requests) > looks + 9)
+    nodes = api.start(job)
+    run_stage(launched.handover, tmp_path / "node")
+
+    complete(api, job, nodes)
+
+    launched.ended.result(SECONDS)
+    (message,) = caplog.messages
+    assert "no events: Kubernetes answers 403" in message
+    assert "cannot list resource: apply k8s/trainer" in message
+
+
 def test_errors_that_pass_are_waited_for(api: KubernetesApi, launch: Start, tmp_path: Path) -> None:
     api.faults = {
         ("GET", "openapi"): [503],
