@@ -7,7 +7,7 @@
 
 `WEBLY_REGISTRY` does the same as `--registry`, for whatever names an image: compile and submit
 with the same one. `WEBLY_IMAGE_<STAGE>` is the whole name of a stage's image in place of its own;
-it is neither built nor pushed here. Beside the stages' there is the launcher's (`TRAINJOB`), which
+it is neither built nor pushed here. Beside the stages' there is the launcher's (`LAUNCHER`), which
 starts those that run on several nodes; it is small.
 """
 

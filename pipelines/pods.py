@@ -43,6 +43,7 @@ _DISK = "/mnt/webly"
 _UNITS = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 # Workers hand batches to the trainer through shared memory; the default 64 MiB end in bus errors.
 _SHARED_MEMORY = "16Gi"
+_HOURS_OF_A_YEAR = 365 * 24
 
 
 def configure(
@@ -72,9 +73,11 @@ def configure(
     _with_environment(task, (*_SETTINGS, *_NODE_SETTINGS) if several_nodes else _SETTINGS)
     place.tell("WEBLY_IMAGE", image)
     _on_cpus(task, values["cpu"], values["memory"])
-    _with_retries(task, values["retries"], values["timeout_hours"])
+    queue = values["queue"] if values["queue"] != "none" else None
+    is_queued = several_nodes or queue is not None
+    _with_retries(task, values["retries"], values["timeout_hours"], is_queued=is_queued)
     _labelled(task, pipeline, component.name)
-    place.limit(values["timeout_hours"], values["queue"] if values["queue"] != "none" else None)
+    place.limit(values["timeout_hours"], queue)
     # Tags follow the content: what a node has under a name is what there is.
     kubernetes.set_image_pull_policy(task, "IfNotPresent")
     if "disk" in values:
@@ -149,7 +152,9 @@ def _with_disk(task: str, place: Place, size: str, storage_class: str) -> None:
     place.tell("TMPDIR", _DISK)
 
 
-def _with_retries(task: dsl.PipelineTask, retries: int, timeout_hours: int) -> None:
+def _with_retries(
+    task: dsl.PipelineTask, retries: int, timeout_hours: int, *, is_queued: bool
+) -> None:
     """Start a task again when it fails.
 
     KFP retries what exits with a code other than 0, not a pod that was evicted or preempted: then
@@ -165,11 +170,13 @@ def _with_retries(task: dsl.PipelineTask, retries: int, timeout_hours: int) -> N
     if retries:
         # Argo counts `backoff_max_duration` from the first try's start: with the default of an
         # hour nothing that fails later would be retried, and what is would end with that hour.
+        # It counts the time in a queue, too, which may be days before each try.
+        hours = _HOURS_OF_A_YEAR if is_queued else (retries + 1) * (timeout_hours + 1)
         task.set_retry(
             retries,
             backoff_duration="60s",
             backoff_factor=2,
-            backoff_max_duration=f"{(retries + 1) * (timeout_hours + 1) * 3600}s",
+            backoff_max_duration=f"{3600 * hours}s",
         )
 
 

@@ -38,6 +38,8 @@ class Handover:
 
     def give(self, executor_input: Mapping[str, Any]) -> None:
         """Hand over an ExecutorInput with its input artifacts; the launcher does."""
+        # Of nodes that ended after what they shared was removed: new ones would think all is done.
+        storage.remove(self._output)
         for name, artifacts in _inputs(executor_input).items():
             _put(artifact_path(artifacts), f"{self._uri}/inputs/{name}")
         with storage.uploading(self._request) as path:
@@ -94,18 +96,18 @@ class Handover:
             executor_input: As it was given.
 
         Returns:
-            Whether they have been given back.
+            Whether all of them have been given back, and are still there.
         """
+        outputs = executor_input["outputs"]
         try:
             made = json.loads(storage.read(self._output))
+            for name, artifacts in made["artifacts"].items():
+                _fetch(f"{self._uri}/outputs/{name}", artifact_path(outputs["artifacts"][name]))
+                # The metadata are what the stage has measured; the place is this side's.
+                (there,), (here,) = artifacts["artifacts"], outputs["artifacts"][name]["artifacts"]
+                there |= {"name": here.get("name", ""), "uri": here["uri"]}
         except FileNotFoundError:
             return False
-        outputs = executor_input["outputs"]
-        for name, artifacts in made["artifacts"].items():
-            _fetch(f"{self._uri}/outputs/{name}", artifact_path(outputs["artifacts"][name]))
-            # The metadata are what the stage has measured; the place is this side's.
-            (there,), (here,) = artifacts["artifacts"], outputs["artifacts"][name]["artifacts"]
-            there |= {"name": here.get("name", ""), "uri": here["uri"]}
         with storage.complete(Path(outputs["outputFile"])) as path:
             path.write_text(json.dumps(made))
         return True

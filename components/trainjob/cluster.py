@@ -1,12 +1,14 @@
 """Kubernetes' API: TrainJobs, and the pods of their nodes.
 
 What it needs, besides what every service account may: `create`, `get` and `delete` on
-`trainjobs.trainer.kubeflow.org`, `get` and `list` on `pods`, `get` on `pods/log`.
+`trainjobs.trainer.kubeflow.org`, `get` and `list` on `pods`, `get` on `pods/log`, and, to say why
+there are no pods, `list` on `events`.
 """
 
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -23,8 +25,9 @@ from components.trainjob.pods import Launcher, NodePod, launcher, node_pod, node
 
 logger = logging.getLogger(__name__)
 
-# An API server that is updated or moved is back within minutes. Nodes wait longer for a signature.
-_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 600.0, 1.0, 30.0  # seconds
+# An API server that is updated or moved is back within minutes. Nodes must not lose their patience
+# (`components.shared.nodes`) meanwhile: between signatures two requests may take that long each.
+_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 300.0, 1.0, 30.0  # seconds
 _TIMEOUTS = (10, 60)  # seconds to connect, and to wait for an answer
 _LOG_TIMEOUTS = (10, 300)  # nodes may be silent for long; then their log is asked for again
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -40,7 +43,7 @@ class Cluster:
     All methods ask again, with growing pauses, while the API cannot answer.
 
     Raises:
-        ClusterError: It could not for ten minutes.
+        ClusterError: It could not for five minutes.
         UserError: It never will: no rights, or an object that it refuses.
     """
 
@@ -139,6 +142,26 @@ class Cluster:
         )
         return [node_pod(pod) for pod in found.items]
 
+    def warnings(self, job: str) -> list[str]:
+        """Return why pods of a TrainJob's nodes cannot be made, or why that is not known.
+
+        Nothing is asked again here, and nothing raised: a job can do without.
+        """
+        names = (job, f"{job}-{NODE}-0")  # the TrainJob and its JobSet, and their Job
+        try:
+            events = self._core.list_namespaced_event(
+                self._namespace, field_selector="type=Warning", _request_timeout=_TIMEOUTS
+            ).items
+        except (ApiException, HTTPError) as error:
+            return [f"no events: {_refusal(error)}"]
+        # A pod that cannot be made has another name each time.
+        pod = re.compile(rf"{re.escape(names[1])}-\d+-\w+")
+        return [
+            f"{about.kind}: {each.reason}: {pod.sub(NODE, each.message or '')}"
+            for each in events
+            if (about := each.involved_object).name in names
+        ]
+
     def log(self, pod: str, *, seconds: int | None, previous: bool = False) -> Iterator[str]:
         """Yield what a node logs, each line with the time before it, until its container ends.
 
@@ -184,7 +207,7 @@ class Cluster:
         self, request: Callable[..., Any], *words: Any, expected: int | None = None, **options: Any
     ) -> Any:
         """Return what a request gives; None for an expected status."""
-        failed, pause = 0.0, _FIRST_PAUSE
+        give_up, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
         while True:
             try:
                 return request(*words, **options, _request_timeout=_TIMEOUTS)
@@ -193,9 +216,7 @@ class Cluster:
                     return None
                 if not _transient(error):
                     raise _refusal(error) from None
-                now = time.monotonic()
-                failed = failed or now
-                if now - failed > _PATIENCE:
+                if time.monotonic() + pause > give_up:
                     raise ClusterError(_text(error)) from None
                 logger.warning("%s; asking again in %.0f s", _text(error), pause)
             time.sleep(pause)

@@ -121,6 +121,7 @@ class TrainJob:
 
     def _pod_labels(self) -> dict[str, str]:
         # A proxy of Istio's, which Kubeflow's namespaces give to pods, would not end with the node.
+        # Said here too, beside `k8s/trainer/runtime.yaml`: Trainer's own runtimes do not say it.
         return {**self.labels, "sidecar.istio.io/inject": "false"}
 
     def _pod_spec(self) -> dict[str, Any]:
@@ -176,7 +177,8 @@ def conditions(job: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def running_since(job: Mapping[str, Any]) -> datetime | None:
     """Return since when a TrainJob may run; None while it is suspended, as in a queue."""
-    if job["spec"].get("suspend"):
+    # Kueue lets it go by its specification; only then comes Trainer, who says since when.
+    if job["spec"].get("suspend") or condition(job, "Suspended") is not None:
         return None
     since = job["metadata"]["creationTimestamp"]
     for each in conditions(job):

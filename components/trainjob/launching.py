@@ -13,7 +13,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from components.trainjob import settings
 from components.trainjob.cluster import Cluster, ClusterError
 from components.trainjob.job import TrainJob, condition, job_name, number_of_nodes, running_since
 from components.trainjob.logs import NodeLogs
+from components.trainjob.pods import NodePod
 from components.trainjob.settings import Settings
 from components.trainjob.telling import JobError, Told
 
@@ -95,7 +96,7 @@ def launch(module: str, executor_input: Mapping[str, Any], place: str) -> None:
             _follow(job, cluster, handover)
             taken = handover.take_back(executor_input)
             if not taken and is_new:
-                raise JobError(f"TrainJob {name} is complete, but its nodes gave nothing back")
+                raise JobError(f"nodes of TrainJob {name} ended well, but gave nothing back")
             if not taken:
                 logger.warning("TrainJob %s: its nodes gave up without a launcher; again", name)
                 cluster.delete(name)
@@ -163,7 +164,10 @@ def _start(
 
 
 def _follow(job: TrainJob, cluster: Cluster, handover: Handover) -> None:
-    """Follow a TrainJob until it is complete, and say meanwhile that somebody does."""
+    """Follow a TrainJob until it is complete, and say meanwhile that somebody does.
+
+    It is as good as complete once a node has given up, for the others would wait for it in vain.
+    """
     logs, told = NodeLogs(cluster, job.num_nodes), Told(job)
     signed: float | None = None
     while True:
@@ -175,12 +179,14 @@ def _follow(job: TrainJob, cluster: Cluster, handover: Handover) -> None:
             raise JobError(f"TrainJob {job.name} was deleted by somebody else")
         told.conditions(found)
         told.pods(pods)
+        if sum(not pod.over for pod in pods) < job.num_nodes:
+            told.warnings(cluster.warnings(job.name))
         logs.follow(pods)
         failed = condition(found, "Failed")
         if failed is not None or told.is_user_error:
             logs.finish(pods, _SECONDS_FOR_LOGS)
             raise told.failure(failed, logs)
-        if condition(found, "Complete") is not None:
+        if condition(found, "Complete") is not None or _gave_up(pods, handover):
             logs.finish(pods, _SECONDS_FOR_LOGS)
             return
         since, seconds = running_since(found), job.settings.seconds
@@ -190,6 +196,12 @@ def _follow(job: TrainJob, cluster: Cluster, handover: Handover) -> None:
                 "(WEBLY_TRAINJOB_HOURS): a retry goes on from the last checkpoint"
             )
         time.sleep(_PAUSE)
+
+
+def _gave_up(pods: Sequence[NodePod], handover: Handover) -> bool:
+    """Return whether a node has ended well before there are outputs: none else does that."""
+    ended_well = any(pod.over and pod.end is not None and pod.end.code == 0 for pod in pods)
+    return ended_well and not handover.is_given_back()
 
 
 def _clean_up(name: str, cluster: Cluster, handover: Handover) -> None:

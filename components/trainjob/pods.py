@@ -36,7 +36,7 @@ class End:
     Attributes:
         code: Its exit code.
         reason: Kubernetes' word for it, such as OOMKilled.
-        time: When it was.
+        time: When it was; when the pod was made if nobody knows.
     """
 
     code: int
@@ -99,18 +99,23 @@ def node_pod(pod: Any) -> NodePod:
     statuses = [each for each in pod.status.container_statuses or [] if each.name == NODE]
     state = statuses[0].state if statuses else None
     running = state is not None and state.running is not None
-    ends = [statuses[0].state, statuses[0].last_state] if statuses else []
-    ended = [each.terminated for each in ends if each is not None and each.terminated is not None]
+    states = [statuses[0].state, statuses[0].last_state] if statuses else []
+    ended = [each.terminated for each in states if each is not None and each.terminated is not None]
+    # Of a container that was lost Kubernetes does not know when it ended.
+    ends = [
+        End(each.exit_code, each.reason or "", each.finished_at or pod.metadata.creation_timestamp)
+        for each in ended
+    ]
     return NodePod(
         uid=pod.metadata.uid,
         name=pod.metadata.name,
         node=int((pod.metadata.labels or {}).get(_INDEX, 0)),
-        started=running or bool(ended),
+        started=running or bool(ends),
         running=running,
         over=pod.status.phase in ("Succeeded", "Failed"),
         restarts=statuses[0].restart_count if statuses else 0,
         waiting=_waiting(pod),
-        end=End(ended[0].exit_code, ended[0].reason or "", ended[0].finished_at) if ended else None,
+        end=ends[0] if ends else None,
     )
 
 

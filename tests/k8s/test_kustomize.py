@@ -165,6 +165,13 @@ def test_nodes_are_as_confined_as_kfps_pods_and_can_use_their_disks() -> None:
     }
 
 
+def test_nodes_have_no_proxy_of_istios_that_would_outlive_them() -> None:
+    spec = trainer()["ClusterTrainingRuntime"]["spec"]["template"]["spec"]
+    pod = spec["replicatedJobs"][0]["template"]["spec"]["template"]
+
+    assert pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_config_map_names_the_runtime(overlay: str) -> None:
     objects = render(K8S / "overlays" / overlay)
@@ -194,6 +201,7 @@ def test_runs_may_create_train_jobs_in_their_own_namespace() -> None:
         *(("trainjobs", verb) for verb in ("create", "get", "delete")),
         *(("pods", verb) for verb in ("get", "list")),
         ("pods/log", "get"),
+        ("events", "list"),
     }
 
 

@@ -216,6 +216,16 @@ def test_the_time_in_which_pods_are_retried_is_longer_than_all_their_tries(
         assert int(policy["backoffMaxDuration"].removesuffix("s")) > tries * timeout
 
 
+@pytest.mark.parametrize("values", ["{num_nodes: '2'}", "{queue: gpus}", "{}"])
+def test_retries_have_time_to_wait_in_a_queue(tmp_path: Path, values: str) -> None:
+    spec, _ = with_values(tmp_path, f"finetune: {values}")
+
+    policy = tasks(spec)["finetune-resnet18-none"]["retryPolicy"]
+
+    hours = int(policy["backoffMaxDuration"].removesuffix("s")) / 3600
+    assert hours == (3 * (72 + 1) if values == "{}" else 365 * 24)
+
+
 def with_values(tmp_path: Path, text: str) -> list[Any]:
     """Return a small recipe with a section, compiled."""
     (tmp_path / "small.yaml").write_text(

@@ -131,6 +131,21 @@ def test_outputs_are_given_back_with_the_last_of_them(
     assert handover.is_given_back() and handover.take_back(executor_input)
 
 
+def test_outputs_that_were_removed_while_they_were_given_back_are_made_again(
+    place: str, tmp_path: Path, executor_input: dict[str, Any]
+) -> None:
+    handover = Handover(place)
+    handover.give(executor_input)
+    run(handover, tmp_path / "first")
+    storage.remove(f"{place}/outputs/metrics")
+
+    assert not handover.take_back(executor_input)
+    handover.give(executor_input)
+    assert not handover.is_given_back(), "new nodes would end at once"
+    run(handover, tmp_path / "second")
+    assert handover.take_back(executor_input)
+
+
 def test_what_was_not_handed_over_is_told_of(place: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{place}: nothing was handed over"):
         Handover(place).take(tmp_path / "node")

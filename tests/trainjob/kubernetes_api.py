@@ -27,6 +27,7 @@ NAMESPACE = "team"
 LAUNCHER = "run-finetune-1"
 _JOBS = f"/apis/trainer.kubeflow.org/v1alpha1/namespaces/{NAMESPACE}/trainjobs"
 _PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+_EVENTS = f"/api/v1/namespaces/{NAMESPACE}/events"
 _OPENAPI = "/openapi/v3/apis/trainer.kubeflow.org/v1alpha1"
 _KIND = {"group": "trainer.kubeflow.org", "version": "v1alpha1", "kind": "TrainJob"}
 _TORCH = ("PET_NNODES", "PET_NPROC_PER_NODE", "PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT")
@@ -38,7 +39,7 @@ class Node:
     """A pod of a TrainJob, which a test lets log and end."""
 
     def __init__(self, job: str, number: int, attempt: int) -> None:
-        self.number, self.restarts = number, 0
+        self.number, self.restarts, self.created = number, 0, _time()
         self.state: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}
         self.last_state: dict[str, Any] = {}
         self.phase, self.conditions = "Pending", list[dict[str, str]]()
@@ -111,6 +112,7 @@ class Node:
             "metadata": {
                 "name": self.name,
                 "uid": f"uid-{self.name}",
+                "creationTimestamp": self.created,
                 "labels": {
                     "jobset.sigs.k8s.io/jobset-name": self.job,
                     "jobset.sigs.k8s.io/replicatedjob-name": "node",
@@ -144,6 +146,7 @@ class KubernetesApi(Double):
         fields: What it says a TrainJob's spec has; None if it has no TrainJobs.
         jobs: The TrainJobs by name.
         nodes: Their pods.
+        events: Warnings: kind and name of an object, reason and message.
         created: A queue of the TrainJobs that were created.
         requests: Method and path of each request.
         faults: By method and path: statuses to answer the next such requests with.
@@ -160,6 +163,7 @@ class KubernetesApi(Double):
         self.patch = PATCHES[generation]
         self.jobs: dict[str, Job] = {}
         self.nodes: list[Node] = []
+        self.events: list[tuple[str, str, str, str]] = []
         self.created: queue.Queue[Job] = queue.Queue()
         self.requests: list[tuple[str, str]] = []
         self.faults: dict[tuple[str, str], list[int]] = {}
@@ -217,7 +221,7 @@ class KubernetesApi(Double):
         ]
 
     def refused(self, method: str, what: str, status: int, message: str) -> None:
-        """Refuse requests for `trainjobs`, `pods` or `log` from now on."""
+        """Refuse requests for `trainjobs`, `pods`, `events` or `log` from now on."""
         self.refusals[method, what] = (status, message)
 
     def take(self, job: Job) -> str | None:
@@ -283,6 +287,9 @@ class _Handler(BaseHTTPRequestHandler):
             pods = [node.pod() for node in self.server.nodes]
             found = [pod for pod in pods if wanted.items() <= pod["metadata"]["labels"].items()]
             self._send(200, {"items": found})
+        elif path == _EVENTS:
+            assert query["fieldSelector"] == "type=Warning"
+            self._send(200, {"items": [_event(*event) for event in self.server.events]})
         elif path == f"{_PODS}/{LAUNCHER}":
             self._send(200, _launcher())
         elif path.endswith("/log"):
@@ -362,7 +369,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _what(path: str) -> str:
-    return next((kind for kind in ("trainjobs", "pods") if kind in path), "openapi")
+    return next((kind for kind in ("trainjobs", "pods", "events") if kind in path), "openapi")
 
 
 def _is(query: dict[str, str], name: str) -> bool:
@@ -410,6 +417,16 @@ def _launcher() -> dict[str, Any]:
     }
 
 
+def _event(kind: str, name: str, reason: str, message: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": f"{name}.1"},
+        "involvedObject": {"kind": kind, "name": name},
+        "type": "Warning",
+        "reason": reason,
+        "message": message,
+    }
+
+
 def _names(patch: Any) -> Iterator[str]:
     """Yield the names of the jobs and containers that a patch is for."""
     for found in _objects(patch):
@@ -432,7 +449,9 @@ def _objects(node: Any) -> Iterator[dict[str, Any]]:
 
 def _terminated(code: int, reason: str) -> dict[str, Any]:
     reason = reason or ("Error" if code else "Completed")
-    return {"exitCode": code, "reason": reason, "startedAt": _time(), "finishedAt": _time()}
+    # Of a container that was lost with its machine a kubelet knows no times.
+    now = None if reason == "ContainerStatusUnknown" else _time()
+    return {"exitCode": code, "reason": reason, "startedAt": now, "finishedAt": now}
 
 
 def _time(nanoseconds: bool = False) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from components.shared import nodes
 from components.shared.handover import Handover
 from components.shared.interface import UserError
 from components.trainjob import cluster, launching
@@ -154,6 +155,7 @@ def test_what_is_set_on_the_task_is_handed_over(
     }
     if labels is not None:
         assert labels["app.kubernetes.io/component"] == "finetune"
+        assert labels["sidecar.istio.io/inject"] == "false"
     if generation == NEWEST:
         assert job["spec"]["activeDeadlineSeconds"] == 2 * 3600
 
@@ -254,6 +256,25 @@ def test_a_job_whose_nodes_gave_up_is_deleted_and_made_anew(
     launched.ended.result(SECONDS)
 
 
+def test_a_job_of_whose_nodes_one_gave_up_is_deleted_and_made_anew(
+    api: KubernetesApi, launch: Start, tmp_path: Path, left_behind: tuple[Job, list[Node]]
+) -> None:
+    job, nodes = left_behind
+    nodes[1].end(0)  # the other has seen the signature of the retry
+    api.deletes_at_once = False
+
+    retry = launch()
+
+    wait_for(lambda: "deletionTimestamp" in job["metadata"])
+    api.nodes.clear()
+    api.deletes_at_once = True
+    del api.jobs[retry.name]
+    job, nodes = created(api)
+    run_stage(retry.handover, tmp_path / "node")
+    complete(api, job, nodes)
+    retry.ended.result(SECONDS)
+
+
 def test_nodes_that_end_well_without_outputs_are_an_error(
     api: KubernetesApi, launch: Start
 ) -> None:
@@ -304,6 +325,30 @@ def test_failure_tells_exit_codes_and_the_log_s_end_and_cleans_up(
     assert launched.handover.signature() is None
 
 
+def test_a_node_that_runs_again_is_not_to_blame(
+    api: KubernetesApi, launch: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "components")
+    launched = launch()
+    job, nodes = created(api)
+    nodes[0].end(137, "ContainerStatusUnknown")
+    wait_for(lambda: "node 0 has ended" in caplog.text)
+    again = api.another(nodes[0])
+    again.run()
+    again.log("all is well")
+    wait_for(lambda: "2 of 2 nodes run" in caplog.messages[-1])
+    time.sleep(1.1)  # Kubernetes tells seconds
+    nodes[1].log("CUDA error")
+    nodes[1].end(1)
+
+    api.condition(job, "Failed", message="jobset failed")
+
+    message = "node 1 ended with exit code 1\n.*\n    CUDA error$"
+    with pytest.raises(JobError, match=message) as raised:
+        launched.ended.result(SECONDS)
+    assert "node 0" not in str(raised.value)
+
+
 def test_what_a_user_can_put_right_ends_it_at_once(api: KubernetesApi, launch: Start) -> None:
     launched = launch()
     _, nodes = created(api)
@@ -339,8 +384,10 @@ def test_waiting_in_a_queue_does_not_count(
     api.condition(job, "Suspended")
 
     time.sleep(3.5)
+    job["spec"]["suspend"] = False  # by Kueue; Trainer has not seen it yet
+    looks = len(api.requests)
+    wait_for(lambda: len(api.requests) > looks + 6)
     assert not launched.ended.done()
-    job["spec"]["suspend"] = False
     api.condition(job, "Suspended", "False")
 
     with pytest.raises(JobError, match="not complete after"):
@@ -363,6 +410,12 @@ def test_the_launcher_signs_as_long_as_it_follows(api: KubernetesApi, launch: St
     first = launched.handover.signature()
 
     wait_for(lambda: launched.handover.signature() not in (None, first))
+
+
+def test_nodes_are_more_patient_than_two_requests_of_their_launcher_in_a_row() -> None:
+    request = cluster._PATIENCE + sum(cluster._TIMEOUTS)
+
+    assert launching._SECONDS_BETWEEN_SIGNATURES + 2 * request < nodes._PATIENCE
 
 
 def test_a_broken_stream_goes_on_where_it_ended(
@@ -460,6 +513,52 @@ def test_each_state_is_told_once(
     ):
         assert told.count(text) == 1, (text, told)
     assert sum("Unschedulable" in text for text in told) == 1
+
+
+def test_why_pods_cannot_be_made_is_told_once(
+    api: KubernetesApi, launch: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    launched = launch()
+    job = api.created.get(timeout=SECONDS)
+    name, quota = launched.name, "is forbidden: exceeded quota: gpus"
+    api.events = [
+        ("TrainJob", name, "TrainJobResourcesCreationFailed", "no such volume"),
+        ("Job", f"{name}-node-0", "FailedCreate", f'pods "{name}-node-0-1-x8k2z" {quota}'),
+        ("Job", f"{name}-node-0", "FailedCreate", f'pods "{name}-node-0-1-7wq4d" {quota}'),
+        ("Job", "another-node-0", "FailedCreate", f'pods "another-node-0-1-7wq4d" {quota}'),
+    ]
+    wait_for(lambda: "exceeded" in caplog.text)
+    nodes = api.start(job)
+    for node in nodes:
+        node.run()
+    run_stage(launched.handover, tmp_path / "node")
+    complete(api, job, nodes)
+
+    launched.ended.result(SECONDS)
+
+    assert caplog.messages == [
+        f"TrainJob {name}: TrainJob: TrainJobResourcesCreationFailed: no such volume",
+        f'TrainJob {name}: Job: FailedCreate: pods "node" {quota}',
+    ]
+
+
+def test_a_launcher_that_may_not_read_events_says_so_once_and_goes_on(
+    api: KubernetesApi, launch: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.refused("GET", "events", 403, "events is forbidden: User cannot list resource")
+    launched = launch()
+    job = api.created.get(timeout=SECONDS)
+    looks = len(api.requests)
+    wait_for(lambda: len(api.requests) > looks + 9)
+    nodes = api.start(job)
+    run_stage(launched.handover, tmp_path / "node")
+
+    complete(api, job, nodes)
+
+    launched.ended.result(SECONDS)
+    (message,) = caplog.messages
+    assert "no events: Kubernetes answers 403" in message
+    assert "cannot list resource: apply k8s/trainer" in message
 
 
 def test_errors_that_pass_are_waited_for(api: KubernetesApi, launch: Start, tmp_path: Path) -> None:
