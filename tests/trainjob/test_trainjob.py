@@ -292,7 +292,7 @@ def test_a_job_that_is_created_meanwhile_is_taken(
 
     retry = launch()
 
-    wait_for(lambda: not api.faults["GET", "trainjobs"])
+    wait_for(lambda: [method for method, _ in api.requests].count("POST") == 2)
     run_stage(retry.handover, tmp_path / "node")
     complete(api, *left_behind)
     retry.ended.result(SECONDS)
