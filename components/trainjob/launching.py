@@ -166,7 +166,8 @@ def _start(
 def _follow(job: TrainJob, cluster: Cluster, handover: Handover) -> None:
     """Follow a TrainJob until it is complete, and say meanwhile that somebody does.
 
-    It is as good as complete once a node has given up, for the others would wait for it in vain.
+    It is as good as complete once one node has ended well: that it does when the outputs are there,
+    or when it has given up, and others would wait for it in vain.
     """
     logs, told = NodeLogs(cluster, job.num_nodes), Told(job)
     signed: float | None = None
@@ -186,7 +187,7 @@ def _follow(job: TrainJob, cluster: Cluster, handover: Handover) -> None:
         if failed is not None or told.is_user_error:
             logs.finish(pods, _SECONDS_FOR_LOGS)
             raise told.failure(failed, logs)
-        if condition(found, "Complete") is not None or _gave_up(pods, handover):
+        if condition(found, "Complete") is not None or _one_has_ended_well(pods):
             logs.finish(pods, _SECONDS_FOR_LOGS)
             return
         since, seconds = running_since(found), job.settings.seconds
@@ -198,10 +199,8 @@ def _follow(job: TrainJob, cluster: Cluster, handover: Handover) -> None:
         time.sleep(_PAUSE)
 
 
-def _gave_up(pods: Sequence[NodePod], handover: Handover) -> bool:
-    """Return whether a node has ended well before there are outputs: none else does that."""
-    ended_well = any(pod.over and pod.end is not None and pod.end.code == 0 for pod in pods)
-    return ended_well and not handover.is_given_back()
+def _one_has_ended_well(pods: Sequence[NodePod]) -> bool:
+    return any(pod.over and pod.end is not None and pod.end.code == 0 for pod in pods)
 
 
 def _clean_up(name: str, cluster: Cluster, handover: Handover) -> None:

@@ -275,6 +275,20 @@ def test_a_job_of_whose_nodes_one_gave_up_is_deleted_and_made_anew(
     retry.ended.result(SECONDS)
 
 
+def test_outputs_are_taken_though_a_node_waits_for_another_that_has_ended(
+    api: KubernetesApi, launch: Start, tmp_path: Path
+) -> None:
+    launched = launch()
+    _, nodes = created(api)
+    run_stage(launched.handover, tmp_path / "node")
+
+    nodes[0].end(0)
+
+    launched.ended.result(SECONDS)
+    assert (tmp_path / "launcher/model/model.safetensors").exists()
+    assert api.jobs == {}
+
+
 def test_nodes_that_end_well_without_outputs_are_an_error(
     api: KubernetesApi, launch: Start
 ) -> None:
