@@ -15,6 +15,7 @@ from components.finetune.stage import finetune
 from components.multitask_pretrain import joining
 from components.multitask_pretrain.stage import multitask_pretrain
 from components.shared import models
+from components.shared.checkpoints import Checkpoint, Checkpoints
 from components.shared.images import ImageSet
 from components.shared.interface import UserError
 from components.shared.numbering import Numbering
@@ -116,6 +117,35 @@ def test_finetune_starts_from_it_with_a_new_head(data: ColouredSquares, tmp_path
         "multitask_pretrain 24 px",
         "finetune on given labels 24 px",
     ]
+
+
+def test_one_that_is_ended_goes_on_though_it_joins_its_targets_anew(
+    data: ColouredSquares,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("WEBLY_CHECKPOINT_MINUTES", "1e-9")
+    pretrained(data, tmp_path / "undisturbed", TRAINING)
+    save = Checkpoints.save
+
+    def ending(self: Checkpoints, checkpoint: Checkpoint) -> None:
+        save(self, checkpoint)
+        if checkpoint.step == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoints, "save", ending)
+        pretrained(data, tmp_path / "ended", TRAINING)
+    caplog.set_level("INFO", "components")
+    pretrained(data, tmp_path / "again", TRAINING)
+
+    assert "going on after step 5" in caplog.text
+    undisturbed, again = (
+        load_file(tmp_path / each / "model" / "model.safetensors")
+        for each in ("undisturbed", "again")
+    )
+    assert all(torch.equal(again[name], tensor) for name, tensor in undisturbed.items())
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
