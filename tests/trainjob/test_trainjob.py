@@ -532,6 +532,7 @@ def test_each_state_is_told_once(
 def test_why_pods_cannot_be_made_is_told_once(
     api: KubernetesApi, launch: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "components")
     launched = launch()
     job = api.created.get(timeout=SECONDS)
     name, quota = launched.name, "is forbidden: exceeded quota: gpus"
@@ -559,6 +560,7 @@ def test_why_pods_cannot_be_made_is_told_once(
 def test_a_launcher_that_may_not_read_events_says_so_once_and_goes_on(
     api: KubernetesApi, launch: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "components")
     api.refused("GET", "events", 403, "events is forbidden: User cannot list resource")
     launched = launch()
     job = api.created.get(timeout=SECONDS)
