@@ -7,13 +7,13 @@ of a hand-over lie
     request.json           the ExecutorInput, once all inputs are there
     signature              of who follows the nodes: it changes as long as somebody does
     outputs/<name>         each output artifact, likewise
-    executor_output.json   the stage's output file, once all outputs are there
+    executor_output.json   the stage's output file and the names of all files, once they are there
 
 No path of one side is used on the other: each has a place for an artifact by its name.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,9 @@ class Handover:
                 "by components.trainjob"
             ) from None
         for name, artifacts in _inputs(request).items():
-            _fetch(f"{self._uri}/inputs/{name}", folder / "inputs" / name)
+            uri = f"{self._uri}/inputs/{name}"
+            names = [entry.name for entry in storage.listed(uri)]
+            _fetch(uri, folder / "inputs" / name, names)
             _place(artifacts, folder / "inputs" / name)
         outputs = request["outputs"]
         for name, artifacts in outputs.get("artifacts", {}).items():
@@ -80,10 +82,13 @@ class Handover:
             executor_input: As `take` returned it.
         """
         outputs = executor_input["outputs"]
-        path = Path(outputs["outputFile"])
-        for name in json.loads(path.read_text())["artifacts"]:
-            _put(artifact_path(outputs["artifacts"][name]), f"{self._uri}/outputs/{name}")
-        storage.put(path, self._output)
+        made = json.loads(Path(outputs["outputFile"]).read_text())
+        files = {
+            name: _put(artifact_path(outputs["artifacts"][name]), f"{self._uri}/outputs/{name}")
+            for name in made["artifacts"]
+        }
+        with storage.uploading(self._output) as path:
+            path.write_text(json.dumps({"made": made, "files": files}))
 
     def is_given_back(self) -> bool:
         """Return whether the outputs are there."""
@@ -100,9 +105,12 @@ class Handover:
         """
         outputs = executor_input["outputs"]
         try:
-            made = json.loads(storage.read(self._output))
+            given = json.loads(storage.read(self._output))
+            made = given["made"]
             for name, artifacts in made["artifacts"].items():
-                _fetch(f"{self._uri}/outputs/{name}", artifact_path(outputs["artifacts"][name]))
+                # By name: of a folder that is being removed there may be a part.
+                path = artifact_path(outputs["artifacts"][name])
+                _fetch(f"{self._uri}/outputs/{name}", path, given["files"][name])
                 # The metadata are what the stage has measured; the place is this side's.
                 (there,), (here,) = artifacts["artifacts"], outputs["artifacts"][name]["artifacts"]
                 there |= {"name": here.get("name", ""), "uri": here["uri"]}
@@ -141,18 +149,19 @@ def _place(artifacts: dict[str, Any], path: Path) -> None:
     artifact["uri"] = str(path)
 
 
-def _put(path: Path, uri: str) -> None:
-    """Copy a local file or folder; of a folder, the files below it."""
-    if path.is_dir():
-        for entry in storage.listed(str(path)):
-            storage.put(path / entry.name, f"{uri}/{entry.name}")
-    else:
+def _put(path: Path, uri: str) -> list[str]:
+    """Copy a local file or folder; of a folder return the files below it."""
+    if not path.is_dir():
         storage.put(path, uri)
+        return []
+    names = [entry.name for entry in storage.listed(str(path))]
+    for name in names:
+        storage.put(path / name, f"{uri}/{name}")
+    return names
 
 
-def _fetch(uri: str, path: Path) -> None:
-    """Copy a file or folder to a local path, complete or not at all."""
-    names = [entry.name for entry in storage.listed(uri)]
+def _fetch(uri: str, path: Path, names: Sequence[str]) -> None:
+    """Copy a file, or the named files of a folder, to a local path, complete or not at all."""
     if not names:
         storage.fetch(uri, path)
         return

@@ -131,13 +131,14 @@ def test_outputs_are_given_back_with_the_last_of_them(
     assert handover.is_given_back() and handover.take_back(executor_input)
 
 
+@pytest.mark.parametrize("removed", ["metrics", "model/names"])
 def test_outputs_that_were_removed_while_they_were_given_back_are_made_again(
-    place: str, tmp_path: Path, executor_input: dict[str, Any]
+    place: str, tmp_path: Path, executor_input: dict[str, Any], removed: str
 ) -> None:
     handover = Handover(place)
     handover.give(executor_input)
     run(handover, tmp_path / "first")
-    storage.remove(f"{place}/outputs/metrics")
+    storage.remove(f"{place}/outputs/{removed}")
 
     assert not handover.take_back(executor_input)
     handover.give(executor_input)
