@@ -77,16 +77,15 @@ def launch() -> None:
         # ranks would find the keys of those before them, or look for it on the lost node. So rank 0
         # hosts one, a new one each time.
         os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-        if number == 0:
-            sys.exit(_run(processes, nodes, f"{address}:{port}", address, hosts=True))
         code = None
         while code is None:
-            code = _run(processes, nodes, f"{address}:{port}", _wait_for(address, port))
+            here = address if number == 0 else _wait_for(address, port)
+            code = _run(processes, nodes, f"{address}:{port}", here, hosts=number == 0)
         sys.exit(code)
     if processes > 1:
         logger.info("going on in %d processes", processes)
         # Not started again: a pod's retry is KFP's, and goes on from the checkpoint as well.
-        sys.exit(_run(processes, hosts=True))
+        sys.exit(_run(processes))
 
 
 def rank() -> int:
@@ -249,7 +248,7 @@ def _run(
     endpoint: str = "localhost:0",
     here: str | None = None,
     *,
-    hosts: bool = False,
+    hosts: bool = True,
 ) -> int | None:
     """Run this process's command in several processes.
 

@@ -6,7 +6,6 @@ Weights are compared bit for bit: with one part a rank, sums of two gradients ha
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,6 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -29,8 +27,9 @@ from components.shared.interface import Stage
 from components.shared.settings import TrainingSettings
 from components.shared.storage import StorageError
 from tests import tiny_models
-from tests.shared.test_resuming import GROUP_NORM, same, trained
+from tests.shared.test_resuming import GROUP_NORM, on_one_thread, same, trained
 from tests.synthetic import COLOURS, ColouredSquares
+from tests.torchrun import environment, free_port
 
 # Eighty steps of two parts, one for each node.
 SETTINGS = replace(GROUP_NORM, epochs=2, epoch_images=320)
@@ -41,10 +40,8 @@ TIMEOUT = 300.0
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """Compute as the nodes do."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with on_one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -110,18 +107,16 @@ class Job:
     ) -> None:
         self.folder, self._module = folder, f"components.{stage.__name__}"
         self.executor_input = {
-            "inputs": {"artifacts": _artifacts(inputs), "parameterValues": dict(parameters)},
+            "inputs": {"artifacts": artifacts(inputs), "parameterValues": dict(parameters)},
             "outputs": {
-                "artifacts": _artifacts({name: folder / "outputs" / name for name in outputs}),
+                "artifacts": artifacts({name: folder / "outputs" / name for name in outputs}),
                 "outputFile": str(folder / "outputs" / "executor_output.json"),
             },
         }
         self.uri = f"{os.environ['WEBLY_CHECKPOINTS']}/trainjobs/job"
         self.handover = Handover(self.uri)
         self.handover.give(self.executor_input)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self._started: list[Node] = []
 
     def start(
@@ -133,11 +128,7 @@ class Job:
                 self.folder / f"node{number}",
                 module or self._module,
                 self.uri,
-                PET_NNODES="2",
-                PET_NPROC_PER_NODE="1",
-                PET_NODE_RANK=str(number),
-                PET_MASTER_ADDR="127.0.0.1",
-                PET_MASTER_PORT=str(self._port),
+                **environment(number, 2, self._port),
                 WEBLY_CHECKPOINT_MINUTES=checkpoints,
             )
             for number in numbers
@@ -173,7 +164,7 @@ class Job:
                 node.signal(signal.SIGKILL)
 
 
-def _artifacts(paths: Mapping[str, Path]) -> dict[str, Any]:
+def artifacts(paths: Mapping[str, Path]) -> dict[str, Any]:
     return {
         name: {"artifacts": [{"name": name, "uri": str(path), "metadata": {}}]}
         for name, path in paths.items()

@@ -3,7 +3,6 @@
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -11,13 +10,13 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import yaml
 
 from components.trainjob.job import condition
 from pipelines.tags import ROOT
+from tests.torchrun import environment, free_port
 from tests.trainjob.kubernetes_api import Job, KubernetesApi, Node
 
 _PAUSE = 0.1  # seconds
@@ -54,12 +53,7 @@ class Machines:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._over.set()
         for container in self._containers.values():
             _signal(container, signal.SIGKILL)
@@ -82,9 +76,7 @@ class Machines:
 
     def _run(self, job: Job) -> None:
         """Run a TrainJob to its end."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         with ThreadPoolExecutor() as pods:
             started = [pods.submit(self._node, job, node, port) for node in self._api.start(job)]
             while not all(each.done() for each in started) and self._wanted(job):
@@ -107,20 +99,13 @@ class Machines:
 
     def _pod(self, job: Job, node: Node, port: int) -> int:
         trainer = job["spec"]["trainer"]
-        torch = {
-            "PET_NNODES": str(trainer["numNodes"]),
-            "PET_NPROC_PER_NODE": "1",
-            "PET_NODE_RANK": str(node.number),
-            "PET_MASTER_ADDR": "127.0.0.1",
-            "PET_MASTER_PORT": str(port),
-        }
         container = subprocess.Popen(
             [sys.executable, *trainer["command"][1:], *trainer["args"]],
             cwd=ROOT,
             env={name: os.environ[name] for name in ("PATH", "HOME")}
             | {"WEBLY_CACHE": str(self._folder / f"machine{node.number}"), "OMP_NUM_THREADS": "1"}
             | dict(self._environment(trainer["env"]))
-            | torch,
+            | environment(node.number, trainer["numNodes"], port),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -6,21 +6,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from components.shared import cli, storage
 from components.shared.settings import TrainingSettings
 from pipelines.tags import ROOT
-from tests.shared.test_nodes import EVERY_STEP, RARELY, SETTINGS
-from tests.shared.test_resuming import same, trained
+from tests.shared.test_nodes import EVERY_STEP, RARELY, SETTINGS, artifacts
+from tests.shared.test_resuming import on_one_thread, same, trained
 from tests.synthetic import ColouredSquares
 from tests.trainjob.kubernetes_api import KubernetesApi
 from tests.trainjob.machines import Machines
@@ -74,10 +73,10 @@ class Task:
         return {
             "inputs": {
                 "parameterValues": asdict(self._settings) | parameters,
-                "artifacts": _artifacts(self._inputs),
+                "artifacts": artifacts(self._inputs),
             },
             "outputs": {
-                "artifacts": _artifacts({name: self.outputs / name for name in OUTPUTS}),
+                "artifacts": artifacts({name: self.outputs / name for name in OUTPUTS}),
                 "outputFile": str(self.outputs / "executor_output.json"),
             },
         }
@@ -98,20 +97,12 @@ class Task:
         return load_file(self.outputs / "model" / "model.safetensors")
 
 
-def _artifacts(paths: Mapping[str, Path]) -> dict[str, Any]:
-    return {
-        name: {"artifacts": [{"name": name, "uri": str(path), "metadata": {}}]}
-        for name, path in paths.items()
-    }
-
-
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Tensor]]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     """The weights that one process makes."""
-    folder, threads = tmp_path_factory.mktemp("alone"), torch.get_num_threads()
-    torch.set_num_threads(1)  # as the nodes do
-    yield trained(ColouredSquares.write(folder, 7), str(folder / "checkpoints"), SETTINGS)[0]
-    torch.set_num_threads(threads)
+    folder = tmp_path_factory.mktemp("alone")
+    with on_one_thread():  # as the nodes
+        return trained(ColouredSquares.write(folder, 7), str(folder / "checkpoints"), SETTINGS)[0]
 
 
 @pytest.fixture

@@ -53,6 +53,13 @@ def complete(api: KubernetesApi, job: Job, nodes: list[Node]) -> None:
     api.condition(job, "Complete", message="all jobs have completed")
 
 
+def succeed(api: KubernetesApi, launch: Launch, job: Job, nodes: list[Node], folder: Path) -> None:
+    """Do all that the nodes of a TrainJob do, and let its launcher end."""
+    run_stage(launch.handover, folder / "node")
+    complete(api, job, nodes)
+    launch.ended.result(SECONDS)
+
+
 def pod_spec(job: Job, generation: str) -> tuple[dict[str, Any], dict[str, str] | None]:
     """Return what a TrainJob changes in its pods: their spec, and labels if they can be told."""
     (patch,) = job["spec"][PATCHES[generation]]
@@ -194,10 +201,7 @@ def test_a_retry_goes_on_with_the_job_of_an_earlier_try(
     api: KubernetesApi, launch: Start, tmp_path: Path, left_behind: tuple[Job, list[Node]]
 ) -> None:
     retry = launch()
-    run_stage(retry.handover, tmp_path / "node")
-    complete(api, *left_behind)
-
-    retry.ended.result(SECONDS)
+    succeed(api, retry, *left_behind, tmp_path)
     assert api.created.empty()
     assert (tmp_path / "launcher/executor_output.json").exists()
 
@@ -233,9 +237,7 @@ def test_a_job_that_has_failed_before_is_deleted_and_made_anew(
     del api.jobs[launched.name]
 
     job, nodes = created(api)
-    run_stage(launched.handover, tmp_path / "node")
-    complete(api, job, nodes)
-    launched.ended.result(SECONDS)
+    succeed(api, launched, job, nodes, tmp_path)
 
 
 def test_a_job_whose_nodes_gave_up_is_deleted_and_made_anew(
@@ -251,9 +253,7 @@ def test_a_job_whose_nodes_gave_up_is_deleted_and_made_anew(
     launched = launch()
 
     job, nodes = created(api)
-    run_stage(launched.handover, tmp_path / "node")
-    complete(api, job, nodes)
-    launched.ended.result(SECONDS)
+    succeed(api, launched, job, nodes, tmp_path)
 
 
 def test_a_job_of_whose_nodes_one_gave_up_is_deleted_and_made_anew(
@@ -270,9 +270,7 @@ def test_a_job_of_whose_nodes_one_gave_up_is_deleted_and_made_anew(
     api.deletes_at_once = True
     del api.jobs[retry.name]
     job, nodes = created(api)
-    run_stage(retry.handover, tmp_path / "node")
-    complete(api, job, nodes)
-    retry.ended.result(SECONDS)
+    succeed(api, retry, job, nodes, tmp_path)
 
 
 def test_outputs_are_taken_though_a_node_waits_for_another_that_has_ended(
@@ -307,9 +305,7 @@ def test_a_job_that_is_created_meanwhile_is_taken(
     retry = launch()
 
     wait_for(lambda: [method for method, _ in api.requests].count("POST") == 2)
-    run_stage(retry.handover, tmp_path / "node")
-    complete(api, *left_behind)
-    retry.ended.result(SECONDS)
+    succeed(api, retry, *left_behind, tmp_path)
     assert api.created.empty()
 
 
@@ -546,10 +542,7 @@ def test_why_pods_cannot_be_made_is_told_once(
     nodes = api.start(job)
     for node in nodes:
         node.run()
-    run_stage(launched.handover, tmp_path / "node")
-    complete(api, job, nodes)
-
-    launched.ended.result(SECONDS)
+    succeed(api, launched, job, nodes, tmp_path)
 
     assert caplog.messages == [
         f"TrainJob {name}: TrainJob: TrainJobResourcesCreationFailed: no such volume",
@@ -588,10 +581,7 @@ def test_errors_that_pass_are_waited_for(api: KubernetesApi, launch: Start, tmp_
     }
     launched = launch()
     job, nodes = created(api)
-    run_stage(launched.handover, tmp_path / "node")
-    complete(api, job, nodes)
-
-    launched.ended.result(SECONDS)
+    succeed(api, launched, job, nodes, tmp_path)
 
     assert not any(api.faults.values())
     assert api.jobs == {}
