@@ -15,8 +15,8 @@ from typing import Any, get_args
 from kfp import compiler, dsl
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
-from components.shared.interface import UserError
-from pipelines.pods import Backend
+from components.shared.stage.errors import UserError
+from pipelines.cluster.pod_settings import Backend
 from pipelines.pretraining import pretraining
 from pipelines.recipe import Recipe, load
 

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from components.shared.container import Component
-from components.shared.interface import UserError
+from components.shared.stage.container import Component
+from components.shared.stage.errors import UserError
 from pipelines.steps import STEPS
 from pipelines.tags import ROOT, tag
 

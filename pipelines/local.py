@@ -20,16 +20,15 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from components.shared.interface import UserError
-from components.shared.storage import StorageError
-from pipelines import graph, table
+from components.shared.stage.errors import StorageError, UserError
 from pipelines.compile import compile_recipe
-from pipelines.containers import Containers
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
-from pipelines.engine import Engine, Host, Machine
+from pipelines.engine.containers import Containers
+from pipelines.engine.engine import Engine, Host, Machine
 from pipelines.recipe import load
-from pipelines.record import RunRecord, TaskRecord
+from pipelines.run import graph, table
+from pipelines.run.record import RunRecord, TaskRecord
 from pipelines.steps import STEPS, split_task
 
 logger = logging.getLogger(__name__)

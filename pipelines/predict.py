@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from components.ingest.validation import InvalidImageError, stored
-from components.shared import models, pictures
-from components.shared.interface import UserError
-from components.shared.prediction import Classifier, most_probable, read_records, softmax
+from components.ingest.encoding import InvalidImageError, stored
+from components.shared.stage.errors import UserError
+from components.shared.training import models, transforms
+from components.shared.training.inference import Classifier, most_probable, read_records, softmax
 
 logger = logging.getLogger(__name__)
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
@@ -71,7 +71,7 @@ def predictions(folders: Sequence[Path], files: Sequence[Path]) -> Iterator[str]
     names = models.read_record(folders[0]).names
     titles = read_records(folders, names)[0].titles
     classifiers = [Classifier.load(folder) for folder in folders]
-    device = pictures.device()
+    device = transforms.device()
     for file in files:
         yield str(file)
         try:
@@ -80,12 +80,12 @@ def predictions(folders: Sequence[Path], files: Sequence[Path]) -> Iterator[str]
         except InvalidImageError as error:
             logger.warning("%s: not a readable picture: %s", file, error.detail)
             continue
-        image = pictures.decoded(memoryview(encoded))
+        image = transforms.decoded(memoryview(encoded))
         opinions = [
             softmax(
                 each.model,
-                pictures.normalized(
-                    pictures.evaluation_crop(image, each.record.image_size)[None], device
+                transforms.normalized(
+                    transforms.evaluation_crop(image, each.record.image_size)[None], device
                 ),
             )
             for each in classifiers

@@ -4,13 +4,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from components.shared.titles import seed_word
-from pipelines import pods
+from components.shared.reports.titles import seed_word
+from pipelines.cluster import pod_settings
 from pipelines.recipe import Candidate, Recipe
 from pipelines.tasks import Form, Outputs, Tasks
 
 
-def pretraining(recipe: Recipe, form: Form, backend: pods.Backend) -> None:
+def pretraining(recipe: Recipe, form: Form, backend: pod_settings.Backend) -> None:
     """Add the tasks of a recipe to the pipeline being compiled.
 
     Candidates and seeds are unrolled into named tasks: each shows in the graph, has resources of

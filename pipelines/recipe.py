@@ -32,8 +32,9 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from components.shared.interface import Argument, UserError, Value
-from components.shared.titles import Name
+from components.shared.reports.titles import Name
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import Argument, Value
 from components.trainjob.job import number_of_nodes
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings

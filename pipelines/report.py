@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from components.shared import html
-from components.shared.html import Page
-from components.shared.images import ImageSet
-from components.shared.interface import UserError
-from components.shared.targets import Targets
-from components.shared.titles import Name, candidate_title
-from pipelines import plots, record, samples
-from pipelines.graph_drawing import draw_graph
-from pipelines.record import RunRecord, TaskRecord, duration
+from components.shared.data.image_set import ImageSet
+from components.shared.data.targets import Targets
+from components.shared.reports import html
+from components.shared.reports.html import Page
+from components.shared.reports.titles import Name, candidate_title
+from components.shared.stage.errors import UserError
+from pipelines.run import plots, record, samples
+from pipelines.run.graph_drawing import draw_graph
+from pipelines.run.record import RunRecord, TaskRecord, duration
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from components.ingest.component import ingest
 from components.lw_pretrain.component import lw_pretrain
 from components.multitask_pretrain.component import multitask_pretrain
 from components.pseudo_label.component import pseudo_label
-from components.shared.container import Component
-from components.shared.interface import Argument, Value, arguments
+from components.shared.stage.container import Component
+from components.shared.stage.interface import Argument, Value, arguments
 from components.tagging.component import tagging
 from components.weighting.component import weighting
 from components.wt_pretrain.component import wt_pretrain

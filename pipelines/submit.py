@@ -19,14 +19,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.shared.interface import UserError
-from pipelines import checks, difference, earlier, table
-from pipelines.cluster import Access, Cluster, ClusterError
+from components.shared.stage.errors import UserError
+from pipelines.cluster import difference, history, preflight
+from pipelines.cluster.kfp_api import Access, Cluster, ClusterError
+from pipelines.cluster.kubernetes_api import Namespace
+from pipelines.cluster.submission import Submission, prepare
+from pipelines.cluster.watch import follow
 from pipelines.compile import compile_recipe
-from pipelines.following import follow
-from pipelines.namespace import Namespace
 from pipelines.recipe import load
-from pipelines.submission import Submission, prepare
+from pipelines.run import table
 
 logger = logging.getLogger("pipelines.submit")  # also where this is `__main__`
 _LOGS = Path("runs")
@@ -174,12 +175,12 @@ def _check(submission: Submission, given: argparse.Namespace, access: Access) ->
 
     missing = False
     namespace = Namespace(access.pods())
-    for check in checks.run(
+    for check in preflight.run(
         connect, namespace, submission.graph, submission.file, given.service_account
     ):
         logger.info("%s", check)
         missing |= check.state == "missing"
-    for line in checks.estimates(submission.graph, given.images, given.images_per_second):
+    for line in preflight.estimates(submission.graph, given.images, given.images_per_second):
         logger.info("%s", line)
     return int(missing)
 
@@ -188,11 +189,11 @@ def _diff(submission: Submission, given: argparse.Namespace, access: Access) -> 
     name = submission.graph.name
     if given.against:
         path, *words = given.against
-        runs = [earlier.from_files(Path(path), words)]
+        runs = [history.from_files(Path(path), words)]
     elif given.run:
-        runs = [earlier.of(Cluster(access), given.run, name)]
+        runs = [history.of(Cluster(access), given.run, name)]
     else:
-        runs = earlier.latest(Cluster(access), given.experiment or name, name)
+        runs = history.latest(Cluster(access), given.experiment or name, name)
     for line in difference.lines(difference.compare(submission.graph, runs)):
         logger.info("%s", line)
     return 0

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from components.shared.container import Nodes
-from components.shared.interface import UserError
-from components.shared.titles import seed_word
-from pipelines import pods
+from components.shared.reports.titles import seed_word
+from components.shared.stage.container import Nodes
+from components.shared.stage.errors import UserError
+from pipelines.cluster import pod_settings
 from pipelines.images import LAUNCHER, reference
 from pipelines.recipe import Candidate, Recipe
 from pipelines.steps import POD, STEPS
@@ -18,7 +18,7 @@ Outputs = Mapping[str, Any]
 class Tasks:
     """Adds tasks to the pipeline that KFP's compiler is at; those that would be the same, once."""
 
-    def __init__(self, recipe: Recipe, form: Form, backend: pods.Backend) -> None:
+    def __init__(self, recipe: Recipe, form: Form, backend: pod_settings.Backend) -> None:
         """Begin with none.
 
         Args:
@@ -68,7 +68,7 @@ class Tasks:
         number = values.get("num_nodes", "1")
         nodes = None if str(number) == "1" else Nodes(number, reference(LAUNCHER))
         task = component.task(name, image=image, nodes=nodes, **inputs, **given)
-        pods.configure(
+        pod_settings.configure(
             task,
             pipeline=self._recipe.name,
             component=component,

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compare.stage import compare
-from components.shared import predictions
-from components.shared.images import ImageSet
-from components.shared.numbering import Numbering
-from components.shared.predictions import History, Predictions, Training
-from components.shared.targets import Targets
+from components.shared.data import predictions
+from components.shared.data.identity import Numbering
+from components.shared.data.image_set import ImageSet
+from components.shared.data.predictions import History, Predictions, Training
+from components.shared.data.targets import Targets
 from tests.synthetic import targets
 
 CLASSES = ["red fox", "kit fox", "grey fox", "<script>alert(1)</script>", "fennec", "corsac"]

@@ -14,25 +14,26 @@ from PIL import Image
 
 from components.compare.stage import compare
 from components.ensemble import report as ensemble_report
-from components.ensemble.predictions import Validation
+from components.ensemble.averaging import Validation
 from components.ingest import report as ingest_report
 from components.pseudo_label import report as pseudo_label_report
 from components.pseudo_label.comparison import Comparison
-from components.shared import outcome, predictions, texts
-from components.shared.evaluation import BalancedAccuracy
-from components.shared.images import ImageSet
-from components.shared.models import Record
-from components.shared.numbering import Numbering
-from components.shared.predictions import History, Predictions, Training
-from components.shared.settings import TrainingSettings
-from components.shared.targets import Targets, TargetsWriter
-from components.shared.texts import Texts
+from components.shared.data import predictions, texts
+from components.shared.data.identity import Numbering
+from components.shared.data.image_set import ImageSet
+from components.shared.data.predictions import History, Predictions, Training
+from components.shared.data.targets import Targets, TargetsWriter
+from components.shared.data.texts import Texts
+from components.shared.training import outputs
+from components.shared.training.accuracy import BalancedAccuracy
+from components.shared.training.models import Record
+from components.shared.training.settings import TrainingSettings
 from components.tagging import report as tagging_report
 from components.tagging.vocabulary import select
 from components.weighting import report as weighting_report
 from components.weighting.tally import Tally
 from components.weighting.weights import Weights
-from pipelines.record import RunRecord, TaskRecord
+from pipelines.run.record import RunRecord, TaskRecord
 from tests.synthetic import image_set
 
 CLASSES, KEYWORDS = 5_000, 35_000
@@ -148,7 +149,7 @@ def write_pages(folder: Path, inputs: Inputs) -> dict[str, Path]:
     ):
         record = replace(records[0], stage=stage, names=names, titles=names)
         per_class = random.random(CLASSES) if score == "top1" else None
-        outcome.page(record, _Measured(score, per_class)).write(pages[stage])
+        outputs.page(record, _Measured(score, per_class)).write(pages[stage])
 
     comparison = Comparison(labels, min_confidence=0.3)
     classes, shares = inputs.pseudo_labels.padded(np.arange(IMAGES))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.shared import parallel
-from components.shared.unfinished import Parts
+from components.shared.stage import parallel
+from components.shared.storage.resume import Parts
 
 
 def killed_after(part: int, stage: Callable[[], object]) -> None:

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from components.shared import storage
-from components.shared.images import INDEX, ImageSet
-from components.shared.numbering import Numbering
-from components.shared.settings import TrainingSettings
-from components.shared.shard_cache import Shard
-from components.shared.targets import Targets, TargetsWriter
+from components.shared.data.identity import Numbering
+from components.shared.data.image_set import INDEX, ImageSet
+from components.shared.data.targets import Targets, TargetsWriter
+from components.shared.storage import filesystem
+from components.shared.storage.shard_cache import Shard
+from components.shared.training.settings import TrainingSettings
 
 COLOURS = ["red", "green", "blue"]
 TRAINING = TrainingSettings(
@@ -140,6 +140,6 @@ class ColouredSquares:
         """Move the shards of the images for training to what WEBLY_STORE will be."""
         manifest = self.images / "manifest.json"
         for number, shard in enumerate(ImageSet.load(self.images).shards):
-            storage.put(Path(shard.uri), f"{store}/{number}.tar")
+            filesystem.put(Path(shard.uri), f"{store}/{number}.tar")
             manifest.write_text(manifest.read_text().replace(f'"{shard.uri}"', f'"{number}.tar"'))
             Path(shard.uri).unlink()

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from components.shared import models
-from components.shared.images import ImageSet
-from components.shared.models import Record
-from components.shared.pictures import decoded, evaluation_crop, normalized
-from components.shared.predictions import Training
+from components.shared.data.image_set import ImageSet
+from components.shared.data.predictions import Training
+from components.shared.training import models
+from components.shared.training.models import Record
+from components.shared.training.transforms import decoded, evaluation_crop, normalized
 
 
 def save(

@@ -1,7 +1,7 @@
 """`python -m components.compare`."""
 
 from components.compare.stage import compare
-from components.shared.cli import main
+from components.shared.stage.cli import main
 
 if __name__ == "__main__":
     main(compare)

@@ -1,6 +1,6 @@
 """`compare` as a KFP component."""
 
 from components.compare import stage
-from components.shared.container import Component
+from components.shared.stage.container import Component
 
 compare = Component(stage.compare, target="text")

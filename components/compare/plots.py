@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from components.compare.results import ENSEMBLE, Classifiers, Comparison, Difference, Place
 from components.compare.statistics import standard_error
 from components.compare.tables import Titles, curve
-from components.shared.titles import PRETRAININGS, step_title
+from components.shared.reports.titles import PRETRAININGS, step_title
 
 _COLORS = {"wt": "#0b7285", "lw": "#e8890c", "multitask": "#862e9c", "none": "#868e96"}
 _STYLES = ("-", "--", ":", "-.")

@@ -8,7 +8,7 @@ import numpy as np
 from components.compare.plots import plot_classes, plot_curves, plot_gains, plot_steps, plot_sweeps
 from components.compare.results import ENSEMBLE, Comparison
 from components.compare.tables import Titles, interval, tables
-from components.shared.html import Page
+from components.shared.reports.html import Page
 
 _STEPS_PLOTTED = 2  # or more
 _CLASSES = 10

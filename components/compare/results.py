@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compare.statistics import Estimate, Interval, balanced, over_images, per_class
-from components.shared.interface import UserError
-from components.shared.numbering import Numbering
-from components.shared.predictions import History, read
-from components.shared.titles import Name, seed_of
+from components.shared.data.identity import Numbering
+from components.shared.data.predictions import History, read
+from components.shared.reports.titles import Name, seed_of
+from components.shared.stage.errors import UserError
 
 ENSEMBLE = "ensemble"
 _LEVELS = 3  # of a sweep, or more

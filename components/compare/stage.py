@@ -1,13 +1,13 @@
 """The stage `compare`."""
 
-from components.shared.interface import (
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import (
     InputDataset,
     InputDatasets,
     OutputDataset,
     OutputHTML,
     OutputMarkdown,
     OutputMetrics,
-    UserError,
 )
 
 
@@ -36,9 +36,9 @@ def compare(
     """
     import json
 
-    from components.compare import output, results
+    from components.compare import outputs, results
     from components.compare.report import draw
-    from components.shared.targets import Targets
+    from components.shared.data.targets import Targets
 
     if resamples < 100:
         raise UserError(f"resamples={resamples}: 100 or more are needed for an interval")
@@ -49,7 +49,7 @@ def compare(
         labels.numbering,
         resamples,
     )
-    output.write_comparison(comparison, found)
-    output.write_summary(summary, found)
+    outputs.write_comparison(comparison, found)
+    outputs.write_summary(summary, found)
     draw(report, found, labels.titles)
-    output.write_metrics(metrics, found)
+    outputs.write_metrics(metrics, found)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from components.compare.results import ENSEMBLE, Comparison, Difference, Place
 from components.compare.statistics import Estimate, Interval
-from components.shared.titles import PRETRAININGS, candidate_title, step_title
+from components.shared.reports.titles import PRETRAININGS, candidate_title, step_title
 
 NONE = "–"
 

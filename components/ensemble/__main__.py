@@ -1,7 +1,7 @@
 """`python -m components.ensemble`."""
 
 from components.ensemble.stage import ensemble
-from components.shared.cli import main
+from components.shared.stage.cli import main
 
 if __name__ == "__main__":
     main(ensemble)

@@ -1,6 +1,6 @@
 """`ensemble` as a KFP component."""
 
 from components.ensemble import stage
-from components.shared.container import Component
+from components.shared.stage.container import Component
 
 ensemble = Component(stage.ensemble, target="train")

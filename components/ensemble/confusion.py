@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared import storage
-from components.shared.targets import Targets
+from components.shared.data.targets import Targets
+from components.shared.storage import filesystem
 
 # KFP's UI draws up to about 50 classes; 30 can still be read.
 _CLASSES = 30
@@ -40,5 +40,5 @@ def write_confusion(
             "rows": [{"row": row} for row in matrix.tolist()],
         }
     }
-    with storage.complete(path) as temporary:
+    with filesystem.complete(path) as temporary:
         temporary.write_text(json.dumps(content))

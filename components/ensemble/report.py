@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from components.ensemble.predictions import Validation
-from components.shared.html import Card, Page
-from components.shared.images import ImageSet
-from components.shared.models import Record
-from components.shared.targets import Targets
+from components.ensemble.averaging import Validation
+from components.shared.data.image_set import ImageSet
+from components.shared.data.targets import Targets
+from components.shared.reports.html import Card, Page
+from components.shared.training.models import Record
 
 _ROWS = 10
 _PAIRS = 20

@@ -2,14 +2,14 @@
 
 import logging
 
-from components.shared.interface import (
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import (
     InputDataset,
     InputModels,
     OutputClassificationMetrics,
     OutputDataset,
     OutputHTML,
     OutputMetrics,
-    UserError,
 )
 
 logger = logging.getLogger(__name__)
@@ -42,17 +42,18 @@ def ensemble(
         metrics: Balanced top-1 and top-5 accuracy, of each model and of the ensemble.
         batch_size: Images at a time.
     """
+    from components.ensemble.averaging import predict, validate
     from components.ensemble.confusion import write_confusion
-    from components.ensemble.predictions import predict, validate
     from components.ensemble.report import draw, unique_titles
     from components.ensemble.submission import write_submission
-    from components.shared import distributed, unfinished
-    from components.shared.images import ImageSet
-    from components.shared.metrics import write
-    from components.shared.prediction import Labelling, read_records
-    from components.shared.predictions import TOP, History
-    from components.shared.predictions import write as write_predictions
-    from components.shared.targets import Targets
+    from components.shared.data.image_set import ImageSet
+    from components.shared.data.predictions import TOP, History
+    from components.shared.data.predictions import write as write_predictions
+    from components.shared.data.targets import Targets
+    from components.shared.reports.metrics import write
+    from components.shared.storage import resume
+    from components.shared.training import ranks
+    from components.shared.training.inference import Labelling, read_records
 
     images, labels = ImageSet.load(validation_images), Targets.load(validation_labels)
     tests = ImageSet.load(test_images)
@@ -60,7 +61,7 @@ def ensemble(
     if len(images) == 0:
         raise UserError(f"{validation_images}: no validation images to compare the models on")
     records = read_records(models, labels.names)
-    place = unfinished.place(
+    place = resume.place(
         "ensemble", [validation_images, test_images, *models], batch_size=batch_size
     )
     opinions = Labelling(
@@ -74,10 +75,10 @@ def ensemble(
     test_opinions = Labelling(
         place=f"{place}/test", images=tests, folders=models, top_k=TOP, batch_size=batch_size
     )
-    distributed.launch()
+    ranks.launch()
     opinions.make("validation")
     test_opinions.make("test images")
-    if distributed.rank() > 0:
+    if ranks.rank() > 0:
         return
 
     validation = validate(opinions, labels)
@@ -90,4 +91,4 @@ def ensemble(
     if len(tests) == 0:
         logger.info("the data set has no test images: the submission is empty")
     write_submission(submission, tests.ids(), predict(test_opinions).classes)
-    unfinished.remove(place)
+    resume.remove(place)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared import storage
+from components.shared.storage import filesystem
 
 # The same predictions make the same bytes, whenever they are made.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -27,5 +27,5 @@ def write_submission(path: Path, ids: Sequence[str], classes: NDArray[np.int32])
     entry = zipfile.ZipInfo("predictions.txt", _DATE)
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = 0o644 << 16
-    with storage.complete(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with filesystem.complete(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(entry, "".join(lines))

@@ -1,6 +1,6 @@
 """`finetune` as a KFP component."""
 
 from components.finetune import stage
-from components.shared.container import Component
+from components.shared.stage.container import Component
 
 finetune = Component(stage.finetune, target="train")

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from components.shared.interface import UserError
-from components.shared.models import read_record
-from components.shared.predictions import Training
-from components.shared.settings import TrainingSettings
+from components.shared.data.predictions import Training
+from components.shared.stage.errors import UserError
+from components.shared.training.models import read_record
+from components.shared.training.settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The stage `finetune`."""
 
-from components.shared.interface import (
+from components.shared.stage.interface import (
     InputDataset,
     InputModel,
     OutputDataset,
@@ -8,7 +8,7 @@ from components.shared.interface import (
     OutputMetrics,
     OutputModel,
 )
-from components.shared.settings import TrainingSettings
+from components.shared.training.settings import TrainingSettings
 
 
 def finetune(
@@ -45,14 +45,14 @@ def finetune(
     from dataclasses import asdict
 
     from components.finetune.continuation import check_head, continued, lineage
-    from components.shared import distributed, models, outcome
-    from components.shared.checkpoints import Checkpoints
-    from components.shared.images import ImageSet
-    from components.shared.losses import TargetsLoss
-    from components.shared.targets import Targets
-    from components.shared.training import train
-    from components.shared.unfinished import place
-    from components.shared.validation import LabelValidation
+    from components.shared.data.image_set import ImageSet
+    from components.shared.data.targets import Targets
+    from components.shared.storage.resume import place
+    from components.shared.training import models, outputs, ranks
+    from components.shared.training.checkpoints import Checkpoints
+    from components.shared.training.loop import train
+    from components.shared.training.losses import TargetsLoss
+    from components.shared.training.validation import LabelValidation
 
     image_set, labels = ImageSet.load(images), Targets.load(targets)
     image_set.numbering.check(labels.numbering, "targets")
@@ -71,7 +71,7 @@ def finetune(
     )
     # Given labels have the weight 1, pseudo labels a probability.
     kind = "pseudo labels" if labels.weights.min() < 1 else "given labels"
-    distributed.launch()
+    ranks.launch()
     inputs = [images, targets, validation_images, validation_labels, initial_model]
     checkpoints = Checkpoints(place("finetune", inputs, **asdict(training), keep_head=keep_head))
     curve = train(
@@ -84,7 +84,7 @@ def finetune(
         checkpoints,
         balance_on="strongest",
     )
-    outcome.write(
+    outputs.write(
         model,
         report,
         metrics,

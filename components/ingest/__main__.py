@@ -1,7 +1,7 @@
 """`python -m components.ingest`."""
 
 from components.ingest.stage import ingest
-from components.shared.cli import main
+from components.shared.stage.cli import main
 
 if __name__ == "__main__":
     main(ingest)

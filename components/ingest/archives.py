@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from components.ingest.dataset import Reject
-from components.shared import storage
+from components.shared.storage import filesystem
 
 
 class Member(NamedTuple):
@@ -34,7 +34,7 @@ def members(uri: str, size: int) -> Iterator[Member | Reject]:
     archive = uri.rpartition("/")[2]
     end = 0
     try:
-        with storage.opened(uri) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with filesystem.opened(uri) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 # tarfile would keep them all.
                 tar.members = []  # type: ignore[attr-defined]
@@ -63,8 +63,8 @@ def members(uri: str, size: int) -> Iterator[Member | Reject]:
 
 def read(uri: str, offset: int, length: int) -> bytes:
     """Return a part of an archive."""
-    if storage.is_s3(uri):
-        return storage.read(uri, offset, length)
+    if filesystem.is_s3(uri):
+        return filesystem.read(uri, offset, length)
     return os.pread(_open(uri).fileno(), length, offset)
 
 

@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 from components.ingest.dataset import REJECTS, DataSet, Reject, table
 from components.ingest.plan import Plan
 from components.ingest.shards import Shards
-from components.shared import metrics, storage, texts
-from components.shared.images import INDEX, ImageSet
-from components.shared.numbering import Numbering
-from components.shared.targets import TargetsWriter
+from components.shared.data import texts
+from components.shared.data.identity import Numbering
+from components.shared.data.image_set import INDEX, ImageSet
+from components.shared.data.targets import TargetsWriter
+from components.shared.reports import metrics
+from components.shared.storage import filesystem
 
 
 def write_images(folder: Path, shards: Shards, split: str) -> Numbering:
@@ -69,7 +71,7 @@ def write_rejects(path: Path, data: DataSet, shards: Shards) -> Counter[str]:
     """Write what was left out, or is lacking, and why; return how many there are of each kind."""
     counts: Counter[str] = Counter()
     with (
-        storage.complete(path) as temporary,
+        filesystem.complete(path) as temporary,
         pq.ParquetWriter(temporary, REJECTS, compression="zstd") as writer,
     ):
         for rejects in _rejects(data, shards):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 
 SCHEMA = pa.schema(
     [

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.shared import storage
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
 
 SPLITS = ("train", "validation", "test")
 REJECTS = pa.schema(
@@ -163,14 +163,14 @@ class DataSet:
     rejects: list[Reject]
 
 
-def listed(root: str) -> Iterator[storage.Entry]:
+def listed(root: str) -> Iterator[filesystem.Entry]:
     """Yield all files below a data set's folder, in the order of their names.
 
     Raises:
         UserError: There are none.
     """
     empty = True
-    for entry in storage.listed(root):
+    for entry in filesystem.listed(root):
         empty = False
         yield entry
     if empty:

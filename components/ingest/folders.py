@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 
 from components.ingest import metadata
 from components.ingest.dataset import DataSet, FileList, Files, Reject, Text, id_hash, listed
-from components.shared import storage
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
 
 _SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 _IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
@@ -63,9 +63,9 @@ def read(root: str, scratch: Path) -> DataSet:
     if len(captions) > 1:
         found = ", ".join(captions)
         raise UserError(f"{root}: several files of captions: {found}; leave one there")
-    has_taxonomy = storage.exists(f"{root}/{_TAXONOMY}")
+    has_taxonomy = filesystem.exists(f"{root}/{_TAXONOMY}")
     if has_taxonomy:
-        storage.fetch(f"{root}/{_TAXONOMY}", taxonomy)
+        filesystem.fetch(f"{root}/{_TAXONOMY}", taxonomy)
         del below["info"]
     arrangement = _arrangement(root, below)
     lists = [FileList(scratch / f"{split}.txt", split) for split in arrangement.splits]
@@ -172,7 +172,7 @@ class _Captions:
         if not source:
             return
         copy = scratch / source.rpartition("/")[2]
-        storage.fetch(source, copy)
+        filesystem.fetch(source, copy)
         try:
             table = _table(copy)
         except pa.ArrowInvalid as error:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.shared.html import Card, Page
-from components.shared.images import ImageSet
-from components.shared.targets import Targets
-from components.shared.texts import Texts
+from components.shared.data.image_set import ImageSet
+from components.shared.data.targets import Targets
+from components.shared.data.texts import Texts
+from components.shared.reports.html import Card, Page
 
 _EXAMPLES, _SHOWN_CHARACTERS = 24, 140
 _ACCENT = "#0b7285"

@@ -20,14 +20,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.ingest import originals
+from components.ingest import source_images
 from components.ingest.dataset import SPLITS, Files
+from components.ingest.encoding import InvalidImageError, stored
 from components.ingest.text_parts import TextParts
-from components.ingest.validation import InvalidImageError, stored
-from components.shared import images, storage, texts
-from components.shared.interface import UserError
-from components.shared.parallel import ordered
-from components.shared.progress import progress
+from components.shared.data import image_set, texts
+from components.shared.stage.errors import UserError
+from components.shared.stage.parallel import ordered
+from components.shared.stage.progress import progress
+from components.shared.storage import filesystem
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +92,8 @@ class Shards:
         """Leave the shards that have images, and nothing else."""
         for number, shard in enumerate(self.ranges):
             if not self.shard(number).images:
-                storage.remove(self._uri(shard))
-        storage.remove_folder(f"{self.prefix}/parts")
+                filesystem.remove(self._uri(shard))
+        filesystem.remove_folder(f"{self.prefix}/parts")
 
     def of_split(self, split: str) -> list[int]:
         """Return the numbers of a split's shards."""
@@ -107,10 +108,10 @@ class Shards:
         part = self.part(number, [*columns, "kind"])
         return part.filter(pc.equal(part["kind"], "")).select(columns)
 
-    def shard(self, number: int) -> images.Shard:
+    def shard(self, number: int) -> image_set.Shard:
         """Return what an image set's manifest says of a shard."""
         metadata = pq.read_schema(self._part(self.ranges[number])).metadata
-        return images.Shard(
+        return image_set.Shard(
             uri=self._uri(self.ranges[number]),
             bytes=int(metadata[b"bytes"]),
             images=int(metadata[b"images"]),
@@ -119,11 +120,11 @@ class Shards:
 
     def _finished(self) -> set[str]:
         """Return the names of shards that are there, after removing what never will be."""
-        storage.abandon_uploads(self.prefix)
-        if not storage.is_s3(self.prefix):
+        filesystem.abandon_uploads(self.prefix)
+        if not filesystem.is_s3(self.prefix):
             for path in Path(self.prefix).glob("**/.*.part"):
                 path.unlink()
-        there = {entry.name for entry in storage.listed(self.prefix)}
+        there = {entry.name for entry in filesystem.listed(self.prefix)}
         names = (shard.name for shard in self.ranges)
         return {name for name in names if {f"{name}.tar", f"parts/{name}.parquet"} <= there}
 
@@ -133,12 +134,12 @@ class Shards:
         if shard.name in finished:
             try:
                 if not copy.is_file():
-                    storage.fetch(self._part_uri(shard), copy)
+                    filesystem.fetch(self._part_uri(shard), copy)
                 return
             except FileNotFoundError:
                 pass  # removed by another ingest of the same, which has ended meanwhile
         self._write(shard)
-        storage.put(copy, self._part_uri(shard))
+        filesystem.put(copy, self._part_uri(shard))
 
     def _part(self, shard: ShardRange) -> Path:
         return self.folder / f"{shard.name}.parquet"
@@ -153,8 +154,8 @@ class Shards:
         """Write a shard, and the copy of its part."""
         rows = self.text_parts.between(shard.start, shard.end)
         numbers = self.text_parts.plan.files[shard.start : shard.end].tolist()
-        reads = originals.readers(self.files, numbers, rows["id"].to_pylist())
-        with storage.uploading(self._uri(shard)) as path:
+        reads = source_images.readers(self.files, numbers, rows["id"].to_pylist())
+        with filesystem.uploading(self._uri(shard)) as path:
             with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
                 added = [self._add(tar, shard.start + i, read) for i, read in enumerate(reads)]
             with path.open("rb") as file:
@@ -167,7 +168,7 @@ class Shards:
             [*rows.columns, labels, offsets, lengths, kinds, details],
             schema=_SCHEMA.with_metadata(metadata),
         )
-        with storage.complete(self._part(shard)) as temporary:
+        with filesystem.complete(self._part(shard)) as temporary:
             pq.write_table(part, temporary, compression="zstd")
 
     def _add(
@@ -201,7 +202,7 @@ def plan_shards(
         )
     ids = text_parts.between(0, min(_NUM_SAMPLES, plan.ends[0]))["id"].to_pylist()
     sizes, error = [], ""
-    reads = originals.readers(files, plan.files[: len(ids)].tolist(), ids)
+    reads = source_images.readers(files, plan.files[: len(ids)].tolist(), ids)
     for id, read in zip(ids, reads, strict=True):
         try:
             content = stored(read(), image_side)

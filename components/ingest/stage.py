@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from components.shared.interface import OutputDataset, OutputHTML, OutputMetrics, UserError
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import OutputDataset, OutputHTML, OutputMetrics
 
 
 def ingest(
@@ -51,16 +52,17 @@ def ingest(
     """
     import pyarrow.parquet as pq
 
-    from components.ingest import assembly, folders, lists, plan, webvision, workplace
+    from components.ingest import assembly, folders, lists, plan, webvision, workdir
     from components.ingest import concepts as meanings
     from components.ingest.report import write_report
     from components.ingest.shards import Shards, plan_shards
     from components.ingest.text_parts import NUM_ROWS, TextParts
-    from components.shared import environment, storage
+    from components.shared.stage import environment
+    from components.shared.storage import filesystem
 
     _check(image_side, limit, validation_share, shard_megabytes)
-    root = dataset.rstrip("/") if storage.is_s3(dataset) else str(Path(dataset).resolve())
-    fingerprint = workplace.fingerprint(
+    root = dataset.rstrip("/") if filesystem.is_s3(dataset) else str(Path(dataset).resolve())
+    fingerprint = workdir.fingerprint(
         dataset=root,
         dataset_version=dataset_version,
         layout=layout,
@@ -70,7 +72,7 @@ def ingest(
         shard_megabytes=shard_megabytes,
         seed=seed,
     )
-    with workplace.locked(fingerprint) as folder:
+    with workdir.locked(fingerprint) as folder:
         is_webvision = layout == "webvision" or (layout == "auto" and webvision.is_there(root))
         data = (webvision if is_webvision else folders).read(root, folder / "lists")
         if layout == "auto" and not is_webvision and {"google", "flickr"} <= {*data.names}:
@@ -101,7 +103,7 @@ def ingest(
             validation_labels, shards, "validation", validation, data.names, titles
         )
         kinds = assembly.write_rejects(rejects, data, shards)
-        with storage.complete(concepts) as temporary:
+        with filesystem.complete(concepts) as temporary:
             pq.write_table(table, temporary)
         splits = {"train": train.images, "validation": validation.images, "test": test.images}
         write_report(report, images, texts, labels, splits, kinds)

@@ -15,9 +15,10 @@ import pyarrow as pa
 from components.ingest.dataset import Reject, TextSource, table
 from components.ingest.lists import Block
 from components.ingest.plan import BEYOND_LIMIT, MISSING, REPEATED, UNREADABLE, Plan
-from components.shared import storage, texts
-from components.shared.parallel import ordered
-from components.shared.progress import progress
+from components.shared.data import texts
+from components.shared.stage.parallel import ordered
+from components.shared.stage.progress import progress
+from components.shared.storage import filesystem
 
 NUM_ROWS = 32_768
 _SCHEMA = pa.schema([pa.field("place", pa.int32(), nullable=False), *texts.SCHEMA])
@@ -97,7 +98,7 @@ class TextParts:
 
 def _write(rows: pa.Table, path: Path) -> None:
     with (
-        storage.complete(path) as temporary,
+        filesystem.complete(path) as temporary,
         pa.OSFile(str(temporary), "wb") as file,
         pa.ipc.new_file(file, rows.schema) as writer,
     ):

@@ -26,10 +26,10 @@ from components.ingest.dataset import (
     listed,
     number,
 )
-from components.shared import storage
-from components.shared.interface import UserError
-from components.shared.parallel import ordered
-from components.shared.progress import progress
+from components.shared.stage.errors import UserError
+from components.shared.stage.parallel import ordered
+from components.shared.stage.progress import progress
+from components.shared.storage import filesystem
 
 _SOURCES = ("google", "flickr")
 _TRAIN = re.compile(r"(?:.*/)?(google|flickr)[^/]*/(?:[^/]+/)*(q\d+)/([^/]+)")
@@ -53,11 +53,11 @@ class _Place(NamedTuple):
     def read(self) -> bytes:
         if self.offset:
             return archives.read(self.uri, self.offset, self.length)
-        return storage.read(self.uri)
+        return filesystem.read(self.uri)
 
     def copy(self, path: Path) -> None:
         if not self.offset:
-            storage.fetch(self.uri, path)
+            filesystem.fetch(self.uri, path)
             return
         end = self.offset + self.length
         with path.open("wb") as file:
@@ -78,7 +78,7 @@ class _Tar(NamedTuple):
 
 def is_there(root: str) -> bool:
     """Return whether a folder holds WebVision's files."""
-    return any(storage.exists(f"{root}/{name}") for name in ("info.tar", "info/synsets.txt"))
+    return any(filesystem.exists(f"{root}/{name}") for name in ("info.tar", "info/synsets.txt"))
 
 
 def read(root: str, scratch: Path) -> DataSet:
@@ -178,7 +178,7 @@ def _ids(root: str, tars: Mapping[str, int], container: str) -> Iterator[str]:
         files = (item.name for item in members if not isinstance(item, Reject))
         names = (_name_below(container, file) for file in files)
     else:
-        files = (entry.name for entry in storage.listed(container) if "/" not in entry.name)
+        files = (entry.name for entry in filesystem.listed(container) if "/" not in entry.name)
         names = (f"{container}/{file}".removeprefix(f"{root}/") for file in files)
     yield from filter(None, map(_image_id, names))
 

@@ -2,13 +2,8 @@
 
 from typing import Literal
 
-from components.shared.interface import (
-    InputDataset,
-    OutputHTML,
-    OutputMetrics,
-    OutputModel,
-)
-from components.shared.settings import TrainingSettings
+from components.shared.stage.interface import InputDataset, OutputHTML, OutputMetrics, OutputModel
+from components.shared.training.settings import TrainingSettings
 
 
 def lw_pretrain(
@@ -38,14 +33,14 @@ def lw_pretrain(
     """
     from dataclasses import asdict
 
-    from components.shared import distributed, models, outcome
-    from components.shared.checkpoints import Checkpoints
-    from components.shared.images import ImageSet
-    from components.shared.losses import TargetsLoss
-    from components.shared.targets import Targets
-    from components.shared.training import train
-    from components.shared.unfinished import place
-    from components.shared.validation import LabelValidation
+    from components.shared.data.image_set import ImageSet
+    from components.shared.data.targets import Targets
+    from components.shared.storage.resume import place
+    from components.shared.training import models, outputs, ranks
+    from components.shared.training.checkpoints import Checkpoints
+    from components.shared.training.loop import train
+    from components.shared.training.losses import TargetsLoss
+    from components.shared.training.validation import LabelValidation
 
     image_set, targets = ImageSet.load(images), Targets.load(weights)
     image_set.numbering.check(targets.numbering, "weights")
@@ -57,7 +52,7 @@ def lw_pretrain(
     )
     network = models.create(training, len(targets.names))
     loss = TargetsLoss(target_norm)
-    distributed.launch()
+    ranks.launch()
     inputs = [images, weights, validation_images, validation_labels]
     checkpoints = Checkpoints(
         place("lw_pretrain", inputs, **asdict(training), target_norm=target_norm)
@@ -72,7 +67,7 @@ def lw_pretrain(
         checkpoints,
         balance_on="strongest",
     )
-    outcome.write(
+    outputs.write(
         model,
         report,
         metrics,

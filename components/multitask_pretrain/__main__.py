@@ -1,7 +1,7 @@
 """`python -m components.multitask_pretrain`."""
 
 from components.multitask_pretrain.stage import multitask_pretrain
-from components.shared.nodes import main
+from components.trainjob.node import main
 
 if __name__ == "__main__":
     main(multitask_pretrain)

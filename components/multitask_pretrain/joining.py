@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from components.shared import distributed
-from components.shared.pictures import device
-from components.shared.targets import Targets, TargetsWriter
+from components.shared.data.targets import Targets, TargetsWriter
+from components.shared.training import ranks
+from components.shared.training.transforms import device
 
 _BLOCK = 1 << 16
 
@@ -22,14 +22,14 @@ def joined(keywords: Targets, concepts: Targets) -> Targets:
     have them open, and go when the last process does, however it ends.
     """
     name = torch.tensor(secrets.randbits(62), device=device())
-    distributed.of_first(name)
+    ranks.of_first(name)
     folder = Path(tempfile.gettempdir(), f"webly-{name.item():x}")
-    if distributed.local_rank() == 0:
+    if ranks.local_rank() == 0:
         write(folder, keywords, concepts)
-    distributed.barrier()
+    ranks.barrier()
     targets = Targets.load(folder)
-    distributed.barrier()
-    if distributed.local_rank() == 0:
+    ranks.barrier()
+    if ranks.local_rank() == 0:
         shutil.rmtree(folder)
     return targets
 

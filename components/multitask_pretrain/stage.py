@@ -2,14 +2,9 @@
 
 from typing import Literal
 
-from components.shared.interface import (
-    InputDataset,
-    OutputHTML,
-    OutputMetrics,
-    OutputModel,
-    UserError,
-)
-from components.shared.settings import TrainingSettings
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import InputDataset, OutputHTML, OutputMetrics, OutputModel
+from components.shared.training.settings import TrainingSettings
 
 
 def multitask_pretrain(
@@ -44,14 +39,14 @@ def multitask_pretrain(
     from dataclasses import asdict
 
     from components.multitask_pretrain.joining import joined
-    from components.shared import distributed, models, outcome
-    from components.shared.checkpoints import Checkpoints
-    from components.shared.images import ImageSet
-    from components.shared.losses import Head, TargetsLoss
-    from components.shared.targets import Targets
-    from components.shared.training import train
-    from components.shared.unfinished import place
-    from components.shared.validation import LabelValidation
+    from components.shared.data.image_set import ImageSet
+    from components.shared.data.targets import Targets
+    from components.shared.storage.resume import place
+    from components.shared.training import models, outputs, ranks
+    from components.shared.training.checkpoints import Checkpoints
+    from components.shared.training.loop import train
+    from components.shared.training.losses import Head, TargetsLoss
+    from components.shared.training.validation import LabelValidation
 
     if not concepts_weight > 0:
         raise UserError(f"concepts_weight={concepts_weight}: it must be above 0")
@@ -71,7 +66,7 @@ def multitask_pretrain(
         first_output=heads[0].size,
     )
     network = models.create(training, heads[0].size + heads[1].size)
-    distributed.launch()
+    ranks.launch()
     targets = joined(words, concepts)
     inputs = [images, keywords, weights, validation_images, validation_labels]
     parameters = {"concepts_weight": concepts_weight, "target_norm": target_norm}
@@ -86,7 +81,7 @@ def multitask_pretrain(
         checkpoints,
         balance_on="any",
     )
-    outcome.write(
+    outputs.write(
         model,
         report,
         metrics,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.targets import Targets
+from components.shared.data.targets import Targets
 
 BINS = 20
 SHOWN = 24

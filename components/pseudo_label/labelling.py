@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.interface import UserError
-from components.shared.models import Record
+from components.shared.stage.errors import UserError
+from components.shared.training.models import Record
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from components.pseudo_label.comparison import BINS, Comparison, Disagreement
-from components.shared.html import Card, Page
-from components.shared.images import ImageSet
-from components.shared.models import Record
-from components.shared.targets import Targets
+from components.shared.data.image_set import ImageSet
+from components.shared.data.targets import Targets
+from components.shared.reports.html import Card, Page
+from components.shared.training.models import Record
 
 _ROWS = 10
 

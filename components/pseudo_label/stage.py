@@ -1,12 +1,12 @@
 """The stage `pseudo_label`."""
 
-from components.shared.interface import (
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import (
     InputDataset,
     InputModels,
     OutputDataset,
     OutputHTML,
     OutputMetrics,
-    UserError,
 )
 
 
@@ -40,11 +40,12 @@ def pseudo_label(
     from components.pseudo_label.comparison import Comparison
     from components.pseudo_label.labelling import as_pairs, best
     from components.pseudo_label.report import draw
-    from components.shared import distributed, unfinished
-    from components.shared.images import ImageSet
-    from components.shared.metrics import write
-    from components.shared.prediction import Labelling, read_records
-    from components.shared.targets import Targets, TargetsWriter
+    from components.shared.data.image_set import ImageSet
+    from components.shared.data.targets import Targets, TargetsWriter
+    from components.shared.reports.metrics import write
+    from components.shared.storage import resume
+    from components.shared.training import ranks
+    from components.shared.training.inference import Labelling, read_records
 
     image_set, given = ImageSet.load(images), Targets.load(labels)
     image_set.numbering.check(given.numbering, str(labels))
@@ -52,15 +53,13 @@ def pseudo_label(
     chosen = best(records, num_teachers)
     teachers = [models[i] for i in chosen]
     # What the teachers say outlives a min_confidence that turns out too high.
-    place = unfinished.place(
-        "pseudo_label", [images, *teachers], top_k=top_k, batch_size=batch_size
-    )
+    place = resume.place("pseudo_label", [images, *teachers], top_k=top_k, batch_size=batch_size)
     opinions = Labelling(
         place=place, images=image_set, folders=teachers, top_k=top_k, batch_size=batch_size
     )
-    distributed.launch()
+    ranks.launch()
     opinions.make("pseudo labels")
-    if distributed.rank() > 0:
+    if ranks.rank() > 0:
         return
 
     comparison = Comparison(given, min_confidence)
@@ -76,4 +75,4 @@ def pseudo_label(
             )
     write(metrics, comparison.metrics)
     draw(report, comparison, records, chosen, image_set, given, min_confidence)
-    unfinished.remove(place)
+    resume.remove(place)

@@ -1,6 +1,6 @@
 """`python -m components.tagging`."""
 
-from components.shared.cli import main
+from components.shared.stage.cli import main
 from components.tagging.stage import tagging
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ which sees each distinct word only once.
 
 import re
 
-from components.shared.texts import unescaped
+from components.shared.data.texts import unescaped
 
 # Longer texts are scraped pages and lists of search words; what they add is noise.
 MAX_CHARACTERS = 20_000

@@ -1,6 +1,6 @@
 """`tagging` as a KFP component."""
 
-from components.shared.container import Component
+from components.shared.stage.container import Component
 from components.tagging import stage
 
 tagging = Component(stage.tagging, target="text")

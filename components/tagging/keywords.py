@@ -8,13 +8,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from components.tagging.keyword_filter import is_keyword
 from components.tagging.language import Language
 from components.tagging.memo import Memo
 from components.tagging.perceptron import Perceptron
 from components.tagging.phrases import Phrases
 from components.tagging.reading import Reader, Tagged
 from components.tagging.taggers import ADJECTIVES, NOUNS, PLURALS
-from components.tagging.words import is_keyword
 
 Fields = Literal["title", "title+description", "tags", "all"]
 PartsOfSpeech = Literal["nouns", "nouns+adjectives"]

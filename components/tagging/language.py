@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from components.tagging.dictionary import Dictionary
-from components.tagging.words import FUNCTION_WORDS
+from components.tagging.keyword_filter import FUNCTION_WORDS
 
 logger = logging.getLogger(__name__)
 

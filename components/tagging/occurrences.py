@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.shared.parallel import ordered
-from components.shared.progress import progress
-from components.shared.texts import Texts
-from components.shared.unfinished import Parts
+from components.shared.data.texts import Texts
+from components.shared.stage.parallel import ordered
+from components.shared.stage.progress import progress
+from components.shared.storage.resume import Parts
 from components.tagging.keywords import Extractor
 
 logger = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from components.tagging.keyword_filter import FUNCTION_WORDS
 from components.tagging.language import English, Language
 from components.tagging.memo import Memo
 from components.tagging.sequences import Found, Sequences
 from components.tagging.tokens import ENDS, tokens
-from components.tagging.words import FUNCTION_WORDS
 
 # Longer ones are titles of offices and laws.
 _LONGEST = 4

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from components.tagging.boilerplate import Boilerplate
 from components.tagging.cleaning import clean
+from components.tagging.keyword_filter import FUNCTION_WORDS
 from components.tagging.language import Language
 from components.tagging.memo import Memo
 from components.tagging.perceptron import Perceptron
 from components.tagging.taggers import NOUNS
 from components.tagging.tokens import ENDS, tokens
-from components.tagging.words import FUNCTION_WORDS
 
 _CAPITALISED, _LOWER_CASE, _OTHER = range(3)
 

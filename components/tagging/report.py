@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from components.shared.html import Page
-from components.shared.targets import Targets
-from components.shared.texts import Texts
+from components.shared.data.targets import Targets
+from components.shared.data.texts import Texts
+from components.shared.reports.html import Page
 from components.tagging.language import English, Language
 from components.tagging.vocabulary import Vocabulary
 

@@ -3,13 +3,8 @@
 import logging
 from typing import Literal
 
-from components.shared.interface import (
-    InputDataset,
-    OutputDataset,
-    OutputHTML,
-    OutputMetrics,
-    UserError,
-)
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import InputDataset, OutputDataset, OutputHTML, OutputMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +42,13 @@ def tagging(
     """
     import numpy as np
 
-    from components.shared import unfinished
-    from components.shared.metrics import write as write_metrics
-    from components.shared.parallel import ordered
-    from components.shared.progress import progress
-    from components.shared.targets import Targets, TargetsWriter
-    from components.shared.texts import Texts
-    from components.shared.unfinished import Parts
+    from components.shared.data.targets import Targets, TargetsWriter
+    from components.shared.data.texts import Texts
+    from components.shared.reports.metrics import write as write_metrics
+    from components.shared.stage.parallel import ordered
+    from components.shared.stage.progress import progress
+    from components.shared.storage import resume
+    from components.shared.storage.resume import Parts
     from components.tagging.keywords import Extractor
     from components.tagging.language import language
     from components.tagging.occurrences import RowGroupReader, count
@@ -69,7 +64,7 @@ def tagging(
         perceptron, known, phrases(known), fields, parts_of_speech, keep_query_words
     )
     # What has been read outlives a kill, and a min_images that turns out too high.
-    place = unfinished.place(
+    place = resume.place(
         "tagging",
         [texts],
         fields=fields,
@@ -100,7 +95,7 @@ def tagging(
     found = figures(targets, counts, tokens, known)
     write_report(report, corpus, targets, counts, vocabulary, known.lemmas)
     write_metrics(metrics, found)
-    unfinished.remove(place)
+    resume.remove(place)
     logger.info(
         "%s keywords, %.1f per image; %.1f %% of %s images have one",
         f"{len(names):,}",

@@ -7,8 +7,8 @@ from typing import IO
 
 import nltk
 
-from components.shared import storage
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
 from components.tagging.perceptron import Perceptron
 
 # By the tags of the Penn Treebank (English), of Universal Dependencies, of STTS (German) and of the
@@ -29,8 +29,8 @@ def load(tagger: str) -> Perceptron:
     Raises:
         UserError: There is no such resource or folder, or none of its tags is known for nouns.
     """
-    if storage.is_s3(tagger) or Path(tagger).is_dir():
-        with storage.local_folder(tagger) as folder:
+    if filesystem.is_s3(tagger) or Path(tagger).is_dir():
+        with filesystem.local_folder(tagger) as folder:
             weights = sorted(folder.glob("*.weights.json"))
             if len(weights) != 1:
                 raise UserError(f"tagger={tagger}: holds {len(weights)} *.weights.json, not one")

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 from components.tagging.occurrences import Occurrences, RowGroupReader
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 from components.trainjob.settings import Settings
 
 GROUP, VERSION = "trainer.kubeflow.org", "v1alpha1"

@@ -9,8 +9,8 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from components.shared.interface import UserError
-from components.trainjob.cluster import Cluster, ClusterError
+from components.shared.stage.errors import UserError
+from components.trainjob.kubernetes_api import Cluster, ClusterError
 from components.trainjob.pods import End, NodePod
 
 logger = logging.getLogger(__name__)

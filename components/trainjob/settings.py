@@ -1,4 +1,4 @@
-"""What the launcher's environment says of the nodes; `pipelines/pods.py` writes it.
+"""What the launcher's environment says of the nodes; `pipelines/cluster/pod_settings.py` writes it.
 
 WEBLY_TRAINJOB_QUEUE      Kueue's queue that the nodes wait in (none)
 WEBLY_TRAINJOB_RUNTIME    the ClusterTrainingRuntime that they are made from (torch-distributed)
@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.shared import environment
-from components.shared.interface import UserError
+from components.shared.stage import environment
+from components.shared.stage.errors import UserError
 
 DEFAULT_RUNTIME = "torch-distributed"  # Trainer's own
 

@@ -1,6 +1,6 @@
 """`python -m components.weighting`."""
 
-from components.shared.cli import main
+from components.shared.stage.cli import main
 from components.weighting.stage import weighting
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`weighting` as a KFP component."""
 
-from components.shared.container import Component
+from components.shared.stage.container import Component
 from components.weighting import stage
 
 weighting = Component(stage.weighting, target="text")

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.weighting.words import spelled, spellings, words
+from components.weighting.terms import spelled, spellings, words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.shared import storage
-from components.shared.interface import UserError
-from components.shared.parallel import cores
+from components.shared.stage.errors import UserError
+from components.shared.stage.parallel import cores
+from components.shared.storage import filesystem
 from components.weighting.candidates import Candidates, Pairs
 from components.weighting.documents import concept_texts
-from components.weighting.words import readable
+from components.weighting.terms import readable
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -111,13 +111,13 @@ def load(embedding_model: str) -> "SentenceTransformer":
             f"similarity=embedding: {error}: run `pip install '.[embedding]'`, or on a cluster "
             "have WEBLY_IMAGE_WEIGHTING name an image of the Dockerfile's target `embedding`"
         ) from None
-    if not storage.is_s3(embedding_model) and not Path(embedding_model).is_dir():
+    if not filesystem.is_s3(embedding_model) and not Path(embedding_model).is_dir():
         raise UserError(
             f"embedding_model={embedding_model}: no such folder; models are not downloaded here: "
             "save one where there is a network, by SentenceTransformer(NAME).save(FOLDER), and "
             "give its folder or s3:// prefix"
         )
-    with storage.local_folder(embedding_model) as folder:
+    with filesystem.local_folder(embedding_model) as folder:
         _check(folder, embedding_model)
         try:
             model = SentenceTransformer(

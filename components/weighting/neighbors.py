@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

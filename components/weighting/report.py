@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.html import Card, Page
-from components.shared.targets import Targets
-from components.shared.texts import Texts
+from components.shared.data.targets import Targets
+from components.shared.data.texts import Texts
+from components.shared.reports.html import Card, Page
 from components.weighting.tally import Tally
 
 _EXAMPLES = 6

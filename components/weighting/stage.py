@@ -4,13 +4,8 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from components.shared.interface import (
-    InputDataset,
-    OutputDataset,
-    OutputHTML,
-    OutputMetrics,
-    UserError,
-)
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import InputDataset, OutputDataset, OutputHTML, OutputMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +42,13 @@ def weighting(
     """
     import pyarrow.parquet as pq
 
-    from components.shared import unfinished
-    from components.shared.metrics import write as write_metrics
-    from components.shared.parallel import ordered
-    from components.shared.progress import progress
-    from components.shared.targets import Targets, TargetsWriter
-    from components.shared.texts import Texts
-    from components.shared.unfinished import Parts
+    from components.shared.data.targets import Targets, TargetsWriter
+    from components.shared.data.texts import Texts
+    from components.shared.reports.metrics import write as write_metrics
+    from components.shared.stage.parallel import ordered
+    from components.shared.stage.progress import progress
+    from components.shared.storage import resume
+    from components.shared.storage.resume import Parts
     from components.weighting.candidates import Candidates, Similarity
     from components.weighting.documents import Documents
     from components.weighting.neighbors import nearest
@@ -90,7 +85,7 @@ def weighting(
     }
     model = Path(embedding_model)
     inputs = [texts, labels, concepts, model if model.is_dir() else None]
-    place = unfinished.place("weighting", inputs, **parameters)
+    place = resume.place("weighting", inputs, **parameters)
     made = Parts(place)
     if len(made):
         logger.info("%d of %d row groups are weighted already", len(made), len(row_groups))
@@ -111,7 +106,7 @@ def weighting(
 
     draw(report, image_texts, given, Targets.load(weights), near, tally)
     write_metrics(metrics, tally.metrics())
-    unfinished.remove(place)
+    resume.remove(place)
 
 
 def _check(

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.targets import Targets
-from components.shared.texts import Texts
-from components.shared.unfinished import Parts
+from components.shared.data.targets import Targets
+from components.shared.data.texts import Texts
+from components.shared.storage.resume import Parts
 from components.weighting.candidates import Similarity
 
 

@@ -1,6 +1,6 @@
 """`python -m components.wt_pretrain`."""
 
-from components.shared.nodes import main
+from components.trainjob.node import main
 from components.wt_pretrain.stage import wt_pretrain
 
 if __name__ == "__main__":

@@ -2,13 +2,8 @@
 
 from typing import Literal
 
-from components.shared.interface import (
-    InputDataset,
-    OutputHTML,
-    OutputMetrics,
-    OutputModel,
-)
-from components.shared.settings import TrainingSettings
+from components.shared.stage.interface import InputDataset, OutputHTML, OutputMetrics, OutputModel
+from components.shared.training.settings import TrainingSettings
 
 
 def wt_pretrain(
@@ -34,21 +29,21 @@ def wt_pretrain(
     """
     from dataclasses import asdict
 
-    from components.shared import distributed, models, outcome
-    from components.shared.checkpoints import Checkpoints
-    from components.shared.images import ImageSet
-    from components.shared.losses import TargetsLoss
-    from components.shared.targets import Targets
-    from components.shared.training import train
-    from components.shared.unfinished import place
-    from components.shared.validation import HeldOutValidation, held_out
+    from components.shared.data.image_set import ImageSet
+    from components.shared.data.targets import Targets
+    from components.shared.storage.resume import place
+    from components.shared.training import models, outputs, ranks
+    from components.shared.training.checkpoints import Checkpoints
+    from components.shared.training.loop import train
+    from components.shared.training.losses import TargetsLoss
+    from components.shared.training.validation import HeldOutValidation, held_out
 
     image_set, targets = ImageSet.load(images), Targets.load(keywords)
     image_set.numbering.check(targets.numbering, "keywords")
     loss, apart = TargetsLoss(target_norm), held_out(targets)
     validation = HeldOutValidation(image_set, targets, apart, loss, training)
     network = models.create(training, len(targets.names))
-    distributed.launch()
+    ranks.launch()
     inputs = [images, keywords]
     checkpoints = Checkpoints(
         place("wt_pretrain", inputs, **asdict(training), target_norm=target_norm)
@@ -64,7 +59,7 @@ def wt_pretrain(
         balance_on="any",
         left_out=apart,
     )
-    outcome.write(
+    outputs.write(
         model,
         report,
         metrics,

@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 from pipelines.demo import webvision
 
 parser = argparse.ArgumentParser(

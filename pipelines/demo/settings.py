@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 from pipelines.demo.concepts import CONCEPTS
 
 

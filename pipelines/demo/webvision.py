@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from components.shared import storage
-from components.shared.interface import Argument, OutputDataset, UserError, arguments
-from components.shared.parallel import ordered
-from components.shared.progress import progress
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import Argument, OutputDataset, arguments
+from components.shared.stage.parallel import ordered
+from components.shared.stage.progress import progress
+from components.shared.storage import filesystem
 from pipelines.demo import captions, drawing, tagger
 from pipelines.demo.concepts import CONCEPTS, taxonomy
 from pipelines.demo.search import SOURCES, Found, depict, queries, search
@@ -57,7 +58,7 @@ def write(folder: OutputDataset, settings: DataSettings) -> None:
     )
     clean = settings.validation_images + settings.test_images
     logger.info("drawing %d images to %s", len(found) + clean, folder)
-    with storage.complete(folder) as temporary:
+    with filesystem.complete(folder) as temporary:
         temporary.mkdir()
         _write_info(temporary / "info", asked, found)
         _write_metadata(temporary, asked, found, settings.off_topic_texts)

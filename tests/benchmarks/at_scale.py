@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.shared.parallel import cores
-from components.shared.settings import TrainingSettings
+from components.shared.stage.parallel import cores
+from components.shared.training.settings import TrainingSettings
 from tests.benchmarks import at_scale_inputs as inputs
 from tests.benchmarks.at_scale_stages import SCALE, STAGES, Stage
 from tests.benchmarks.rounds import machine, print_table
@@ -210,7 +210,7 @@ def row_at_scale(name: str, stage: Stage, runs: Sequence[Measured]) -> list[str]
 
 def photograph(path: Path, side: int = 256) -> tuple[float, float]:
     """Return the processor seconds that ingest takes for a photograph, and the bytes it stores."""
-    from components.ingest.validation import stored
+    from components.ingest.encoding import stored
 
     with tarfile.open(path) as tar:
         files = [tar.extractfile(member) for member in tar if member.isfile()]

@@ -23,11 +23,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from components.shared import texts
-from components.shared.images import INDEX, ImageSet
-from components.shared.numbering import Numbering
-from components.shared.shard_cache import Shard
-from components.shared.targets import TargetsWriter
+from components.shared.data import texts
+from components.shared.data.identity import Numbering
+from components.shared.data.image_set import INDEX, ImageSet
+from components.shared.data.targets import TargetsWriter
+from components.shared.storage.shard_cache import Shard
 
 NUM_CLASSES, NUM_KEYWORDS, KEYWORDS = 5_000, 35_000, 5
 IMAGES_PER_SHARD = 8_000

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from components.shared.parallel import cores
+from components.shared.stage.parallel import cores
 from tests.benchmarks import at_scale_inputs as inputs
 
 SCALE = 16_000_000
@@ -94,8 +94,8 @@ def _wt_pretrain(folder: Path) -> None:
     """Train for a pass, without pictures and network."""
     import torch
 
-    from components.shared import pictures, training, validation
-    from components.shared.settings import TrainingSettings
+    from components.shared.training import loop, transforms, validation
+    from components.shared.training.settings import TrainingSettings
     from components.wt_pretrain.stage import wt_pretrain
     from tests.synthetic import TRAINING
 
@@ -115,11 +115,11 @@ def _wt_pretrain(folder: Path) -> None:
         window_gigabytes=(inputs.WINDOW_SHARDS + 0.5) * shard["bytes"] / 1e9,
     )
     replaced = {
-        (training, "decoded"): lambda encoded: None,
-        (training, "training_crop"): lambda *arguments: 0,
-        (training, "_gradients"): taken,
+        (loop, "decoded"): lambda encoded: None,
+        (loop, "training_crop"): lambda *arguments: 0,
+        (loop, "_gradients"): taken,
         (validation, "_logits"): lambda *arguments: iter(()),
-        (pictures, "num_workers"): lambda: _LOADER_WORKERS,
+        (transforms, "num_workers"): lambda: _LOADER_WORKERS,
     }
     with _replacing(replaced):
         wt_pretrain(
@@ -186,15 +186,15 @@ def _without_networks() -> Iterator[None]:
     """Have classifiers say something random of a few classes, of pictures that are not decoded."""
     import torch
 
-    from components.shared import pictures, prediction
+    from components.shared.training import inference, transforms
 
     said = torch.rand(256, _SOME_CLASSES).mul(4).softmax(dim=1)
     replaced = {
-        (pictures, "decoded"): lambda encoded: None,
-        (pictures, "evaluation_crop"): lambda *arguments: 0,
-        (pictures, "normalized"): lambda crops, device: crops,
-        (pictures, "num_workers"): lambda: _LOADER_WORKERS,
-        (prediction, "softmax"): lambda model, pixels: said[: len(pixels)],
+        (transforms, "decoded"): lambda encoded: None,
+        (transforms, "evaluation_crop"): lambda *arguments: 0,
+        (transforms, "normalized"): lambda crops, device: crops,
+        (transforms, "num_workers"): lambda: _LOADER_WORKERS,
+        (inference, "softmax"): lambda model, pixels: said[: len(pixels)],
     }
     with _replacing(replaced):
         yield
@@ -247,7 +247,7 @@ def main(name: str, folder: Path) -> None:
         return [time.monotonic(), *cpu]
 
     logging.basicConfig(level="WARNING", format=f"%(asctime)s {name}: %(message)s")
-    logging.getLogger("components.shared.progress").setLevel("INFO")
+    logging.getLogger("components.shared.stage.progress").setLevel("INFO")
     before = times()
     STAGES[name].run(folder)
     taken = [after - begin for after, begin in zip(times(), before, strict=True)]

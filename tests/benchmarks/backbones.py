@@ -33,13 +33,13 @@ from timm.data.loader import PrefetchLoader
 from timm.optim import create_optimizer_v2
 from torch import nn
 
-from components.shared import models
-from components.shared.losses import TargetsLoss
-from components.shared.pictures import device, empty_batch
-from components.shared.schedule import Division
-from components.shared.settings import TrainingSettings
-from components.shared.training import _Example, _gradients, _parallel
-from components.shared.training_state import TrainingState
+from components.shared.training import models
+from components.shared.training.loop import _Example, _gradients, _parallel
+from components.shared.training.losses import TargetsLoss
+from components.shared.training.schedule import Division
+from components.shared.training.settings import TrainingSettings
+from components.shared.training.state import TrainingState
+from components.shared.training.transforms import device, empty_batch
 from tests.benchmarks.rounds import interleaved, machine, print_table, ratio
 
 logger = logging.getLogger("backbones")

@@ -22,14 +22,16 @@ from itertools import repeat
 import torch
 from torch import nn
 
-from components.shared import environment, models, storage
-from components.shared.checkpoints import Checkpoints
-from components.shared.losses import TargetsLoss
-from components.shared.pictures import device, empty_batch
-from components.shared.schedule import Division
-from components.shared.settings import TrainingSettings
-from components.shared.training import _Example, _gradients
-from components.shared.training_state import TrainingState
+from components.shared.stage import environment
+from components.shared.storage import filesystem
+from components.shared.training import models
+from components.shared.training.checkpoints import Checkpoints
+from components.shared.training.loop import _Example, _gradients
+from components.shared.training.losses import TargetsLoss
+from components.shared.training.schedule import Division
+from components.shared.training.settings import TrainingSettings
+from components.shared.training.state import TrainingState
+from components.shared.training.transforms import device, empty_batch
 from pipelines import recipe
 from tests.benchmarks.rounds import machine, print_table
 
@@ -59,7 +61,7 @@ def _bucket(endpoint: str) -> Iterator[str]:
     try:
         yield f"s3://{bucket.name}/checkpoints"
     finally:
-        storage.remove_folder(f"s3://{bucket.name}/checkpoints")
+        filesystem.remove_folder(f"s3://{bucket.name}/checkpoints")
         bucket.delete()
 
 
@@ -132,7 +134,7 @@ def main() -> None:
                 checkpoints = Checkpoints(uri)
                 writing = _median(lambda: checkpoints.save(training.state.checkpoint()), rounds)  # noqa: B023
                 reading = _median(checkpoints.newest, rounds)
-                size = max(entry.bytes for entry in storage.listed(uri)) / 1e6
+                size = max(entry.bytes for entry in filesystem.listed(uri)) / 1e6
                 share = writing / (period + writing)
                 row = [
                     f"{name}, {num_classes:,} classes",
@@ -142,7 +144,7 @@ def main() -> None:
                     f"{share:.2%}",
                 ]
                 rows.append([*row, when, f"{reading:.3f}"])
-                storage.remove_folder(uri)
+                filesystem.remove_folder(uri)
     print_table(["model", "place", "MB", "write s", "of training", "if", "read s"], rows)
 
 

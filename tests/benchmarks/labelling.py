@@ -19,10 +19,10 @@ import torch
 
 from components.pseudo_label import report  # noqa: F401 (matplotlib's memory is not the images')
 from components.pseudo_label.stage import pseudo_label
-from components.shared.images import INDEX
-from components.shared.numbering import Numbering
-from components.shared.targets import TargetsWriter
-from components.shared.unfinished import Parts, place
+from components.shared.data.identity import Numbering
+from components.shared.data.image_set import INDEX
+from components.shared.data.targets import TargetsWriter
+from components.shared.storage.resume import Parts, place
 from tests import tiny_models
 from tests.synthetic import COLOURS, coloured_squares, image_set, targets
 

@@ -28,12 +28,12 @@ from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_image, decode_jpeg
 from torchvision.transforms import v2
 
-from components.ingest.validation import stored
-from components.shared.images import INDEX, ImageSet
-from components.shared.sampling import Plan
-from components.shared.settings import TrainingSettings
-from components.shared.shard_cache import Shard
-from components.shared.training import _Examples
+from components.ingest.encoding import stored
+from components.shared.data.image_set import INDEX, ImageSet
+from components.shared.storage.shard_cache import Shard
+from components.shared.training.loop import _Examples
+from components.shared.training.sampling import Plan
+from components.shared.training.settings import TrainingSettings
 from tests.benchmarks.rounds import interleaved, machine, on_one_core, print_table, ratio
 from tests.synthetic import targets
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.shared.losses import TargetsLoss
-from components.shared.pictures import device
+from components.shared.training.losses import TargetsLoss
+from components.shared.training.transforms import device
 from tests.benchmarks.rounds import (
     interleaved,
     machine,

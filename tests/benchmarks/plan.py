@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from components.shared.numbering import Numbering
-from components.shared.sampling import Plan
-from components.shared.targets import Targets, TargetsWriter
+from components.shared.data.identity import Numbering
+from components.shared.data.targets import Targets, TargetsWriter
+from components.shared.training.sampling import Plan
 
 logger = logging.getLogger("plan")
 

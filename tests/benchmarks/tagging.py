@@ -21,7 +21,7 @@ import nltk
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.texts import Texts
+from components.shared.data.texts import Texts
 from components.tagging.keywords import Extractor
 from components.tagging.language import language
 from components.tagging.perceptron import Perceptron

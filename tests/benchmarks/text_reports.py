@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.shared.targets import Targets
-from components.shared.texts import Texts
+from components.shared.data.targets import Targets
+from components.shared.data.texts import Texts
 from components.tagging.report import write_report
 from components.tagging.vocabulary import select
 from components.weighting.report import draw

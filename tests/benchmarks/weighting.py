@@ -25,9 +25,9 @@ from components.ingest.concepts import from_wordnet
 from components.weighting.candidates import Candidates
 from components.weighting.documents import Documents, concept_texts
 from components.weighting.neighbors import nearest
+from components.weighting.terms import STOP_WORDS, spelled, words
 from components.weighting.tf_idf import TfIdfSimilarity
 from components.weighting.weights import Weigher
-from components.weighting.words import STOP_WORDS, spelled, words
 from tests.benchmarks import at_scale_inputs as inputs
 from tests.benchmarks.rounds import interleaved, machine, on_one_core, print_table, ratio
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 from tests.comparisons import CLASSES, Images, run
 
 SHARES = {"wt": 0.7, "lw": 0.6, "none": 0.5, "none-longer": 0.45}

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from components.ensemble.confusion import write_confusion
 from components.ensemble.stage import ensemble
 from components.ensemble.submission import write_submission
-from components.shared.images import ImageSet
-from components.shared.interface import UserError
-from components.shared.prediction import Labelling
-from components.shared.targets import Targets
-from components.shared.unfinished import Parts
+from components.shared.data.image_set import ImageSet
+from components.shared.data.targets import Targets
+from components.shared.stage.errors import UserError
+from components.shared.storage.resume import Parts
+from components.shared.training.inference import Labelling
 from tests import tiny_models
 from tests.synthetic import coloured_squares, image_set, targets
 

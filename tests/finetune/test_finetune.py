@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from components.finetune.stage import finetune
-from components.shared import models, predictions
-from components.shared.evaluation import BalancedAccuracy
-from components.shared.images import ImageSet
-from components.shared.interface import UserError
-from components.shared.settings import TrainingSettings
-from components.shared.targets import Targets
+from components.shared.data import predictions
+from components.shared.data.image_set import ImageSet
+from components.shared.data.targets import Targets
+from components.shared.stage.errors import UserError
+from components.shared.training import models
+from components.shared.training.accuracy import BalancedAccuracy
+from components.shared.training.settings import TrainingSettings
 from components.wt_pretrain.stage import wt_pretrain
 from tests import tiny_models
 from tests.synthetic import COLOURS, TRAINING, ColouredSquares, targets

@@ -8,7 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from components.ingest.stage import ingest
-from components.shared import environment, images, storage
+from components.shared.data import image_set
+from components.shared.stage import environment
+from components.shared.storage import filesystem
 
 OUTPUTS = {
     "images": "images",
@@ -49,12 +51,12 @@ def rejects(folder: Path) -> list[tuple[str, str, str]]:
 def named(folder: Path) -> list[str]:
     """Return the URIs of the shards that the manifests name."""
     manifests = [json.loads(path.read_text()) for path in sorted(folder.glob("*/manifest.json"))]
-    return [shard.uri for manifest in manifests for shard in images.shards(manifest)]
+    return [shard.uri for manifest in manifests for shard in image_set.shards(manifest)]
 
 
 def in_store(store: str) -> list[str]:
     """Return the URIs of all that is in a store."""
-    return [f"{store}/{entry.name}" for entry in storage.listed(store)]
+    return [f"{store}/{entry.name}" for entry in filesystem.listed(store)]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -66,7 +68,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
     for uri in named(folder):
         shard = uri.rpartition("/")[2]
-        files[shard] = storage.read(uri)
+        files[shard] = filesystem.read(uri)
         for name in files:
             if name.endswith("manifest.json"):
                 below = uri.removeprefix(f"{environment.store()}/")
@@ -78,5 +80,5 @@ def upload(folder: Path, uri: str) -> str:
     """Copy a folder to `uri`."""
     for path in folder.rglob("*"):
         if path.is_file():
-            storage.put(path, f"{uri}/{path.relative_to(folder)}")
+            filesystem.put(path, f"{uri}/{path.relative_to(folder)}")
     return uri

@@ -6,7 +6,7 @@ import pytest
 
 from components.ingest import archives
 from components.ingest.dataset import Reject
-from components.shared import storage
+from components.shared.storage import filesystem
 
 
 def _tar(path: Path, names: list[str], format: int = tarfile.GNU_FORMAT) -> Path:
@@ -23,7 +23,7 @@ def test_members_are_found_and_read_in_place(place: str, tmp_path: Path, format:
     names = ["a.jpg", "./b/-c.jpg", "/".join(["long" * 10] * 4) + "/d.jpg"]
     path = _tar(tmp_path / "x.tar", names, format)
     uri = f"{place}/x.tar"
-    storage.put(path, uri)
+    filesystem.put(path, uri)
 
     found = list(archives.members(uri, path.stat().st_size))
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from components.ingest import concepts
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 
 
 def test_plain_folder_names_become_lemmas_without_wordnet() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 from tests.ingest import layouts
 from tests.ingest.running import contents, in_store, named, rejects, run, upload
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import boto3
 import pytest
 
-from components.ingest import assembly, workplace
+from components.ingest import assembly, workdir
 from components.ingest.shards import Shards
-from components.shared import storage
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
 from tests.ingest import layouts
 from tests.ingest.running import command, contents, in_store, named, run
 
@@ -34,7 +34,7 @@ def _thousands(folder: Path) -> Path:
 
 def _written(uri: str) -> object:
     """Return when a file was written."""
-    if not storage.is_s3(uri):
+    if not filesystem.is_s3(uri):
         return Path(uri).stat().st_mtime_ns
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return boto3.client("s3").head_object(Bucket=bucket, Key=key)["LastModified"]
@@ -87,7 +87,7 @@ def test_only_shards_that_are_lost_are_made_again(
 ) -> None:
     _fail_at_the_end(monkeypatch, tmp_path / "out", many)
     (lost, before), *kept = sorted(_finished(placed).items())
-    storage.remove(lost)
+    filesystem.remove(lost)
 
     run(tmp_path / "out", many)
 
@@ -105,7 +105,7 @@ def test_parts_that_another_ingest_removes_at_its_end_are_made_again(
 
     def finished_before_the_other_ends(shards: Shards) -> set[str]:
         found = finished(shards)
-        storage.remove_folder(f"{shards.prefix}/parts")
+        filesystem.remove_folder(f"{shards.prefix}/parts")
         return found
 
     with monkeypatch.context() as patched:
@@ -135,7 +135,7 @@ def test_what_killed_writers_left_unfinished_is_removed(
 ) -> None:
     _fail_at_the_end(monkeypatch, tmp_path / "out", many)
     folder, _, name = next(iter(_finished(placed))).rpartition("/")
-    if storage.is_s3(placed):
+    if filesystem.is_s3(placed):
         client, bucket = boto3.client("s3"), placed.split("/")[2]
         client.create_multipart_upload(Bucket=bucket, Key=f"{folder.split('/', 3)[3]}/{name}")
     else:
@@ -144,7 +144,7 @@ def test_what_killed_writers_left_unfinished_is_removed(
 
     run(tmp_path / "out", many)
 
-    if storage.is_s3(placed):
+    if filesystem.is_s3(placed):
         assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
     else:
         found = {str(path) for path in Path(placed).rglob("*") if path.is_file()}
@@ -152,10 +152,10 @@ def test_what_killed_writers_left_unfinished_is_removed(
 
 
 def test_the_folder_of_an_ingest_is_one_process_s_alone_and_goes_when_it_ends(store: Path) -> None:
-    fingerprint = workplace.fingerprint(seed=0)
-    with workplace.locked(fingerprint) as folder:
+    fingerprint = workdir.fingerprint(seed=0)
+    with workdir.locked(fingerprint) as folder:
         assert folder.is_relative_to(store)
-        with pytest.raises(UserError, match="is running"), workplace.locked(fingerprint):
+        with pytest.raises(UserError, match="is running"), workdir.locked(fingerprint):
             pass
         assert (folder / "lists").is_dir()
 
@@ -163,17 +163,17 @@ def test_the_folder_of_an_ingest_is_one_process_s_alone_and_goes_when_it_ends(st
 
 
 def test_the_folder_of_an_ingest_that_fails_stays(store: Path) -> None:
-    with pytest.raises(UserError), workplace.locked("x") as folder:
+    with pytest.raises(UserError), workdir.locked("x") as folder:
         raise UserError
 
-    with workplace.locked("x"):
+    with workdir.locked("x"):
         assert (folder / "lists").is_dir()
 
 
 def test_a_lock_that_was_removed_is_none(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as first, (tmp_path / "lock").open("w") as second:
-        assert workplace._lock(first.fileno())
-        assert not workplace._lock(second.fileno())
+        assert workdir._lock(first.fileno())
+        assert not workdir._lock(second.fileno())
         (tmp_path / "lock").unlink()
         first.close()
-        assert not workplace._lock(second.fileno())
+        assert not workdir._lock(second.fileno())

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from components.shared import parallel
-from components.shared.images import ImageSet
-from components.shared.interface import UserError
-from components.shared.targets import Targets
-from components.shared.texts import Texts
+from components.shared.data.image_set import ImageSet
+from components.shared.data.targets import Targets
+from components.shared.data.texts import Texts
+from components.shared.stage import parallel
+from components.shared.stage.errors import UserError
 from tests.ingest import layouts
 from tests.ingest.running import contents, rejects, rows, run
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.lw_pretrain.stage import lw_pretrain
-from components.shared import models
+from components.shared.training import models
 from tests.synthetic import COLOURS, TRAINING, ColouredSquares
 
 

@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 from components.finetune.stage import finetune
 from components.multitask_pretrain import joining
 from components.multitask_pretrain.stage import multitask_pretrain
-from components.shared import models
-from components.shared.checkpoints import Checkpoint, Checkpoints
-from components.shared.images import ImageSet
-from components.shared.interface import UserError
-from components.shared.numbering import Numbering
-from components.shared.pictures import decoded, device, evaluation_crop, normalized
-from components.shared.settings import TrainingSettings
-from components.shared.targets import Targets
+from components.shared.data.identity import Numbering
+from components.shared.data.image_set import ImageSet
+from components.shared.data.targets import Targets
+from components.shared.stage.errors import UserError
+from components.shared.training import models
+from components.shared.training.checkpoints import Checkpoint, Checkpoints
+from components.shared.training.settings import TrainingSettings
+from components.shared.training.transforms import decoded, device, evaluation_crop, normalized
 from tests.synthetic import COLOURS, TRAINING, ColouredSquares, targets
 
 KEYWORDS = [*COLOURS, "warm", "cold"]

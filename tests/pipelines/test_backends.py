@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 import yaml
 
+from pipelines.cluster.pod_settings import Backend
 from pipelines.compile import compile_recipe
-from pipelines.pods import Backend
 from pipelines.recipe import load
 
 BACKENDS = get_args(Backend)

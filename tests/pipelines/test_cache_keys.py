@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import graph
-from pipelines.cache import Cache
 from pipelines.compile import compile_recipe
+from pipelines.engine.cache import Cache
 from pipelines.recipe import Recipe, load
+from pipelines.run import graph
 from pipelines.steps import CONSTANT, STEPS, split_task
 from tests.pipelines.recipes import RECIPES
 

@@ -12,10 +12,11 @@ from google.protobuf import json_format
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
-from components.shared.interface import UserError, arguments
-from pipelines import graph
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import arguments
 from pipelines.compile import compile_recipe
 from pipelines.recipe import Recipe, load
+from pipelines.run import graph
 from pipelines.steps import STEPS, split_task
 from tests.pipelines.recipes import RECIPES
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 from pipelines.demo import captions, drawing, tagger, webvision
 from pipelines.demo.concepts import COLORS, CONCEPTS, Depiction, taxonomy
 from pipelines.demo.search import Found, depict, queries, search

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import graph
 from pipelines.compile import compile_recipe
 from pipelines.recipe import load
+from pipelines.run import graph
 from tests.pipelines.recipes import LARGEST, RECIPES
 
 LABEL = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, and no digit first

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from toy.pipelines import WAIT, compiled, counting
 
-from components.shared.interface import UserError
-from pipelines import record
+from components.shared.stage.errors import UserError
 from pipelines.local import locked
+from pipelines.run import record
 
 # What `main` does, for a compiled pipeline in place of a recipe.
 RUN = """

@@ -16,7 +16,7 @@ from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
 from pipelines.local import execute
 from pipelines.recipe import load
-from pipelines.record import RunRecord
+from pipelines.run.record import RunRecord
 from tests.untimed import untimed
 
 

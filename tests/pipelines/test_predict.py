@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 from pipelines import predict
 from tests import tiny_models
 from tests.synthetic import coloured_squares

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.interface import UserError
-from pipelines import graph
+from components.shared.stage.errors import UserError
 from pipelines.compile import compile_recipe
-from pipelines.graph import Task
 from pipelines.recipe import FOLDER, Candidate, Recipe, load
+from pipelines.run import graph
+from pipelines.run.graph import Task
 from pipelines.steps import STEPS, split_task
 
 HEAD = "name: webly-test\n"

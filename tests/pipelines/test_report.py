@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared.html import Page
-from components.shared.interface import UserError
-from pipelines import report, samples
-from pipelines.record import RunRecord, TaskRecord
+from components.shared.reports.html import Page
+from components.shared.stage.errors import UserError
+from pipelines import report
+from pipelines.run import samples
+from pipelines.run.record import RunRecord, TaskRecord
 from tests import comparisons
 from tests.html_reader import Reader
 from tests.synthetic import coloured_squares, image_set, targets
@@ -259,7 +260,7 @@ def test_the_surest_contradictions_come_first(tmp_path: Path) -> None:
 
 
 def test_pictures_are_the_images_of_the_set(page: str, folder: Path) -> None:
-    from components.shared.images import ImageSet
+    from components.shared.data.image_set import ImageSet
 
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', page)
 
@@ -358,7 +359,7 @@ def test_writing_a_report_imports_no_torch(folder: Path) -> None:
 
 
 def test_keywords_are_labelled_along_the_curve() -> None:
-    from pipelines.plots import plot_keywords
+    from pipelines.run.plots import plot_keywords
 
     images = np.array([5, 80, 20])
     figure = plot_keywords(["rare", "usual", "$middle"], images)

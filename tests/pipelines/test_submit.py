@@ -13,7 +13,8 @@ import pytest
 import yaml
 from toy.pipelines import compiled, diamond
 
-from pipelines import cluster, following, submission, submit
+from pipelines import submit
+from pipelines.cluster import kfp_api, submission, watch
 from tests.pipelines.kubeflow import Kubeflow, argo_pod, nodes
 
 DONE = nodes(count_left=("CACHED", 0), count_right=("SUCCEEDED", 90), total=("SUCCEEDED", 30))
@@ -29,8 +30,8 @@ def kubeflow() -> Iterator[Kubeflow]:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nobody waits, and nothing of this machine's own configuration is seen."""
-    monkeypatch.setattr(following, "_SECONDS_BETWEEN_LOOKS", 0.0)
-    monkeypatch.setattr(cluster, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(watch, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(kfp_api, "_FIRST_PAUSE", 0.0)
     for name in (
         "KFP_ENDPOINT",
         "KF_PIPELINES_ENDPOINT",
@@ -218,7 +219,7 @@ def test_an_api_that_stays_away_is_given_up_with_how_to_follow_again(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", 0.0)
+    monkeypatch.setattr(kfp_api, "_PATIENCE", 0.0)
     kubeflow.faults = [502] * 1000
 
     assert command() == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import cluster, following
+from pipelines.cluster import kfp_api, watch
 from pipelines.recipe import load
 from tests.pipelines.kubeflow import Kubeflow
 
@@ -32,8 +32,8 @@ def commands(start: str) -> list[str]:
 
 @pytest.fixture
 def kubeflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kubeflow]:
-    monkeypatch.setattr(following, "_SECONDS_BETWEEN_LOOKS", 0.0)
-    monkeypatch.setattr(cluster, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(watch, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(kfp_api, "_FIRST_PAUSE", 0.0)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody is there
     monkeypatch.setenv("WEBLY_STORAGE_TIMEOUT", "1")

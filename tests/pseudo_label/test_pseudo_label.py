@@ -15,11 +15,12 @@ import torch
 from components.pseudo_label.comparison import Comparison
 from components.pseudo_label.labelling import as_pairs, best
 from components.pseudo_label.stage import pseudo_label
-from components.shared import models, storage
-from components.shared.images import ImageSet
-from components.shared.interface import UserError
-from components.shared.prediction import Classifier
-from components.shared.targets import Targets
+from components.shared.data.image_set import ImageSet
+from components.shared.data.targets import Targets
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
+from components.shared.training import models
+from components.shared.training.inference import Classifier
 from tests import tiny_models
 from tests.synthetic import coloured_squares, image_set, targets
 
@@ -280,12 +281,12 @@ def test_two_processes_that_are_killed_label_the_rest_and_end_as_one_that_was_no
         os.mkfifo(shard.uri)
 
     killed = started(given, teachers, together, place)
-    wait_until(lambda: killed.poll() is not None or len(list(storage.listed(place))) == 6)
+    wait_until(lambda: killed.poll() is not None or len(list(filesystem.listed(place))) == 6)
     killed.kill()
     _, log = killed.communicate()
     assert killed.returncode == -9, log
     wait_until(lambda: not mention(str(together)))
-    assert len(list(storage.listed(place))) == 6
+    assert len(list(filesystem.listed(place))) == 6
     assert not together.exists()
 
     for shard in given.images.shards[6:8]:
@@ -297,4 +298,4 @@ def test_two_processes_that_are_killed_label_the_rest_and_end_as_one_that_was_no
     for name in ("offsets.npy", "classes.npy", "weights.npy", "../metrics.json"):
         expected = (tmp_path / "alone" / "pseudo_labels" / name).read_bytes()
         assert (together / "pseudo_labels" / name).read_bytes() == expected
-    assert not any(storage.listed(place))
+    assert not any(filesystem.listed(place))

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared.numbering import Numbering
-from components.shared.texts import SCHEMA
+from components.shared.data.identity import Numbering
+from components.shared.data.texts import SCHEMA
 
 
 class WriteTexts(Protocol):

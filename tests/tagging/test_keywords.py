@@ -197,8 +197,8 @@ def test_agrees_with_nltks_pos_tag_on_prose(nltk_data: Path) -> None:
     from nltk.corpus import wordnet
 
     from components.tagging.cleaning import clean
+    from components.tagging.keyword_filter import is_keyword
     from components.tagging.tokens import ENDS, tokens
-    from components.tagging.words import is_keyword
 
     tagger = load("averaged_perceptron_tagger_eng")
     known = language(tagger.tags)

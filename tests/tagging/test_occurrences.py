@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.shared.unfinished import Parts
+from components.shared.storage.resume import Parts
 from components.tagging import occurrences
 from components.tagging.occurrences import Occurrences, WordCounts
 

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared import parallel, storage
-from components.shared.interface import UserError
-from components.shared.numbering import Numbering
-from components.shared.targets import Targets
-from components.shared.texts import SCHEMA, Texts
+from components.shared.data.identity import Numbering
+from components.shared.data.targets import Targets
+from components.shared.data.texts import SCHEMA, Texts
+from components.shared.stage import parallel
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
 from components.tagging import vocabulary
 from components.tagging.keywords import Extractor
 from components.tagging.language import language
@@ -159,7 +160,7 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     killed_after(4, lambda: run(texts, tmp_path / "disturbed", tiny_tagger))
     before = reads.taken()
     assert 4 in before
-    done = len(list(storage.listed(unfinished)))
+    done = len(list(filesystem.listed(unfinished)))
     assert done >= 3
     caplog.set_level("INFO")
 
@@ -168,7 +169,7 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     assert f"{done} of 10 row groups are tagged already" in caplog.text
     assert len(reads.taken()) == 10 - done
     assert outputs(tmp_path / "disturbed") == undisturbed
-    assert list(storage.listed(unfinished)) == []
+    assert list(filesystem.listed(unfinished)) == []
 
 
 def test_a_damaged_part_is_read_again(
@@ -178,9 +179,9 @@ def test_a_damaged_part_is_read_again(
     undisturbed = outputs(run(texts, tmp_path / "undisturbed", tiny_tagger))
     with pytest.raises(UserError, match="min_images=1,000"):
         run(texts, tmp_path / "out", tiny_tagger, min_images=1_000)
-    name = next(entry.name for entry in storage.listed(unfinished) if "/000003-" in entry.name)
-    (tmp_path / "damaged").write_bytes(storage.read(f"{unfinished}/{name}")[:-1] + b"x")
-    storage.put(tmp_path / "damaged", f"{unfinished}/{name}")
+    name = next(entry.name for entry in filesystem.listed(unfinished) if "/000003-" in entry.name)
+    (tmp_path / "damaged").write_bytes(filesystem.read(f"{unfinished}/{name}")[:-1] + b"x")
+    filesystem.put(tmp_path / "damaged", f"{unfinished}/{name}")
     reads.taken()
 
     run(texts, tmp_path / "out", tiny_tagger)
@@ -203,13 +204,13 @@ def test_two_runs_at_once_do_not_need_each_other(
     def meanwhile(*arguments: Any, **bounds: Any) -> vocabulary.Vocabulary:
         monkeypatch.setattr(vocabulary, "select", select)
         others.append(run(texts, tmp_path / "other", tiny_tagger, max_keywords=1))
-        assert list(storage.listed(unfinished)) == []  # the other has finished
+        assert list(filesystem.listed(unfinished)) == []  # the other has finished
         return select(*arguments, **bounds)
 
     monkeypatch.setattr(vocabulary, "select", meanwhile)
     assert outputs(run(texts, tmp_path / "out", tiny_tagger, max_keywords=2)) == alone
     assert others
-    assert list(storage.listed(unfinished)) == []
+    assert list(filesystem.listed(unfinished)) == []
 
 
 def test_a_row_group_may_be_empty(tiny_tagger: Path, tmp_path: Path) -> None:

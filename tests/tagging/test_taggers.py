@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from nltk.tag.perceptron import PerceptronTagger
 
-from components.shared import storage
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
 from components.tagging.keywords import Extractor
 from components.tagging.language import language
 from components.tagging.phrases import phrases
@@ -85,7 +85,7 @@ def test_a_tagger_of_another_language_finds_its_nouns(tmp_path: Path) -> None:
 
 def test_reads_a_folder_on_s3(tiny_tagger: Path, bucket: str) -> None:
     for path in tiny_tagger.iterdir():
-        storage.put(path, f"{bucket}/tagger/{path.name}")
+        filesystem.put(path, f"{bucket}/tagger/{path.name}")
     sentences = [["the", "small", "dog", "sees", "cats", "."]]
     assert load(f"{bucket}/tagger").tag_sents(sentences) == load(str(tiny_tagger)).tag_sents(
         sentences

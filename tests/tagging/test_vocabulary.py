@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 from components.tagging.occurrences import Occurrences
 from components.tagging.vocabulary import Vocabulary, select
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from components.shared.handover import Handover
-from components.trainjob import cluster, launching
+from components.trainjob import kubernetes_api, launcher
+from components.trainjob.handover import Handover
 from components.trainjob.job import job_name
 from tests.trainjob.generations import NEWEST
 from tests.trainjob.kubernetes_api import LAUNCHER, KubernetesApi
@@ -67,9 +67,9 @@ def api(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the launcher look again soon."""
-    monkeypatch.setattr(launching, "_PAUSE", 0.02)
-    monkeypatch.setattr(launching, "_SECONDS_BETWEEN_SIGNATURES", 0.1)
-    monkeypatch.setattr(cluster, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(launcher, "_PAUSE", 0.02)
+    monkeypatch.setattr(launcher, "_SECONDS_BETWEEN_SIGNATURES", 0.1)
+    monkeypatch.setattr(kubernetes_api, "_FIRST_PAUSE", 0.02)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def launch(
     with ThreadPoolExecutor() as threads:
 
         def start() -> Launch:
-            ended = threads.submit(launching.launch, MODULE, executor_input, place)
+            ended = threads.submit(launcher.launch, MODULE, executor_input, place)
             return Launch(ended, place, executor_input)
 
         yield start

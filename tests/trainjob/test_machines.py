@@ -15,14 +15,15 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from components.shared import cli, storage
-from components.shared.settings import TrainingSettings
+from components.shared.stage import cli
+from components.shared.storage import filesystem
+from components.shared.training.settings import TrainingSettings
 from pipelines.tags import ROOT
-from tests.shared.test_nodes import EVERY_STEP, RARELY, SETTINGS, artifacts
-from tests.shared.test_resuming import on_one_thread, same, trained
+from tests.shared.training.test_resuming import on_one_thread, same, trained
 from tests.synthetic import ColouredSquares
 from tests.trainjob.kubernetes_api import KubernetesApi
 from tests.trainjob.machines import Machines
+from tests.trainjob.test_node import EVERY_STEP, RARELY, SETTINGS, artifacts
 
 MODULE = "components.finetune"
 OUTPUTS = ("model", "predictions", "report", "metrics")
@@ -146,7 +147,7 @@ def test_the_loss_of_a_node_and_of_the_launcher_change_no_weight(
     assert same(finetuning.weights, undisturbed)
     assert {path.name for path in finetuning.outputs.iterdir()} >= set(OUTPUTS)
     assert api.jobs == {}
-    left = [entry.name for entry in storage.listed(f"{bucket}/checkpoints")]
+    left = [entry.name for entry in filesystem.listed(f"{bucket}/checkpoints")]
     assert left == []
 
 

@@ -15,13 +15,12 @@ from typing import Any
 
 import pytest
 
-from components.shared import nodes
-from components.shared.handover import Handover
-from components.shared.interface import UserError
-from components.trainjob import cluster, launching
-from components.trainjob.cluster import ClusterError
+from components.shared.stage.errors import UserError
+from components.trainjob import kubernetes_api, launcher, node
+from components.trainjob.handover import Handover
 from components.trainjob.job import job_name
-from components.trainjob.launching import JobError
+from components.trainjob.kubernetes_api import ClusterError
+from components.trainjob.launcher import JobError
 from pipelines.tags import ROOT
 from tests.trainjob.conftest import MODULE, SECONDS, TASK_CONFIG, Launch, run_stage
 from tests.trainjob.generations import NEWEST, PATCHES
@@ -42,14 +41,14 @@ def created(api: KubernetesApi) -> tuple[Job, list[Node]]:
     """Wait for a TrainJob, and let its nodes run."""
     job = api.created.get(timeout=SECONDS)
     nodes = api.start(job)
-    for node in nodes:
-        node.run()
+    for each in nodes:
+        each.run()
     return job, nodes
 
 
 def complete(api: KubernetesApi, job: Job, nodes: list[Node]) -> None:
-    for node in nodes:
-        node.end(0)
+    for each in nodes:
+        each.end(0)
     api.condition(job, "Complete", message="all jobs have completed")
 
 
@@ -187,7 +186,7 @@ def left_behind(
 ) -> tuple[Job, list[Node]]:
     """A TrainJob that runs, whose launcher has ended: the API did not answer for too long."""
     with monkeypatch.context() as patch:
-        patch.setattr(cluster, "_PATIENCE", 0.1)
+        patch.setattr(kubernetes_api, "_PATIENCE", 0.1)
         launched = launch()
         job, nodes = created(api)
         api.refused("GET", "pods", 503, "not now")
@@ -423,9 +422,9 @@ def test_the_launcher_signs_as_long_as_it_follows(api: KubernetesApi, launch: St
 
 
 def test_nodes_are_more_patient_than_two_requests_of_their_launcher_in_a_row() -> None:
-    request = cluster._PATIENCE + sum(cluster._TIMEOUTS)
+    request = kubernetes_api._PATIENCE + sum(kubernetes_api._TIMEOUTS)
 
-    assert launching._SECONDS_BETWEEN_SIGNATURES + 2 * request < nodes._PATIENCE
+    assert launcher._SECONDS_BETWEEN_SIGNATURES + 2 * request < node._PATIENCE
 
 
 def test_a_broken_stream_goes_on_where_it_ended(
@@ -504,8 +503,8 @@ def test_each_state_is_told_once(
     wait_for(lambda: "ImagePullBackOff" in caplog.text)
     nodes[0].unschedulable("0/4 nodes are available: 4 Insufficient nvidia.com/gpu")
     api.condition(job, "Suspended", "False", message="TrainJob is resumed")
-    for node in nodes:
-        node.run()
+    for each in nodes:
+        each.run()
     wait_for(lambda: "2 of 2 nodes run" in caplog.text)
     run_stage(launched.handover, tmp_path / "node")
 
@@ -540,8 +539,8 @@ def test_why_pods_cannot_be_made_is_told_once(
     ]
     wait_for(lambda: "exceeded" in caplog.text)
     nodes = api.start(job)
-    for node in nodes:
-        node.run()
+    for each in nodes:
+        each.run()
     succeed(api, launched, job, nodes, tmp_path)
 
     assert caplog.messages == [
@@ -721,7 +720,7 @@ def test_nodes_need_checkpoints_that_all_of_them_see(
     monkeypatch.setenv("WEBLY_CHECKPOINTS", "/checkpoints")
 
     with pytest.raises(UserError, match="WEBLY_CHECKPOINTS=/checkpoints: .* use s3://"):
-        launching.run(MODULE, executor_input)
+        launcher.run(MODULE, executor_input)
 
 
 def test_termination_deletes_the_job(api: KubernetesApi, process: "subprocess.Popen[str]") -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared.numbering import Numbering
-from components.shared.targets import Targets
-from components.shared.texts import SCHEMA
+from components.shared.data.identity import Numbering
+from components.shared.data.targets import Targets
+from components.shared.data.texts import SCHEMA
 from components.weighting.stage import weighting
 from tests.synthetic import targets
 from tests.weighting.taxonomies import table

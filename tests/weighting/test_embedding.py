@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.shared import storage
-from components.shared.interface import UserError
-from components.shared.targets import Targets
+from components.shared.data.targets import Targets
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
 from components.weighting.documents import Documents, concept_texts
 from components.weighting.neighbors import nearest
 from pipelines.tags import ROOT
@@ -272,7 +272,7 @@ def test_without_the_library_its_extra_and_image_are_named(
 def test_a_model_may_be_on_s3(tmp_path: Path, model: Path, bucket: str) -> None:
     for path in model.rglob("*"):
         if path.is_file():
-            storage.put(path, f"{bucket}/model/{path.relative_to(model)}")
+            filesystem.put(path, f"{bucket}/model/{path.relative_to(model)}")
     run = Run(tmp_path, BIRDS, [(2, "owl")])
 
     found = weights(run, f"{bucket}/model")

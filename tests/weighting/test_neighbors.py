@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from components.ingest.concepts import from_wordnet
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
 from components.weighting.documents import Documents
 from components.weighting.neighbors import Taxonomy, nearest
 from tests.weighting.taxonomies import table

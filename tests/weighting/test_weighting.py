@@ -4,9 +4,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared import parallel, storage
-from components.shared.interface import UserError
-from components.shared.targets import Targets
+from components.shared.data.targets import Targets
+from components.shared.stage import parallel
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
 from components.weighting.documents import Documents
 from components.weighting.neighbors import nearest
 from components.weighting.weights import RowGroupWeigher
@@ -122,7 +123,7 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     run.weights("undisturbed")
     metrics = run.metrics
     killed_after(6, lambda: run.weights("disturbed"))
-    done = len(list(storage.listed(place)))
+    done = len(list(filesystem.listed(place)))
     assert not (tmp_path / "disturbed").exists()
     weighed = Calls(RowGroupWeigher, "_weigh", tmp_path / "weighed", monkeypatch)
     run.weights("disturbed")
@@ -131,7 +132,7 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     assert len(weighed.taken()) == 15 - done
     assert _content(tmp_path / "disturbed") == _content(tmp_path / "undisturbed")
     assert run.metrics == metrics
-    assert list(storage.listed(place)) == []
+    assert list(filesystem.listed(place)) == []
 
 
 def test_a_row_group_may_be_empty(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.shared import models
-from components.shared.interface import UserError
+from components.shared.stage.errors import UserError
+from components.shared.training import models
 from components.wt_pretrain.stage import wt_pretrain
 from tests.synthetic import TRAINING, ColouredSquares
 

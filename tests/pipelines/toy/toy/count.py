@@ -2,8 +2,9 @@
 
 import json
 
-from components.shared.cli import main
-from components.shared.interface import OutputMetrics, OutputModel, UserError
+from components.shared.stage.cli import main
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import OutputMetrics, OutputModel
 
 
 def count(

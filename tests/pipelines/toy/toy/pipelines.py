@@ -6,7 +6,7 @@ from typing import Any
 
 from kfp import compiler, dsl
 
-from components.shared.container import Component
+from components.shared.stage.container import Component
 from toy.count import count
 from toy.total import total
 from toy.wait import wait

@@ -1,6 +1,6 @@
 """The stage that counts, by another name."""
 
-from components.shared.cli import main
+from components.shared.stage.cli import main
 from toy.count import count
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 import json
 
-from components.shared.cli import main
-from components.shared.interface import InputModel, InputModels, OutputDataset, OutputMetrics
+from components.shared.stage.cli import main
+from components.shared.stage.interface import InputModel, InputModels, OutputDataset, OutputMetrics
 
 
 def total(

@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from components.shared.cli import main
-from components.shared.interface import InputModel, OutputModel
+from components.shared.stage.cli import main
+from components.shared.stage.interface import InputModel, OutputModel
 
 
 def wait(

@@ -1,0 +1,72 @@
+"""The comparison as files: figures as JSON, tables as Markdown, a few scalars for KFP's UI."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components.compare.results import ENSEMBLE, Comparison, Difference
+from components.compare.statistics import Estimate
+from components.compare.tables import Titles, markdown
+from components.shared.reports import metrics
+from components.shared.storage import filesystem
+
+
+def write_comparison(path: Path, comparison: Comparison) -> None:
+    """Write all figures: `accuracy`, `gains` and `tricks`, each a list of records."""
+    content = {
+        "accuracy": [
+            {
+                **place._asdict(),
+                "seeds": classifiers.seeds,
+                "top1": _estimate(classifiers.top1),
+                "top5": _estimate(classifiers.top5),
+                "images": classifiers.images,
+                "seconds": classifiers.seconds,
+            }
+            for place, classifiers in comparison.places.items()
+        ],
+        "gains": list(map(_difference, comparison.gains)),
+        "tricks": list(map(_difference, comparison.tricks)),
+    }
+    with filesystem.complete(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False))
+
+
+def write_summary(path: Path, comparison: Comparison) -> None:
+    """Write the tables as Markdown."""
+    with filesystem.complete(path) as temporary:
+        temporary.write_text(markdown(comparison))
+
+
+def write_metrics(path: Path, comparison: Comparison) -> None:
+    """Write what makes sense beside the same of other runs."""
+    metrics.write(path, dict(_scalars(comparison)))
+
+
+def _scalars(comparison: Comparison) -> Iterator[tuple[str, float]]:
+    titles = Titles(comparison)
+    last = [step for step in comparison.steps if step != ENSEMBLE][-1]
+    for place, classifiers in comparison.places.items():
+        if place.step in (last, ENSEMBLE):
+            yield f"top1, {titles.candidate(place)}", classifiers.top1.mean
+    for each in comparison.gains:
+        if each.of.step == last:
+            yield f"gain, {titles.difference(each)}", each.gain.mean
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    return {
+        "of": difference.of._asdict(),
+        "to": difference.to._asdict(),
+        **_estimate(difference.gain),
+        "images": list(difference.images),
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    """Return an estimate without what a single seed does not tell."""
+    if math.isnan(estimate.error):
+        return {"mean": estimate.mean}
+    return {"mean": estimate.mean, "error": estimate.error, "seeds": list(estimate.seeds)}

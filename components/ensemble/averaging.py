@@ -1,0 +1,63 @@
+"""What the models say together, and how good each of them and their mean are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from components.shared.data.predictions import Predictions
+from components.shared.data.targets import Targets
+from components.shared.training.accuracy import BalancedAccuracy
+from components.shared.training.inference import Labelling
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What the validation images say of the models.
+
+    Attributes:
+        labels: (N,) The true classes.
+        predictions: What the ensemble takes them for.
+        models: The accuracy of each model.
+        ensemble: The accuracy of the mean of their probabilities.
+    """
+
+    labels: NDArray[np.int64]
+    predictions: Predictions
+    models: list[BalancedAccuracy]
+    ensemble: BalancedAccuracy
+
+    def metrics(self, titles: Sequence[str]) -> dict[str, float]:
+        """Return the scalars: the ensemble's, then those of each model under its title."""
+        scalars: dict[str, float] = {
+            "images": self.ensemble.images,
+            "missing_classes": len(self.ensemble.missing_classes),
+            "top1": self.ensemble.top1,
+            "top5": self.ensemble.top5,
+        }
+        for title, accuracy in zip(titles, self.models, strict=True):
+            scalars |= {f"{title}, top1": accuracy.top1, f"{title}, top5": accuracy.top5}
+        return scalars
+
+
+def validate(opinions: Labelling, labels: Targets) -> Validation:
+    """Evaluate each model and their mean by what they say of labelled images."""
+    assert (np.diff(labels.offsets) == 1).all(), "ingest gives each validation image one label"
+    truth = np.asarray(labels.classes, np.int64)
+    accuracies = [BalancedAccuracy(len(labels.names)) for _ in [*opinions.folders, "mean"]]
+    means = []
+    for part in opinions:
+        expected = torch.from_numpy(truth[part.numbers])
+        for accuracy, classes in zip(accuracies, part.classes, strict=True):
+            accuracy.update_ranked(torch.from_numpy(classes), expected)
+        means.append(Predictions(part.classes[-1], part.probabilities[-1]))
+    return Validation(truth, Predictions.joined(means), accuracies[:-1], accuracies[-1])
+
+
+def predict(opinions: Labelling) -> Predictions:
+    """Return what the models say together of images whose labels nobody has."""
+    return Predictions.joined(
+        [Predictions(part.classes[-1], part.probabilities[-1]) for part in opinions]
+    )

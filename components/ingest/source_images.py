@@ -1,0 +1,58 @@
+"""The images as they are in the data set, wherever that is.
+
+S3 takes some ten milliseconds for each, several times as long as decoding: so it is asked for the
+next ones meanwhile.
+"""
+
+import tarfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+from components.ingest import archives
+from components.ingest.dataset import Files
+from components.ingest.encoding import InvalidImageError
+from components.shared.storage import filesystem
+
+_AHEAD = 16  # images a process asks for at once, and has in memory
+
+
+def readers(
+    files: Files, numbers: Sequence[int], ids: Sequence[str]
+) -> Iterator[Callable[[], bytes]]:
+    """Yield a function for each image that returns its bytes, or raises InvalidImageError.
+
+    Args:
+        files: Where the images are.
+        numbers: Which of them, in the order in which they are wanted.
+        ids: Their ids.
+    """
+    jobs = (partial(_read, files, number, id) for number, id in zip(numbers, ids, strict=True))
+    if not filesystem.is_s3(files.containers[0]):
+        yield from jobs
+        return
+    pending: deque[Future[bytes]] = deque()
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        try:
+            for job in jobs:
+                pending.append(pool.submit(job))
+                if len(pending) == _AHEAD:
+                    yield pending.popleft().result
+            while pending:
+                yield pending.popleft().result
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _read(files: Files, number: int, id: str) -> bytes:
+    columns = files.columns()
+    container = files.containers[columns["container"][number]]
+    if block := int(columns["block"][number]):
+        return archives.read(container, tarfile.BLOCKSIZE * block, int(columns["length"][number]))
+    try:
+        return filesystem.read(f"{container}/{id.rpartition('/')[2]}")
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        # Not any OSError: a disk that fails for an hour must end ingest, not lose its images.
+        raise InvalidImageError("unreadable file", str(error)) from None

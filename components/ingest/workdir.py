@@ -1,0 +1,62 @@
+"""Where an ingest works: a folder that may be lost, since what must not be lost is in the store."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import PIL
+import pyarrow
+
+from components.shared.data import texts
+from components.shared.stage import environment
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
+
+
+def fingerprint(**parameters: int | float | str) -> str:
+    """Return a name for what an ingest makes: of its parameters and all that writes its parts.
+
+    Parts are reused by their fingerprint, so a change of any of these must make another.
+    """
+    given = [parameters, PIL.__version__, pyarrow.__version__]
+    sha256 = hashlib.sha256(json.dumps(given, sort_keys=True).encode())
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), Path(texts.__file__)):
+        sha256.update(path.read_bytes())
+    return sha256.hexdigest()[:16]
+
+
+@contextmanager
+def locked(fingerprint: str) -> Iterator[Path]:
+    """Yield the folder of an ingest's lists and copies of parts, removed when the block ends well.
+
+    It is on a disk of this node, or in the store if that is a folder: there several nodes may
+    meet, of which only one may write.
+
+    Raises:
+        UserError: Another process is at work there.
+    """
+    base = environment.cache()
+    if not filesystem.is_s3(environment.store()):
+        base = Path(environment.store())
+    folder = base / "ingest" / fingerprint
+    (folder / "lists").mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        if not _lock(lock.fileno()):
+            raise UserError(f"{folder}: another ingest with these arguments is running")
+        yield folder
+        # On NFS a file that somebody has open keeps its folder.
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock(descriptor: int) -> bool:
+    """Return whether a file could be locked, and was not removed by one that had locked it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(descriptor).st_nlink > 0

@@ -1,0 +1,147 @@
+"""ImageSet: numbered images in plain tar shards, found by an index.
+
+A folder, small enough to be a KFP artifact; the shards themselves stay in the store:
+
+    manifest.json   {"format", "images", "digest", "preprocessing": {"image_side"},
+                     "shards": [{"uri", "bytes", "images", "sha256"}], "counts": {…}}
+                    (a URI without a scheme and a leading slash is below WEBLY_STORE)
+    index.npy       shard int32, length int32, offset int64, per image
+    ids.parquet     id, per image; its schema carries the numbering
+
+The shards are shuffled when they are made, so that reading them in order is already a random
+order; webdataset reads them too. An image number is its place in them.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from components.shared.data.identity import Numbering
+from components.shared.stage import environment
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem, shard_cache
+from components.shared.storage.shard_cache import Shard as Shard
+
+INDEX = np.dtype([("shard", "<i4"), ("length", "<i4"), ("offset", "<i8")])
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """N images in shards.
+
+    Attributes:
+        shards: In order; image numbers follow it.
+        index: (N,) of `INDEX`: shard, length, offset of the encoded image in its tar.
+        image_side: The longest that the short side can be, in pixels.
+        numbering: Which images.
+        folder: Where the manifest lies.
+    """
+
+    shards: Sequence[Shard]
+    index: NDArray[Any]
+    image_side: int
+    numbering: Numbering
+    folder: Path
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Open an image set; the index is memory-mapped, no shard is touched."""
+        if not (folder / "manifest.json").is_file():
+            raise UserError(f"{folder}: no image set there (manifest.json is missing)")
+        manifest = json.loads((folder / "manifest.json").read_text())
+        return cls(
+            shards=shards(manifest),
+            # Not as np.memmap, of which to take an element is slow.
+            index=np.load(folder / "index.npy", mmap_mode="r").view(np.ndarray),
+            image_side=manifest["preprocessing"]["image_side"],
+            numbering=Numbering(manifest["images"], manifest["digest"]),
+            folder=folder,
+        )
+
+    @staticmethod
+    def save(
+        folder: Path,
+        shards: Sequence[Shard],
+        index: NDArray[Any],
+        ids: pa.ChunkedArray,
+        *,
+        image_side: int,
+        counts: Mapping[str, int],
+    ) -> Numbering:
+        """Write an image set's folder, complete or not at all; return its numbering."""
+        numbering = Numbering.of(id for chunk in ids.chunks for id in chunk.to_pylist())
+        manifest = {
+            "format": 1,
+            **asdict(numbering),
+            "preprocessing": {"image_side": image_side},
+            # Below the store, so that it can be moved: see `shards`.
+            "shards": [
+                asdict(shard) | {"uri": shard.uri.removeprefix(f"{environment.store()}/")}
+                for shard in shards
+            ],
+            "counts": dict(counts),
+        }
+        assert len(index) == len(ids) == sum(shard.images for shard in shards)
+        with filesystem.complete(folder) as temporary:
+            temporary.mkdir()
+            (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
+            np.save(temporary / "index.npy", index)
+            schema = numbering.in_schema(pa.schema([pa.field("id", pa.string(), nullable=False)]))
+            pq.write_table(pa.table([ids], schema=schema), temporary / "ids.parquet")
+        return numbering
+
+    def __len__(self) -> int:
+        return self.numbering.images
+
+    def ids(self) -> list[str]:
+        """Return all ids, in image order (some 100 bytes each)."""
+        ids: list[str] = pq.read_table(self.folder / "ids.parquet")["id"].to_pylist()
+        return ids
+
+    def read(self, image: int) -> memoryview:
+        """Return the encoded bytes of one image."""
+        shard, length, offset = self.index[image].tolist()
+        return shard_cache.read(self.shards[shard], offset, length)
+
+    def peek(self, image: int) -> bytes:
+        """Return the encoded bytes of one image, without fetching its shard."""
+        shard, length, offset = self.index[image].tolist()
+        return shard_cache.peek(self.shards[shard], offset, length)
+
+    def window_shards(self, window_gigabytes: float) -> int:
+        """Return how many shards, as large as the largest, a window of that size has; at least one.
+
+        Raises:
+            UserError: The shards are on S3, and the cache cannot hold two windows of them.
+        """
+        largest = max((shard.bytes for shard in self.shards), default=1)
+        window = max(1, min(int(1e9 * window_gigabytes // largest), len(self.shards)))
+        needed = min(2 * window * largest, sum(shard.bytes for shard in self.shards))
+        on_s3 = any(filesystem.is_s3(shard.uri) for shard in self.shards[:1])
+        if on_s3 and needed > (limit := environment.cache_bytes()):
+            smaller = math.floor(limit / 2e6) / 1e3
+            raise UserError(
+                f"window_gigabytes={window_gigabytes:g}: the window that is read and the next one, "
+                f"of {window} shards each, do not fit {environment.cache()}: set "
+                f"WEBLY_CACHE_GIGABYTES to {math.ceil(needed / 1e6) / 1e3} or more"
+                + (f", or window_gigabytes to {smaller} or less" * (1e9 * smaller >= largest))
+            )
+        return window
+
+
+def shards(manifest: Mapping[str, Any]) -> list[Shard]:
+    """Return the shards that a manifest names."""
+    found = []
+    for entry in manifest["shards"]:
+        uri = entry["uri"]
+        in_store = "://" not in uri and not uri.startswith("/")
+        found.append(Shard(**entry | {"uri": f"{environment.store()}/{uri}" if in_store else uri}))
+    return found

@@ -1,0 +1,169 @@
+"""Targets: what a model learns from. For each image, some classes, each with a weight.
+
+A folder of memory-mapped arrays in compressed-sparse-row form, in image order:
+
+    offsets.npy      int64 (N+1,)   image i has the pairs offsets[i] … offsets[i+1]
+    classes.npy      int32 (P,)     the pairs' class numbers, strongest first
+    weights.npy      float32 (P,)   and their weights, > 0
+    classes.parquet  name, title, images: one row per class; its schema carries the numbering
+
+Four stages make them: ingest (the given label), tagging (keywords), weighting (similar concepts)
+and pseudo_label (a model's opinion). So one loss, one sampler and one loop serve them all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from components.shared.data.identity import Numbering
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The targets of N images over C classes, as P pairs of a class and a weight.
+
+    Attributes:
+        offsets: (N+1,) int64.
+        classes: (P,) int32.
+        weights: (P,) float32.
+        names: The C classes' names: a wnid or a keyword, unique.
+        titles: What people call them.
+        numbering: Which images.
+    """
+
+    offsets: NDArray[np.int64]
+    classes: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    names: list[str]
+    titles: list[str]
+    numbering: Numbering
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Open a folder of Targets; the arrays are memory-mapped."""
+        if not (folder / "classes.parquet").is_file():
+            raise UserError(f"{folder}: no Targets there (classes.parquet is missing)")
+        table = pq.read_table(folder / "classes.parquet")
+        return cls(
+            offsets=np.load(folder / "offsets.npy", mmap_mode="r"),
+            classes=np.load(folder / "classes.npy", mmap_mode="r"),
+            weights=np.load(folder / "weights.npy", mmap_mode="r"),
+            names=table["name"].to_pylist(),
+            titles=table["title"].to_pylist(),
+            numbering=Numbering.of_schema(table.schema),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, image: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the classes and weights of one image."""
+        pairs = slice(self.offsets[image], self.offsets[image + 1])
+        return self.classes[pairs], self.weights[pairs]
+
+    def padded(self, images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return classes and weights (B, K) of a batch of images, K the largest count among them.
+
+        Padding has class 0 and weight 0.
+        """
+        starts = np.asarray(self.offsets[images])
+        counts = np.asarray(self.offsets[images + 1]) - starts
+        columns = np.arange(max(1, counts.max(initial=0)))
+        there = columns < counts[:, None]
+        pairs = (starts[:, None] + columns)[there]
+        classes = np.zeros(there.shape, np.int64)
+        weights = np.zeros(there.shape, np.float32)
+        classes[there], weights[there] = self.classes[pairs], self.weights[pairs]
+        return classes, weights
+
+
+class TargetsWriter:
+    """Writes Targets batch by batch in constant memory; the folder appears when complete.
+
+    with TargetsWriter(folder, names, titles, numbering) as writer:
+        writer.append(counts, classes, weights)
+    """
+
+    def __init__(
+        self, folder: Path, names: Sequence[str], titles: Sequence[str], numbering: Numbering
+    ) -> None:
+        """Prepare to write Targets over the given classes to `folder`."""
+        self._complete, self._numbering = filesystem.complete(folder), numbering
+        self._names, self._titles = list(names), list(titles)
+        self._images_per_class = np.zeros(len(names), np.int64)
+        self._end = 0
+
+    def __enter__(self) -> Self:
+        self._temporary = self._complete.__enter__()
+        self._temporary.mkdir()
+        self._offsets = _ArrayFile(self._temporary / "offsets.npy", np.dtype(np.int64))
+        self._classes = _ArrayFile(self._temporary / "classes.npy", np.dtype(np.int32))
+        self._weights = _ArrayFile(self._temporary / "weights.npy", np.dtype(np.float32))
+        self._offsets.append(np.zeros(1, np.int64))
+        return self
+
+    def append(self, counts: Any, classes: Any, weights: Any) -> None:
+        """Add a batch of images: pairs per image (B,), then the pairs, one image after another."""
+        ends = self._end + np.cumsum(counts, dtype=np.int64)
+        self._offsets.append(ends)
+        self._classes.append(np.asarray(classes, np.int32))
+        self._weights.append(np.asarray(weights, np.float32))
+        self._images_per_class += np.bincount(
+            np.asarray(classes, np.int64), minlength=len(self._names)
+        )
+        self._end += len(classes)
+        assert len(ends) == 0 or ends[-1] == self._end == self._classes.length
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for file in (self._offsets, self._classes, self._weights):
+            file.close()
+        if kind is None:
+            assert self._offsets.length == self._numbering.images + 1
+            self._write_classes()
+        self._complete.__exit__(kind, error, traceback)
+
+    def _write_classes(self) -> None:
+        schema = pa.schema([("name", pa.string()), ("title", pa.string()), ("images", pa.int64())])
+        columns = [self._names, self._titles, self._images_per_class]
+        arrays = [
+            pa.array(column, type) for column, type in zip(columns, schema.types, strict=True)
+        ]
+        table = pa.table(arrays, schema=self._numbering.in_schema(schema))
+        pq.write_table(table, self._temporary / "classes.parquet")
+
+
+class _ArrayFile:
+    """A one-dimensional .npy file that grows; NumPy leaves room in the header for the length."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        self._file, self._dtype, self.length = path.open("wb"), dtype, 0
+        self._write_header()
+
+    def append(self, values: NDArray[Any]) -> None:
+        assert values.ndim == 1 and values.dtype == self._dtype
+        self._file.write(values.tobytes())
+        self.length += len(values)
+
+    def close(self) -> None:
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def _write_header(self) -> None:
+        descr = np.lib.format.dtype_to_descr(self._dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": (self.length,)}
+        np.lib.format.write_array_header_1_0(self._file, header)

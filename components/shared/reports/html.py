@@ -1,0 +1,250 @@
+"""A stage's HTML report: self-contained, and safe to show whatever the web's texts hold.
+
+Every text is escaped here and nowhere else; pictures and plots are embedded. KFP shows the page in
+a sandboxed frame, and `pipelines/report.py` joins the pages of a run.
+"""
+
+import base64
+import html
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components.shared.storage import filesystem
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Not a part of the code: a change of looks is no reason to train again (`pipelines/tags.py`).
+_STYLE = Path(__file__).with_name("style.css")
+_RESOLUTION = 144  # dots per inch of plots that are embedded as PNG
+_MOST_POINTS = 5_000  # beyond that, an SVG is larger than a PNG and slow to draw
+_POINTS_OF_A_MARK = 8  # a marker or a bar is as much text as so many points of a line
+_LONG_TEXT = 60  # characters of a cell that is not to become a narrow column
+_THUMBNAIL = 176  # pixels of the short side of a card's picture
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A picture with a title and lines below it.
+
+    Attributes:
+        image: The encoded picture (JPEG or PNG), shown small; None where there is none.
+        title: Shown in bold.
+        lines: Each a text, or a text and a share in 0 … 1 that is drawn as a bar behind it.
+    """
+
+    image: bytes | None
+    title: str
+    lines: Sequence[str | tuple[str, float]]
+
+
+class Page:
+    """A page built from top to bottom, written when complete."""
+
+    def __init__(self, title: str, summary: str) -> None:
+        """Begin a page with its heading and a sentence on what it shows."""
+        self._title = title
+        self._parts = [f"<h1>{html.escape(title)}</h1>\n<p class=soft>{html.escape(summary)}</p>"]
+
+    def heading(self, text: str) -> None:
+        """Begin a section."""
+        self._parts.append(f"<h2>{html.escape(text)}</h2>")
+
+    def paragraph(self, text: str) -> None:
+        """Add a paragraph of plain text."""
+        self._parts.append(f"<p>{html.escape(text)}</p>")
+
+    def preformatted(self, text: str) -> None:
+        """Add lines as they are, such as those of a log."""
+        self._parts.append(f"<pre>{html.escape(text)}</pre>")
+
+    def stats(self, stats: Sequence[tuple[str, str]]) -> None:
+        """Add the few figures that matter most: each a value, and what it is."""
+        tiles = (
+            f"<div><b>{html.escape(value)}</b>{html.escape(name)}</div>" for value, name in stats
+        )
+        self._parts.append(f"<div class=stats>{''.join(tiles)}</div>")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Add a table; numbers are aligned to the right, ints get thousands separators.
+
+        A cell that is a text and a share in 0 … 1 has a bar behind it, as a card's line has.
+        """
+        cells = [[row[i] for row in rows if row[i] != ""] for i in range(len(columns))]
+        numeric = [bool(column) and all(map(_is_number, column)) for column in cells]
+        head = "".join(map(_head, columns, numeric))
+        body = "\n".join(f"<tr>{''.join(map(_cell, row, numeric))}</tr>" for row in rows)
+        self._parts.append(
+            f"<figure><table><thead><tr>{head}</tr></thead>\n"
+            f"<tbody>\n{body}\n</tbody></table></figure>"
+        )
+
+    def figure(self, figure: "Figure", caption: str) -> None:
+        """Add a matplotlib figure as SVG (PNG where it holds thousands of points)."""
+        import matplotlib  # half a second that pages without plots need not spend
+
+        buffer = io.BytesIO()
+        if _points(figure) > _MOST_POINTS or any(len(axes.images) > 0 for axes in figure.axes):
+            figure.savefig(buffer, format="png", dpi=_RESOLUTION, bbox_inches="tight")
+            drawing = _plot_image(buffer.getvalue())
+        else:
+            metadata = {"Date": None, "Creator": None}
+            # Texts as texts, in the page's font; the same ids for the same figure.
+            with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "webly"}):
+                figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=metadata)
+            drawing = buffer.getvalue().decode()
+            drawing = _slim(drawing[drawing.index("<svg") :])
+        self.drawing(drawing, caption)
+
+    def drawing(self, svg: str, caption: str) -> None:
+        """Add an SVG element as it is: whoever made it has escaped its texts."""
+        self._parts.append(f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>")
+
+    def cards(self, cards: Sequence[Card]) -> None:
+        """Add a grid of pictures."""
+        self._parts.append(f"<div class=cards>\n{''.join(map(_card, cards))}</div>")
+
+    def included(self, page: str, *, anchor: str) -> None:
+        """Add what the body of another page holds, as a part of this section.
+
+        Args:
+            page: As `body` returns it.
+            anchor: What links on this page call it.
+        """
+        self._parts.append(f'<section id="{html.escape(anchor)}">\n{page}\n</section>')
+
+    def folded(self, page: str, *, title: str, note: str, anchor: str) -> None:
+        """Add what the body of another page holds, unfolded by a click on its title.
+
+        Args:
+            page: As `body` returns it.
+            title: What to click on.
+            note: Shown beside the title.
+            anchor: What links on this page call it.
+        """
+        self._parts.append(
+            f"<details><summary>{html.escape(title)}<small>{html.escape(note)}</small></summary>"
+            # A link to what lies inside unfolds it; one to the fold itself would not.
+            f'<div id="{html.escape(anchor)}">\n{page}\n</div></details>'
+        )
+
+    def body(self) -> str:
+        """Return the page without its frame, to be folded into another one."""
+        return "\n".join(self._parts)
+
+    def write(self, path: Path) -> None:
+        """Write the page to `path`, complete or not at all."""
+        page = (
+            f"<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
+            f'<meta name=viewport content="width=device-width, initial-scale=1">'
+            f"<title>{html.escape(self._title)}</title><style>\n{_STYLE.read_text()}</style></head>\n"
+            f"<body><main>\n{self.body()}\n</main></body></html>\n"
+        )
+        with filesystem.complete(path) as temporary:
+            temporary.write_text(page)
+
+
+def body(path: Path) -> str:
+    """Return the body of a page that a `Page` has written."""
+    page = path.read_text()
+    return page[page.index("<main>") + len("<main>") : page.rindex("</main>")]
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        return re.fullmatch(r"[+−-]?\d[\d,.]*( ?%)?", value) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _head(text: str, numeric: bool) -> str:
+    return f"<th{' class=number' * numeric}>{html.escape(text)}</th>"
+
+
+def _cell(value: object, numeric: bool) -> str:
+    attribute = " class=number" * numeric
+    match value:
+        case (str(text), float(share)):
+            attribute = _bar(share)
+        case bool():
+            text = str(value).lower()
+        case int():
+            text = f"{value:,}"
+        case float():
+            text = f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+        case _:
+            text = str(value)
+            attribute = attribute or " class=long" * (len(text) > _LONG_TEXT)
+    return f"<td{attribute}>{html.escape(text)}</td>"
+
+
+def _bar(share: float) -> str:
+    return f' class=bar style="--share: {100 * share:.0f}%"'
+
+
+def _card(card: Card) -> str:
+    lines = []
+    for line in card.lines:
+        text, bar = (line[0], _bar(line[1])) if isinstance(line, tuple) else (line, "")
+        lines.append(f"<div{bar}>{html.escape(text)}</div>")
+    image, kind = "", '"card plain"'
+    if card.image is not None:
+        image, kind = f'<img alt="" src="{_data_uri(_thumbnail(card.image))}">', "card"
+    return (
+        f"<div class={kind}>{image}"
+        f"<div class=title>{html.escape(card.title)}</div>{''.join(lines)}</div>\n"
+    )
+
+
+def _points(figure: "Figure") -> int:
+    """Return about how many points of lines an SVG of the figure would hold."""
+    points = 0
+    for axes in figure.axes:
+        for line in axes.get_lines():
+            marked = line.get_marker() not in ("", "None", None)
+            points += np.size(line.get_xdata()) * (_POINTS_OF_A_MARK if marked else 1)
+        for collection in axes.collections:
+            points += sum(np.size(path.vertices) // 2 for path in collection.get_paths())
+        points += _POINTS_OF_A_MARK * len(axes.patches)
+    return points
+
+
+def _plot_image(png: bytes) -> str:
+    """Return a plot as large as an SVG of it would be; a PNG begins with its size in pixels."""
+    width = int.from_bytes(png[16:20], "big") * 96 // _RESOLUTION
+    return f'<img alt="" width={width} src="{_data_uri(png)}">'
+
+
+def _slim(svg: str) -> str:
+    """Return matplotlib's SVG at half its size: in tenths of pixels, in the page's font."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r" font-family: [^;\"]*;", "", svg)
+    svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
+    coordinates = r' (?:d|x|y)="[^"]*"'
+    svg = re.sub(coordinates, lambda found: re.sub(r"(\.\d)\d+", r"\1", found[0]), svg)
+    return re.sub(r"\s*\n\s*", " ", svg)
+
+
+def _thumbnail(content: bytes) -> bytes:
+    """Return a picture no larger than it is shown: two dozen of full size are megabytes."""
+    from PIL import Image  # pages without pictures need none
+
+    image = Image.open(io.BytesIO(content))
+    if min(image.size) <= _THUMBNAIL:
+        return content
+    scale = _THUMBNAIL / min(image.size)
+    image.thumbnail((math.ceil(scale * image.width), math.ceil(scale * image.height)))
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def _data_uri(image: bytes) -> str:
+    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"

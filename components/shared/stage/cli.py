@@ -1,0 +1,90 @@
+"""A stage as a command: `python -m components.tagging --texts … --vocabulary_size 500`.
+
+A KFP launcher calls the same command with one argument, the ExecutorInput (see `container.py`).
+"""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.shared.stage import container, environment
+from components.shared.stage.errors import StorageError, UserError
+from components.shared.stage.interface import Argument, Stage, arguments, call, summary
+
+logger = logging.getLogger(__name__)
+USER_ERROR = 2  # the exit code, as argparse's
+
+
+def main(stage: Stage, words: Sequence[str] | None = None) -> None:
+    """Run a stage with the words of a command line, or with an ExecutorInput as its only word.
+
+    Exits as `command` says.
+    """
+    words = sys.argv[1:] if words is None else words
+    with command(stage.__name__):
+        if len(words) == 1 and words[0].startswith("{"):
+            container.run(stage, words[0])
+        else:
+            call(stage, parse(stage, words))
+
+
+@contextmanager
+def command(name: str) -> Iterator[None]:
+    """Let a block be what a command does: it logs, and its end is the process's.
+
+    Exits with 2 and one line when the user can put it right, with 1 and one line when S3 does not
+    answer, with a traceback otherwise.
+    """
+    logging.basicConfig(
+        level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    # A terminated pod unwinds like any other end: temporary files go, locks are released.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        logging.getLogger("components").setLevel(environment.log_level())
+        yield
+    except UserError as error:
+        logger.error("%s: %s", name, error)
+        sys.exit(USER_ERROR)
+    except StorageError as error:  # not 2: the same command may succeed later
+        logger.error("%s: %s", name, error)
+        sys.exit(1)
+
+
+def parse(stage: Stage, words: Sequence[str]) -> dict[str, object]:
+    """Return a stage's arguments, by name, from the words of a command line."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m components.{stage.__name__}",
+        description=summary(stage),
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    for argument in arguments(stage):
+        _add(parser, argument)
+    return vars(parser.parse_args(words))
+
+
+def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
+    flag, help = f"--{argument.name}", argument.help.replace("%", "%%")
+    if argument.artifact is None:
+
+        def convert(word: str) -> object:
+            try:
+                return argument.parse(word)
+            except UserError as error:
+                raise argparse.ArgumentTypeError(str(error)) from None
+
+        metavar = "{" + ",".join(argument.choices) + "}" if argument.choices else None
+        parser.add_argument(
+            flag, type=convert, default=argument.default, help=help, metavar=metavar
+        )
+    elif argument.artifact.many:
+        parser.add_argument(flag, type=Path, nargs="+", required=True, help=help)
+    elif argument.optional:
+        parser.add_argument(flag, type=Path, help=help)
+    else:
+        parser.add_argument(flag, type=Path, required=True, help=help)

@@ -1,0 +1,107 @@
+"""What a stage runs on: said first, and on a cluster compared with what its pod was promised.
+
+A pod that got fewer GPUs than the run's form says would train for days instead of hours. The pod
+tells of itself by its environment (`pipelines/cluster/pod_settings.py`): `KFP_POD_NAME`,
+`WEBLY_NODE`, `WEBLY_IMAGE`, and `WEBLY_GPUS` where a recipe fixes their number.
+"""
+
+import logging
+import os
+import platform
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from components.shared.stage import environment
+from components.shared.stage.errors import UserError
+from components.shared.stage.parallel import cores
+
+logger = logging.getLogger(__name__)
+# How KFP's compiler refers to another of a task's parameters.
+OWN_INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
+
+
+def look(values: Mapping[str, object]) -> None:
+    """Log what this stage runs on; on a cluster, compare it with what the pod was promised.
+
+    Args:
+        values: The parameters of KFP's ExecutorInput. Stages on GPUs have `accelerator_count`,
+            which KFP adds to their own.
+
+    Raises:
+        UserError: The pod has other GPUs than it was promised, or may not write to its disk.
+    """
+    pod, gpus = os.environ.get("KFP_POD_NAME"), _promised(values)
+    place = f"pod {pod} of node {os.environ.get('WEBLY_NODE', '?')}" if pod else platform.node()
+    image = f", image {os.environ['WEBLY_IMAGE']}" if "WEBLY_IMAGE" in os.environ else ""
+    logger.info(
+        "%s: %d cores, %.1f GiB of memory, Python %s%s",
+        place,
+        cores(),
+        _memory() / 2**30,
+        platform.python_version(),
+        image,
+    )
+    if gpus is not None:
+        _check_gpus(gpus, place, in_pod=pod is not None)
+    if pod and "WEBLY_CACHE" in os.environ:
+        _check_disk(environment.cache())
+
+
+def _promised(values: Mapping[str, object]) -> int | None:
+    """Return how many GPUs the pod was promised; None if it is none of a training stage."""
+    count = values.get("accelerator_count", os.environ.get("WEBLY_GPUS"))
+    reference = OWN_INPUT.fullmatch(str(count))  # not every launcher resolves it
+    if reference:
+        count = values[reference[1]]
+    return None if count is None else int(str(count))
+
+
+def _check_gpus(promised: int, place: str, in_pod: bool) -> None:
+    try:
+        import torch
+    except ImportError as error:
+        if promised:
+            raise UserError(
+                f"{promised} GPUs were asked for, but this image cannot use them ({error}): when "
+                "the pipeline is compiled, WEBLY_IMAGE_<STAGE> names one that can"
+            ) from None
+        return
+    found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    logger.info("torch %s, GPUs: %s", torch.__version__, ", ".join(found) or "none")
+    if in_pod and len(found) != promised:
+        raise UserError(_difference(promised, len(found), place, str(torch.version.cuda)))
+
+
+def _difference(promised: int, found: int, place: str, cuda: str) -> str:
+    if found > promised:
+        cause = (
+            "the node shows its GPUs to pods that did not ask for them (NVIDIA's runtime "
+            "does, unless accept-nvidia-visible-devices-envvar-when-unprivileged = false)"
+        )
+    elif found:
+        cause = "of several MIG slices a process sees one: ask for one, or for whole GPUs"
+    else:
+        cause = (
+            f"look there whether nvidia-smi works and its driver serves CUDA {cuda}, this image's; "
+            "if the pod's resources show no GPU, gpu_type is not what the nodes offer"
+        )
+    return f"{promised} GPUs were asked for, but torch sees {found} in {place}: {cause}"
+
+
+def _check_disk(folder: Path) -> None:
+    if not os.access(folder, os.W_OK):
+        raise UserError(
+            f"WEBLY_CACHE={folder}: user {os.getuid()} may not write there: the pod's "
+            "securityContext needs an fsGroup, which k8s/argo gives to the pods of pipelines and "
+            "k8s/trainer to the nodes of stages on several"
+        )
+
+
+def _memory() -> int:
+    """Return how many bytes this process may use, a container's limit included."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(FileNotFoundError, ValueError):  # "max", or outside of a cgroup v2
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return memory

@@ -1,0 +1,196 @@
+"""Files and folders: local paths and `s3://bucket/key`, nothing else.
+
+What lies on S3 is in `objects`; this module also has the same for local paths.
+"""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from components.shared.stage.errors import UserError
+from components.shared.storage import objects
+from components.shared.storage.objects import Entry as Entry
+
+
+def is_s3(uri: str) -> bool:
+    """Return whether a path is an object's, refusing schemes other than `s3://`."""
+    scheme, separator, _ = uri.partition("://")
+    if separator and scheme != "s3":
+        raise UserError(f"{uri}: use a local path or s3://bucket/key")
+    return bool(separator)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a finished file or folder its final name, in place of what was there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    temporary.replace(path)
+
+
+@contextmanager
+def complete(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write a file to; it gets its name when the block ends well."""
+    with _unfinished(path) as temporary:
+        yield temporary
+        publish(temporary, path)
+
+
+def put(path: Path, uri: str, *, if_absent: bool = False) -> None:
+    """Copy a local file to `uri`; it appears there complete or not at all.
+
+    With `if_absent` what is there stays, whoever put it there meanwhile included; except that on an
+    S3 server that knows no `If-None-Match` (Ceph 16 for files over 16 MB), the last of several that
+    write at once wins.
+    """
+    if is_s3(uri):
+        objects.put(path, uri, if_absent=if_absent)
+        return
+    with _unfinished(Path(uri)) as temporary:
+        shutil.copyfile(path, temporary)
+        if not if_absent:
+            publish(temporary, Path(uri))
+            return
+        with suppress(FileExistsError):
+            os.link(temporary, uri)  # unlike a rename, in place of nothing
+
+
+@contextmanager
+def uploading(uri: str) -> Iterator[Path]:
+    """Yield a local path to write a file to; it appears at `uri` when the block ends well."""
+    if not is_s3(uri):
+        with complete(Path(uri)) as temporary:
+            yield temporary
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / uri.rpartition("/")[2]
+        yield temporary
+        put(temporary, uri)
+
+
+def exists(uri: str) -> bool:
+    """Return whether there is a file at `uri`."""
+    return objects.exists(uri) if is_s3(uri) else Path(uri).is_file()
+
+
+def fetch(uri: str, path: Path) -> None:
+    """Copy the file at `uri` to a local path, complete or not at all.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    with complete(path) as temporary:
+        if is_s3(uri):
+            objects.fetch(uri, temporary)
+        else:
+            shutil.copyfile(uri, temporary)
+
+
+def read(uri: str, offset: int = 0, length: int | None = None) -> bytes:
+    """Return bytes of the file at `uri`, fewer where it ends.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if is_s3(uri):
+        return objects.read(uri, offset, length)
+    with Path(uri).open("rb") as file:
+        file.seek(offset)
+        return file.read(-1 if length is None else length)
+
+
+def opened(uri: str) -> BinaryIO:
+    """Open the file at `uri` for reading; on S3 it is read ahead by 8 MB, and seeks may leave them.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UserError: While reading: the object has changed since.
+    """
+    return objects.opened(uri) if is_s3(uri) else Path(uri).open("rb")
+
+
+def listed(uri: str) -> Iterator[Entry]:
+    """Yield all files below a folder, in the order of their names' bytes; unfinished ones not.
+
+    Raises:
+        UserError: On S3: a key cannot be a path below a folder.
+    """
+    if is_s3(uri):
+        yield from objects.listed(uri)
+    elif Path(uri).is_dir():
+        yield from _walk(uri, "")
+
+
+def remove(uri: str) -> None:
+    """Remove the file at `uri`, if there is one."""
+    if is_s3(uri):
+        objects.remove(uri)
+    else:
+        Path(uri).unlink(missing_ok=True)
+
+
+def remove_folder(uri: str) -> None:
+    """Remove a folder with all that is below it, if there is one."""
+    if is_s3(uri):
+        objects.remove_folder(uri)
+    else:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(uri)
+
+
+def abandon_uploads(uri: str) -> None:
+    """Free what killed writers left of unfinished files below an `s3://` prefix, if it is one.
+
+    Nobody may be writing there.
+    """
+    if is_s3(uri):
+        objects.abandon_uploads(uri)
+
+
+@contextmanager
+def local_folder(uri: str) -> Iterator[Path]:
+    """Yield a local folder with the files of a folder, which may be an `s3://` prefix.
+
+    Raises:
+        UserError: There is no such folder.
+    """
+    if not is_s3(uri):
+        if not Path(uri).is_dir():
+            raise UserError(f"{uri}: no such folder")
+        yield Path(uri)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        for entry in listed(uri):
+            fetch(f"{uri.rstrip('/')}/{entry.name}", Path(temporary, entry.name))
+        if not any(Path(temporary).iterdir()):
+            raise UserError(f"{uri}: no objects there")
+        yield Path(temporary)
+
+
+@contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Random: processes of several pods, which share a folder but not their numbers, may meet here.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _walk(folder: str, prefix: str) -> Iterator[Entry]:
+    with os.scandir(folder) as found:
+        # With its slash, for all names below a folder begin so: the order that S3 has.
+        entries = sorted((entry.name + "/" * entry.is_dir(), entry) for entry in found)
+    for name, entry in entries:
+        if name.endswith("/"):
+            yield from _walk(entry.path, prefix + name)
+        elif entry.is_file() and not (name.startswith(".") and name.endswith(".part")):
+            yield Entry(prefix + name, entry.stat().st_size)

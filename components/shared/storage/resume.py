@@ -1,0 +1,136 @@
+"""What a stage leaves on its way, so that one that was killed goes on where it was.
+
+It lies in `WEBLY_CHECKPOINTS`, in a folder named by a fingerprint of the stage's inputs, parameters
+and code: a stage that runs again with the same ones finds it, any other does not. When the stage
+has finished, the folder is removed; on several nodes, when its outputs are safe.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from components.shared.stage import environment
+from components.shared.storage import filesystem
+
+logger = logging.getLogger(__name__)
+_kept: list[str] | None = None  # what stages have removed in a block of `kept`
+
+
+def place(stage: str, inputs: Iterable[Path | None], **parameters: object) -> str:
+    """Return the URI of the folder for a stage's unfinished work.
+
+    Args:
+        stage: The stage's name.
+        inputs: Its input artifacts, files or folders; None for one that was left out.
+        **parameters: Its parameters, as far as JSON can hold them.
+    """
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
+    components = Path(__file__).parents[2]
+    code = [*(components / "shared").rglob("*.py"), *(components / stage).glob("*.py")]
+    for number, source in enumerate([*inputs, *sorted(code)]):
+        for path in _files(source) if source else []:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{number} {path.name} {content}\n".encode())
+    return f"{environment.checkpoints()}/{stage}-{digest.hexdigest()[:16]}"
+
+
+def remove(place: str) -> None:
+    """Remove unfinished work: the stage has finished. Another run of it may be adding some."""
+    if _kept is not None:
+        _kept.append(place)
+        return
+    try:
+        filesystem.remove_folder(place)
+    except OSError as error:
+        logger.info("%s is left: %s", place, error)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Keep what is removed within the block until its end, and if it fails for another run."""
+    global _kept
+    places = _kept = list[str]()
+    try:
+        yield
+    finally:
+        _kept = None
+    for place in places:
+        remove(place)
+
+
+def _files(source: Path) -> list[Path]:
+    return sorted(path for path in source.rglob("*") if path.is_file()) or [source]
+
+
+class Parts:
+    """Arrays made of one unit of work after another, such as a shard's, each in a file of its own.
+
+    A file `<number>-<digest of the content>.safetensors` appears complete or not at all. Processes
+    that share the work may share the folder, and so may runs of the same stage: the first that has
+    finished removes it, and the others make again what they still need.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Use a folder, which need not be there; parts that others add from now on are not seen."""
+        self._uri = uri
+        names = (entry.name for entry in filesystem.listed(uri))
+        self._names = {int(name.partition("-")[0]): name for name in names}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._names
+
+    def load(self, number: int) -> dict[str, NDArray[Any]] | None:
+        """Return a part's arrays by name; None, and no part any more, if it is damaged or gone."""
+        name = self._names.get(number)
+        if name is None:
+            return None
+        try:
+            content = filesystem.read(f"{self._uri}/{name}")
+        except FileNotFoundError:
+            del self._names[number]
+            return None
+        if name == _name(number, content):
+            arrays: dict[str, NDArray[Any]] = load(content)
+            return arrays
+        logger.warning("%s/%s is damaged; it is made again", self._uri, name)
+        filesystem.remove(f"{self._uri}/{name}")
+        del self._names[number]
+        return None
+
+    def load_or_make(
+        self, number: int, make: Callable[[int], Mapping[str, NDArray[Any]]]
+    ) -> Mapping[str, NDArray[Any]]:
+        """Return a part's arrays by name; where there is none, it is made from its number."""
+        arrays: Mapping[str, NDArray[Any]] | None = self.load(number)
+        if arrays is None:
+            arrays = make(number)
+            self.save(number, arrays)
+        return arrays
+
+    def save(self, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add a part."""
+        content = save(dict(arrays))
+        for tries_left in (2, 1, 0):
+            try:
+                with filesystem.uploading(f"{self._uri}/{_name(number, content)}") as path:
+                    path.write_bytes(content)
+                break
+            except OSError:  # another run has finished, and is removing the folder
+                if not tries_left:
+                    raise
+        self._names[number] = _name(number, content)
+
+
+def _name(number: int, content: bytes) -> str:
+    return f"{number:06d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"

@@ -1,0 +1,363 @@
+"""Shards at hand: those on S3 are fetched into a folder that a node's processes share.
+
+`WEBLY_CACHE` holds, of a shard with the checksum X,
+
+    X.tar     the shard, complete and verified; its time is that of its last use, within a minute
+    X.part    the shard on its way
+    X.lock    locked by the process that fetches the shard. It is empty but has the shard's length
+              from when there is room for it: so much is spoken for
+
+and `lock`, locked by whoever makes room: who needs some evicts the shards that were not used for
+longest. Locks die with their process, so that one that is killed leaves nothing but a part, which
+the next that makes room removes.
+
+No process keeps a shard of the cache open for longer than it takes to read an image. That costs it
+microseconds; but an evicted shard's disk space comes back at once, however many processes read it.
+"""
+
+import errno
+import fcntl
+import functools
+import hashlib
+import logging
+import mmap
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from components.shared.stage import environment
+from components.shared.stage.errors import UserError
+from components.shared.stage.parallel import leave_signals_to_parent
+from components.shared.storage import filesystem
+
+logger = logging.getLogger(__name__)
+
+_AGAIN = "run ingest again, which makes the same shards (in a pipeline: another ingest_rerun)"
+_TOUCH_SECONDS = 60.0
+_WAIT_SECONDS = 0.1
+_THREADS = 4  # each of which fetches several parts of a shard at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """A tar file of images: where it is, and what to expect there."""
+
+    uri: str
+    bytes: int
+    images: int
+    sha256: str
+
+
+def read(shard: Shard, offset: int, length: int) -> memoryview:
+    """Return some bytes of a shard, which is fetched if it is not at hand."""
+    local = _local(shard)
+    if local is not None:
+        return memoryview(local)[offset : offset + length]
+    descriptor = _opened(shard)
+    try:
+        return memoryview(os.pread(descriptor, length, offset))
+    finally:
+        os.close(descriptor)
+
+
+def peek(shard: Shard, offset: int, length: int) -> bytes:
+    """Return some bytes of a shard, without fetching all of one that is not at hand.
+
+    For a few images here and there. What S3 gives is not verified.
+    """
+    cached = environment.cache() / f"{shard.sha256}.tar"
+    if not filesystem.is_s3(shard.uri) or cached.exists():
+        return bytes(read(shard, offset, length))
+    try:
+        return filesystem.read(shard.uri, offset, length)
+    except FileNotFoundError:
+        raise _gone(shard) from None
+
+
+def mapped(shard: Shard) -> mmap.mmap:
+    """Return a whole shard, mapped into memory, which is fetched if it is not at hand.
+
+    As long as it is mapped its disk space does not come back when it is evicted.
+
+    Raises:
+        UserError: It is gone or damaged, or there is no room for it.
+    """
+    descriptor = _opened(shard)
+    try:
+        return mmap.mmap(descriptor, shard.bytes, access=mmap.ACCESS_READ)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def ahead(groups: Iterable[Sequence[Shard]]) -> Iterator[Callable[[], None]]:
+    """Fetch groups of shards before they are read, in a process of its own.
+
+    The first two are fetched at once. Readers need not wait for it: what they do not find they
+    fetch themselves, and so they meet, and raise, what goes wrong here.
+
+    Args:
+        groups: In the order in which they will be read, perhaps without end; that process draws
+            them, each when it is to be fetched.
+
+    Yields:
+        A function to call whenever the reading of the next group begins: it has one more fetched.
+    """
+    remaining = iter(groups)
+    first = next(remaining, ())
+    if not any(filesystem.is_s3(shard.uri) for shard in first):
+        yield lambda: None
+        return
+    calls, caller = os.pipe()
+    process = multiprocessing.get_context("fork").Process(
+        target=_fetch_ahead,
+        args=(chain([first], remaining), calls, caller, os.getpid()),
+        daemon=True,
+    )
+    process.start()
+    os.close(calls)
+
+    def begin() -> None:
+        with suppress(BrokenPipeError):  # there are no more groups
+            os.write(caller, b".")
+
+    try:
+        yield begin
+    finally:
+        process.kill()
+        process.join()
+        os.close(caller)
+
+
+@functools.lru_cache(maxsize=256)
+def _local(shard: Shard) -> mmap.mmap | None:
+    """Map a shard that is not on S3."""
+    return None if filesystem.is_s3(shard.uri) else mapped(shard)
+
+
+def _opened(shard: Shard) -> int:
+    """Return a file descriptor of a shard."""
+    if not filesystem.is_s3(shard.uri):
+        return _opened_in_place(shard)
+    path = environment.cache() / f"{shard.sha256}.tar"
+    descriptor = None
+    while descriptor is None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            descriptor = _fetched(shard, path)
+    if time.time() - os.fstat(descriptor).st_mtime > _TOUCH_SECONDS:
+        os.utime(descriptor)
+    return descriptor
+
+
+def _opened_in_place(shard: Shard) -> int:
+    try:
+        descriptor = os.open(shard.uri, os.O_RDONLY)
+    except FileNotFoundError:
+        raise _gone(shard) from None
+    size = os.fstat(descriptor).st_size
+    if size != shard.bytes:
+        os.close(descriptor)
+        raise UserError(f"{shard.uri}: {size:,} bytes, not {shard.bytes:,}: {_AGAIN}")
+    return descriptor
+
+
+def _fetched(shard: Shard, path: Path) -> int | None:
+    """Fetch a shard; return a descriptor of it, or None if another process was faster.
+
+    A descriptor, for as soon as the shard has its name another process may evict it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.with_suffix(".lock")) as lock:
+        if path.exists():
+            return None
+        _remove_parts(path)
+        part = path.with_suffix(".part")
+        try:
+            _fetch(shard, part, lock)
+            descriptor = os.open(part, os.O_RDONLY)
+            part.rename(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return descriptor
+
+
+def _fetch(shard: Shard, part: Path, lock: int) -> None:
+    """Fetch a shard to `part` and verify it, at the second attempt if need be."""
+    problem: UserError | None = None
+    for _ in range(2):
+        if problem:
+            logger.warning("%s; one more attempt", problem)
+        _make_room(shard, part.parent, lock)
+        try:
+            filesystem.fetch(shard.uri, part)
+        except FileNotFoundError:
+            raise _gone(shard) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            problem = UserError(
+                f"{part.parent}: {error.strerror} for {shard.uri} ({shard.bytes:,} bytes): "
+                "lower WEBLY_CACHE_GIGABYTES, or set WEBLY_CACHE to a folder with more space"
+            )
+        else:
+            problem = _damage(shard, part)
+            if not problem:
+                return
+            part.unlink()
+    assert problem
+    raise problem
+
+
+def _gone(shard: Shard) -> UserError:
+    return UserError(
+        f"{shard.uri}: this shard is gone: put it back, point WEBLY_STORE to where it is, or "
+        f"{_AGAIN}"
+    )
+
+
+def _damage(shard: Shard, part: Path) -> UserError | None:
+    """Return what is wrong with a shard that has arrived."""
+    with part.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = os.fstat(file.fileno()).st_size
+        # Else a power cut could leave, under the shard's name, something else than was verified.
+        os.fsync(file.fileno())
+    if (size, sha256) == (shard.bytes, shard.sha256):
+        return None
+    return UserError(
+        f"{shard.uri}: damaged: {size:,} bytes with SHA-256 {sha256}, not {shard.bytes:,} with "
+        f"{shard.sha256}: {_AGAIN}"
+    )
+
+
+def _make_room(shard: Shard, folder: Path, lock: int) -> None:
+    """Evict shards until there is room for one more, and claim it by its lock's length."""
+    os.ftruncate(lock, 0)  # before waiting for others, who may be waiting for room
+    with _locked(folder / "lock"):
+        limit = environment.cache_bytes()
+        if shard.bytes > limit:
+            raise UserError(
+                f"{shard.uri}: {shard.bytes:,} bytes do not fit a cache of {limit:,}: "
+                "raise WEBLY_CACHE_GIGABYTES"
+            )
+        while True:
+            _remove_parts_of_killed(folder)
+            under_way = sum(stat.st_size for _, stat in _files(folder, ".lock"))
+            needed = under_way + shard.bytes
+            lacking = _evict(folder, needed, limit)
+            if lacking <= 0:
+                os.ftruncate(lock, shard.bytes)
+                return
+            if not under_way:
+                raise UserError(
+                    f"{folder}: its disk lacks {lacking:,} bytes for {shard.uri}: set WEBLY_CACHE "
+                    "to a folder with more space"
+                )
+            time.sleep(_WAIT_SECONDS)  # what is under way can be evicted once it is there
+
+
+def _evict(folder: Path, needed: int, limit: int) -> int:
+    """Evict shards, the least recently used first, to have `needed` bytes; return what lacks."""
+    shards = sorted(_files(folder, ".tar"), key=lambda file: file[1].st_mtime_ns)
+    held = sum(stat.st_size for _, stat in shards)
+    arrived = sum(stat.st_blocks * 512 for _, stat in _files(folder, ".part"))
+    free = shutil.disk_usage(folder).free + arrived
+    lacking = needed - min(limit - held, free)
+    for path, stat in shards:
+        if lacking <= 0:
+            break
+        path.unlink(missing_ok=True)
+        lacking -= stat.st_size
+    return lacking
+
+
+def _remove_parts_of_killed(folder: Path) -> None:
+    for path in folder.glob("*.lock"):
+        with suppress(BlockingIOError), _locked(path, wait=False):
+            _remove_parts(path)
+
+
+def _remove_parts(path: Path) -> None:
+    """Remove what a killed process left of a shard, whose lock this one holds."""
+    for part in path.parent.glob(f"*{path.stem}.*part"):  # by `storage.fetch`'s name, too
+        part.unlink()
+
+
+def _files(folder: Path, suffix: str) -> list[tuple[Path, os.stat_result]]:
+    found = []
+    for path in folder.glob(f"*{suffix}"):
+        with suppress(FileNotFoundError):  # it may have gone since it was listed
+            found.append((path, path.stat()))
+    return found
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool = True) -> Iterator[int]:
+    """Hold the lock of a file, which is made for it and removed after; yield its descriptor.
+
+    Raises:
+        BlockingIOError: Another holds it, and this one does not want to wait.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # Whoever held it before has removed it, and others may have made it anew.
+            if os.fstat(descriptor).st_nlink > 0:
+                try:
+                    yield descriptor
+                finally:
+                    path.unlink(missing_ok=True)
+                return
+        finally:
+            # Closing is not enough where a process was forked meanwhile, which has it open, too.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+
+def _fetch_ahead(groups: Iterable[Sequence[Shard]], calls: int, caller: int, parent: int) -> None:
+    leave_signals_to_parent()
+    os.close(caller)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    under_way = deque[tuple[Sequence[Shard], list[Future[None]]]]()
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for group in groups:
+            _touch(group)
+            under_way.append((group, [threads.submit(_try_to_fetch, shard) for shard in group]))
+            if len(under_way) == 2:  # the one that is read and the next
+                if not os.read(calls, 1):
+                    return
+                for future in under_way.popleft()[1]:
+                    future.cancel()
+                _touch(under_way[0][0])
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _touch(shards: Sequence[Shard]) -> None:
+    """Have other shards evicted first."""
+    for shard in shards:
+        with suppress(FileNotFoundError):
+            os.utime(environment.cache() / f"{shard.sha256}.tar")
+
+
+def _try_to_fetch(shard: Shard) -> None:
+    try:
+        os.close(_opened(shard))
+    except Exception as error:  # whatever it is: readers meet it, too
+        logger.warning("fetching ahead: %s", error)

@@ -1,0 +1,228 @@
+"""What several classifiers say of the same images, each image decoded once for all of them.
+
+Shapes: M classifiers, N images of a shard, B of a batch, C classes, the K most probable of them.
+"""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from components.shared.data.image_set import ImageSet
+from components.shared.stage.errors import StorageError, UserError
+from components.shared.stage.progress import progress
+from components.shared.storage.resume import Parts
+from components.shared.training import models, ranks, transforms
+from components.shared.training.accuracy import top_k
+from components.shared.training.models import Record
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A trained model in evaluation mode on the device, and what is known of it."""
+
+    model: nn.Module
+    record: Record
+
+    @classmethod
+    def load(cls, folder: Path) -> "Classifier":
+        """Open a model folder."""
+        return cls(models.load(folder), models.read_record(folder))
+
+
+def read_records(folders: Sequence[Path], names: Sequence[str]) -> list[Record]:
+    """Return the records of models whose outputs are the classes `names`, in that order.
+
+    Raises:
+        UserError: A model knows other classes: its probabilities could not be averaged.
+    """
+    records = [models.read_record(folder) for folder in folders]
+    for folder, record in zip(folders, records, strict=True):
+        if record.names != list(names):
+            raise UserError(
+                f"{folder}: {record.title} knows {_excerpt(record.names)}, but the classes here "
+                f"are {_excerpt(names)}: use classifiers of the same concepts"
+            )
+    return records
+
+
+def _excerpt(names: Sequence[str]) -> str:
+    shown = ", ".join([*names[:3], "…"] if len(names) > 3 else names)
+    return f"{len(names):,} classes ({shown})"
+
+
+@torch.inference_mode()
+def probabilities(
+    images: ImageSet,
+    stretches: Sequence[Sequence[int]],
+    classifiers: Sequence[Classifier],
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """Yield each classifier's probabilities (M, B, C) in fp32, on the device, batch by batch.
+
+    Each classifier sees the images at the size that it was trained at.
+
+    Args:
+        images: Where the images are.
+        stretches: Image numbers; a batch ends where its stretch ends.
+        classifiers: Models with the same classes.
+        batch_size: Images at a time.
+    """
+    sizes = sorted({classifier.record.image_size for classifier in classifiers})
+    device = transforms.device()
+    for _, crops in transforms.evaluation_batches(images, stretches, sizes, batch_size):
+        pixels = {
+            size: transforms.normalized(crop, device)
+            for size, crop in zip(sizes, crops, strict=True)
+        }
+        scored = [softmax(each.model, pixels[each.record.image_size]) for each in classifiers]
+        yield torch.stack(scored)
+
+
+def softmax(model: nn.Module, pixels: Tensor) -> Tensor:
+    """Return a model's probabilities (B, C) in fp32, of normalised pixels (B, 3, S, S)."""
+    with models.autocast():
+        logits: Tensor = model(pixels)
+    return logits.float().softmax(dim=1)
+
+
+def most_probable(probabilities: Tensor, k: int, *, each: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the classes with the highest mean over the classifiers, and that mean.
+
+    Args:
+        probabilities: (M, B, C).
+        k: How many classes of each image.
+        each: Also each classifier's own, before the mean's.
+
+    Returns:
+        Classes int64 and probabilities, both (1, B, min(k, C)) or, with `each`, (M+1, …), the
+        most probable first.
+    """
+    mean = probabilities.mean(dim=0, keepdim=True)
+    asked = torch.cat([probabilities, mean]) if each else mean
+    scores, classes = top_k(asked.flatten(0, 1), k)
+    shape = (*asked.shape[:2], -1)
+    return classes.view(shape), scores.view(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Opinions:
+    """What is said of the images of a shard.
+
+    Attributes:
+        numbers: (N,) The images.
+        classes: (1, N, K) int32 The classes with the highest mean probability, highest first; if
+            each classifier's own are kept too, (M+1, N, K), the mean's last.
+        probabilities: Theirs, float32.
+    """
+
+    numbers: NDArray[np.int64]
+    classes: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labelling:
+    """Asks classifiers for all images of a set, and keeps the most probable classes in parts.
+
+    A part is a shard's opinions, written when the shard is done. The ranks share the shards; those
+    whose parts are there already are done.
+
+    Attributes:
+        place: URI of the parts' folder.
+        images: The images.
+        folders: The classifiers' folders.
+        top_k: How many classes of an image to keep.
+        batch_size: Images at a time; a batch ends with its shard, so that neither the number of
+            ranks nor a restart changes what is computed together.
+        each: Whether to keep each classifier's own classes as well.
+    """
+
+    place: str
+    images: ImageSet
+    folders: Sequence[Path]
+    top_k: int
+    batch_size: int
+    each: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what a user may have set."""
+        for name in ("top_k", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: at least 1 is needed")
+
+    def make(self, what: str) -> None:
+        """Make the parts that are missing, all ranks together.
+
+        Args:
+            what: What they are, shown with the progress.
+
+        Raises:
+            UserError: A batch does not fit the GPU.
+        """
+        missing = self._missing()
+        try:
+            if missing:
+                self._make(missing, what)
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"batch_size={self.batch_size}: the GPU's memory cannot hold so many images at a "
+                f"time: try batch_size={max(1, self.batch_size // 2)}"
+            ) from error
+        ranks.barrier()
+
+    def __iter__(self) -> Iterator[Opinions]:
+        """Yield the parts in the order of the shards, when all have been made.
+
+        Raises:
+            StorageError: One is damaged.
+        """
+        parts = Parts(self.place)
+        for shard in range(len(self.images.shards)):
+            arrays = parts.load(shard)
+            if arrays is None:
+                raise StorageError(
+                    f"{self.place}: part {shard} was damaged or removed after it had been written: "
+                    "run the stage again, which makes it anew"
+                )
+            yield Opinions(numbers=np.array(self._numbers(shard)), **arrays)
+
+    def _missing(self) -> list[int]:
+        """Return the shards of this rank's share that have no part, or a damaged one."""
+        share = range(ranks.rank(), len(self.images.shards), ranks.world())
+        parts = Parts(self.place)
+        missing = [shard for shard in share if parts.load(shard) is None]
+        if len(missing) < len(share):
+            done = len(share) - len(missing)
+            logger.info("%s: %d of %d shards are labelled already", self.place, done, len(share))
+        return missing
+
+    def _make(self, shards: Sequence[int], what: str) -> None:
+        parts, classifiers = Parts(self.place), [Classifier.load(each) for each in self.folders]
+        stretches = [self._numbers(shard) for shard in shards]
+        # One stream for all: its workers are forked once, and read ahead across shards.
+        stream = probabilities(self.images, stretches, classifiers, self.batch_size)
+        shown = progress(shards, total=len(shards), unit="shard", what=what)
+        for shard, numbers in zip(shown, stretches, strict=True):
+            num_batches = math.ceil(len(numbers) / self.batch_size)
+            # They stay on the device until the shard is done: a GPU need not wait batch by batch.
+            found = [
+                most_probable(each, self.top_k, each=self.each)
+                for each in islice(stream, num_batches)
+            ]
+            classes, shares = (torch.cat(tensors, dim=1) for tensors in zip(*found, strict=True))
+            said = {"classes": classes.int(), "probabilities": shares}
+            parts.save(shard, {name: tensor.cpu().numpy() for name, tensor in said.items()})
+
+    def _numbers(self, shard: int) -> range:
+        first = sum(each.images for each in self.images.shards[:shard])
+        return range(first, first + self.images.shards[shard].images)

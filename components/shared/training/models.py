@@ -1,0 +1,208 @@
+"""Models: any timm backbone with a last layer over the classes, in a folder that timm can load.
+
+    config.json         architecture, its arguments, class names: written by timm
+    model.safetensors   the weights
+    training.json       what it was trained on, and how: a `Record`
+
+`timm.create_model("local-dir:FOLDER", pretrained=True)` gives the model back. Without
+`pretrained=True` its weights are random, silently.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import resolve_model_input_args, save_for_hf
+from torch import nn
+
+from components.shared.data.predictions import Training
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
+from components.shared.training.settings import TrainingSettings
+from components.shared.training.transforms import CROP_RATIO, device
+
+# Backbones, by the beginning of their names, that train faster on a GPU with channels last. timm's
+# benchmark on an RTX 3090, images/s with channels first / last: resnext101_32x8d 276 / 313,
+# efficientnet_b4 293 / 355, but resnest101e 254 / 96 and resnest200e 83 / 30.
+# On a CPU core no family was found that loses: resnet10t with four narrow layers at 32 px
+# 1,640 / 2,140, efficientnet_b0 34 / 58 and resnest14d 17 / 22 at 96 px, resnet18 equal.
+_CHANNELS_LAST_ON_GPU = ("resnext", "efficientnet", "tf_efficientnet")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What a model was trained on, how, and how good it is.
+
+    Attributes:
+        stage: The stage that made it.
+        backbone: The timm model.
+        image_size: Side of its training crops, in pixels.
+        names: Its classes' names, in the order of its outputs.
+        titles: What people call them.
+        score: Balanced top-1 accuracy on the validation set; of WT models, recall@5 on the
+            held-out training images.
+        metrics: All that the stage measured at the end.
+        last_learning_rate: Of the last optimizer step.
+        curve: One entry per epoch: epoch, images (drawn so far), learning_rate, loss, and the
+            evaluation's.
+        settings: The stage's training settings.
+        lineage: The trainings that it went through, the last one last.
+    """
+
+    stage: str
+    backbone: str
+    image_size: int
+    names: list[str]
+    titles: list[str]
+    score: float
+    metrics: dict[str, float]
+    last_learning_rate: float
+    curve: list[dict[str, float]]
+    settings: dict[str, int | float | str | bool]
+    lineage: list[Training]
+
+    @property
+    def title(self) -> str:
+        """What to call the model in tables: its folder's name says nothing on a cluster."""
+        return f"{self.backbone}: {', '.join(each.what for each in self.lineage)}"
+
+
+def create(
+    settings: TrainingSettings,
+    num_classes: int,
+    *,
+    initial_model: Path | None = None,
+    keep_head: bool = False,
+) -> nn.Module:
+    """Return a model in training mode, on the CPU.
+
+    All its weights but the last layer's are those of `initial_model`, else of
+    `settings.initial_weights`, else random by `settings.seed`.
+
+    Args:
+        settings: Names the backbone, its arguments, the initial weights and the image size.
+        num_classes: Outputs of the last layer.
+        initial_model: A folder to start from, in place of `settings.initial_weights`.
+        keep_head: Take the last layer from there, too.
+
+    Raises:
+        UserError: timm does not know the backbone or its arguments, or the initial weights are
+            another model's.
+    """
+    torch.manual_seed(settings.seed)
+    uri = str(initial_model or settings.initial_weights)
+    if uri == "none":
+        if keep_head:
+            raise UserError("keep_head=true needs an initial model or initial_weights")
+        return _build(settings, settings.backbone, num_classes, pretrained=False)
+    with filesystem.local_folder(uri) as folder:
+        config = _config(folder)
+        if config["architecture"] != settings.backbone.split(".")[0]:
+            raise UserError(
+                f"{uri} holds a {config['architecture']}: it cannot start a {settings.backbone}"
+            )
+        if keep_head and config["num_classes"] != num_classes:
+            raise UserError(
+                f"{uri} has a head of {config['num_classes']:,} classes, not {num_classes:,}: "
+                "set keep_head=false"
+            )
+        model = _build(settings, f"local-dir:{folder}", num_classes, pretrained=True)
+    if not keep_head:
+        model.reset_classifier(num_classes)  # type: ignore[operator]
+    return model
+
+
+def save(folder: Path, model: nn.Module, record: Record) -> None:
+    """Write a model's folder, complete or not at all."""
+    side = record.image_size
+    with filesystem.complete(folder) as temporary:
+        save_for_hf(
+            # safetensors takes tensors of the usual layout only.
+            copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format),
+            temporary,
+            safe_serialization=True,
+            model_config={
+                "label_names": record.names,
+                "label_descriptions": dict(zip(record.names, record.titles, strict=True)),
+            },
+            data_config={
+                "input_size": (3, side, side),
+                "mean": IMAGENET_DEFAULT_MEAN,
+                "std": IMAGENET_DEFAULT_STD,
+                "interpolation": "bilinear",
+                "crop_pct": CROP_RATIO,
+            },
+        )
+        (temporary / "training.json").write_text(json.dumps(asdict(record), indent=1))
+
+
+def load(folder: Path) -> nn.Module:
+    """Return the model of a folder, ready to evaluate on this process's device."""
+    _config(folder)
+    model: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    return place(model, read_record(folder).backbone).eval()
+
+
+def read_record(folder: Path) -> Record:
+    """Return what is known of the training of a folder's model."""
+    path = folder / "training.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: not a model of this pipeline (training.json is missing)")
+    record = Record(**json.loads(path.read_text()))
+    return replace(record, lineage=[Training(*each) for each in record.lineage])
+
+
+def place(model: nn.Module, backbone: str) -> nn.Module:
+    """Move a model to this process's device, in the memory format that suits it there."""
+    where = device()
+    channels_last = where.type == "cpu" or backbone.startswith(_CHANNELS_LAST_ON_GPU)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    return model.to(where).to(memory_format=memory_format)
+
+
+def autocast() -> torch.autocast:
+    """Return the context in which models compute: bf16 where the GPU has it, else fp32."""
+    where = device().type
+    has_bf16 = where == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(where, torch.bfloat16, enabled=has_bf16)
+
+
+def _build(
+    settings: TrainingSettings, source: str, num_classes: int, *, pretrained: bool
+) -> nn.Module:
+    arguments = _backbone_args(settings.backbone_args)
+    try:
+        resolved = resolve_model_input_args(
+            source, {"img_size": settings.image_size}, num_classes=num_classes, **arguments
+        )
+        model: nn.Module = timm.create_model(**resolved, pretrained=pretrained)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"backbone={settings.backbone} backbone_args={settings.backbone_args}: timm says: "
+            f"{error}"
+        ) from error
+    return model.train()
+
+
+def _backbone_args(text: str) -> Mapping[str, Any]:
+    try:
+        arguments = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"backbone_args={text}: not JSON: {error}") from None
+    if not isinstance(arguments, dict):
+        raise UserError(f'backbone_args={text}: give a JSON object such as {{"drop_rate": 0.1}}')
+    return arguments
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: no timm model there (config.json is missing)")
+    config: Mapping[str, Any] = json.loads(path.read_text())
+    return config

@@ -1,0 +1,154 @@
+"""What a training stage leaves behind: the model, its report and its metrics."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+from numpy.typing import NDArray
+from torch import nn
+
+from components.shared.data.predictions import History, Training
+from components.shared.data.targets import Targets
+from components.shared.reports import metrics
+from components.shared.reports.html import Page
+from components.shared.training import models, ranks
+from components.shared.training.checkpoints import Checkpoints
+from components.shared.training.models import Record
+from components.shared.training.settings import TrainingSettings
+from components.shared.training.transforms import device
+from components.shared.training.validation import LabelValidation, Validation
+
+_LABELS = {
+    "loss": "training loss",
+    "validation_loss": "held-out loss",
+    "top1": "balanced top-1",
+    "top5": "balanced top-5",
+    "recall5": "held-out recall@5",
+    "learning_rate": "learning rate",
+}
+_PANELS = (("loss", "validation_loss"), ("top1", "top5", "recall5"), ("learning_rate",))
+_CLASSES_SHOWN = 10
+_EPOCHS_MARKED = 40  # more marks would run into a thick line, and make most of the page
+
+
+def write(
+    model_folder: Path,
+    report: Path,
+    metrics_file: Path,
+    checkpoints: Checkpoints,
+    *,
+    stage: str,
+    model: nn.Module,
+    targets: Targets,
+    curve: list[dict[str, float]],
+    validation: Validation,
+    settings: TrainingSettings,
+    what: str,
+    before: Sequence[Training] = (),
+    predictions: Path | None = None,
+) -> None:
+    """Write what a training stage has made; of several ranks, the first does.
+
+    Args:
+        model_folder: Where the model goes.
+        report: Where the page goes.
+        metrics_file: Where the metrics go.
+        checkpoints: What the training could have gone on from, removed at the end.
+        stage: The stage's name.
+        model: The trained model.
+        targets: What it was trained on.
+        curve: As `training.train` returns it.
+        validation: What it was measured by.
+        settings: How it was trained.
+        what: The training, in the model's lineage.
+        before: The trainings that the model had gone through.
+        predictions: Where its predictions go, of a classifier that was measured on labels.
+    """
+    if ranks.rank() > 0:
+        return
+    last = curve[-1]
+    training = Training(
+        f"{what} {settings.image_size} px", int(last["images"]), round(last["seconds"], 1)
+    )
+    record = Record(
+        stage=stage,
+        backbone=settings.backbone,
+        image_size=settings.image_size,
+        names=targets.names,
+        titles=targets.titles,
+        score=last[validation.score],
+        metrics=_metrics(last),
+        last_learning_rate=last["learning_rate"],
+        curve=curve,
+        settings=asdict(settings),
+        lineage=[*before, training],
+    )
+    models.save(model_folder, model, record)
+    metrics.write(metrics_file, record.metrics)
+    if predictions:
+        assert isinstance(validation, LabelValidation)
+        validation.write_predictions(predictions, History(record.lineage, curve))
+    page(record, validation).write(report)
+    checkpoints.remove()
+
+
+def _metrics(last: dict[str, float]) -> dict[str, float]:
+    measures = {name: value for name, value in last.items() if name in _LABELS}
+    cost = {
+        "images_seen": last["images"],
+        "seconds": last["seconds"],
+        "images_per_second": last["images"] / last["seconds"],
+    }
+    return measures | cost
+
+
+def page(record: Record, validation: Validation) -> Page:
+    """Return the page of a model, with what it was last measured by."""
+    where = torch.cuda.get_device_name() if device().type == "cuda" else "the CPU"
+    seen, seconds = record.metrics["images_seen"], record.metrics["seconds"]
+    page = Page(
+        f"{record.stage}: {record.backbone}",
+        f"{len(record.names):,} classes, {len(record.curve)} epochs: "
+        f"{_LABELS[validation.score]} {record.score:.1%}. {seen:,.0f} images in "
+        f"{seconds:,.0f} s on {where}, {record.metrics['images_per_second']:,.0f} images/s.",
+    )
+    page.figure(_curves(record.curve), "Over the images seen. The model is the last epoch's.")
+    if validation.per_class is not None:
+        _add_classes(page, record.titles, validation.per_class)
+    page.heading("Settings")
+    page.table(["setting", "value"], list(record.settings.items()))
+    return page
+
+
+def _curves(curve: Sequence[dict[str, float]]) -> Figure:
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    images = [entry["images"] for entry in curve]
+    marker = "." if len(curve) <= _EPOCHS_MARKED else ""
+    for axes, names in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
+        for name in names:
+            if name in curve[0]:
+                values = [entry[name] for entry in curve]
+                axes.plot(images, values, marker=marker, label=_LABELS[name])
+        axes.set_xlabel("images seen")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    axes.set_yscale("log")
+    return figure
+
+
+def _add_classes(page: Page, titles: Sequence[str], per_class: NDArray[np.float64]) -> None:
+    known = np.flatnonzero(~np.isnan(per_class))
+    order = known[np.argsort(-per_class[known], kind="stable")]
+    page.heading("Classes")
+    shown = min(_CLASSES_SHOWN, len(order) // 2)
+    best, worst = order[:shown], order[len(order) - shown :][::-1]
+    rows = [
+        (titles[good], f"{per_class[good]:.1%}", titles[bad], f"{per_class[bad]:.1%}")
+        for good, bad in zip(best, worst, strict=True)
+    ]
+    page.table(["best", "top-1", "worst", "top-1"], rows)

@@ -1,0 +1,311 @@
+"""Several processes that train as one, each with a GPU of its own.
+
+A stage checks its arguments, then calls `launch`: on one GPU or none nothing happens; with several,
+the same command runs again in a process for each, under torch's own agent, and this one ends as
+they do. In them `launch` returns, and all go through the rest of the stage together.
+
+On several nodes the same command is given on each, with the variables of torchrun that Kubeflow
+Trainer sets (`PET_NNODES`, `PET_NODE_RANK`, `PET_MASTER_ADDR`, `PET_MASTER_PORT`); their agents
+meet in a store that node 0 hosts, and only when all of them are there they go on. When one is lost:
+
+1. The other nodes' processes fail, or hang, in what they compute together with the lost ones.
+2. Where they fail, their agent ends them and waits for the lost node's successor; where they hang,
+   it does when the successor is there. An agent tells the store every 5 s that it is alive, and
+   after 15 s of silence its place is free (the nodes' clocks must agree to some seconds).
+3. All go on from the checkpoint.
+
+With node 0 the store is lost: the others' agents end, and new ones wait for its successor.
+"""
+
+import atexit
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import PrefixStore, TCPStore, rendezvous  # type: ignore[attr-defined]
+from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec
+from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
+from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+from torch.distributed.elastic.rendezvous.api import (
+    RendezvousClosedError,
+    RendezvousError,
+    RendezvousParameters,
+)
+from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
+
+from components.shared.stage import environment
+from components.shared.stage.cli import USER_ERROR
+from components.shared.stage.parallel import cores
+
+logger = logging.getLogger(__name__)
+# Ranks wait for the slowest of them, which at the end of labelling may take hours more than the
+# first. (When one dies the launcher ends all: that needs no timeout.)
+_TIMEOUT = timedelta(days=1)
+_EXIT_CODE = 128 + signal.SIGTERM
+# Keys of the ranks' store: SIGTERM has come to one of them; the first has left for it.
+_TERMINATING, _TERMINATED = "terminating", "terminated"
+# The agent's process number, in the environment of its own.
+_AGENT = "WEBLY_AGENT"
+# How often an agent starts its processes again; beyond, what is wrong is no lost node.
+_RESTARTS = 3
+_store: TCPStore
+
+
+def launch() -> None:
+    """Go on in one process per GPU (or as many as `WEBLY_PROCESSES` says), if that is several."""
+    if dist.is_torchelastic_launched():
+        _join()
+        return
+    processes = environment.processes() or max(1, torch.cuda.device_count())
+    nodes = int(os.environ.get("PET_NNODES", "1"))
+    if nodes > 1:
+        number = int(os.environ["PET_NODE_RANK"])
+        logger.info("node %d of %d: going on in %d processes", number, nodes, processes)
+        address, port = os.environ["PET_MASTER_ADDR"], int(os.environ["PET_MASTER_PORT"])
+        # The agent beside rank 0 would host the ranks' store, too, and go on with it: after a loss,
+        # ranks would find the keys of those before them, or look for it on the lost node. So rank 0
+        # hosts one, a new one each time.
+        os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+        code = None
+        while code is None:
+            here = address if number == 0 else _wait_for(address, port)
+            code = _run(processes, nodes, f"{address}:{port}", here, hosts=number == 0)
+        sys.exit(code)
+    if processes > 1:
+        logger.info("going on in %d processes", processes)
+        # Not started again: a pod's retry is KFP's, and goes on from the checkpoint as well.
+        sys.exit(_run(processes))
+
+
+def rank() -> int:
+    """Return this process's number among all, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """Return how many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def local_rank() -> int:
+    """Return this process's number among those of its node."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def local_world() -> int:
+    """Return how many processes this node has."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def total(tensor: Tensor) -> Tensor:
+    """Return the sum of the ranks' tensors."""
+    if world() == 1:
+        return tensor
+    summed = tensor.cuda() if dist.get_backend() == "nccl" else tensor.clone()
+    dist.all_reduce(summed)
+    return summed.to(tensor.device)
+
+
+def of_first(tensor: Tensor) -> None:
+    """Overwrite a tensor by the first rank's."""
+    if world() > 1:
+        dist.broadcast(tensor, 0)
+
+
+def barrier() -> None:
+    """Wait until all ranks are here."""
+    if world() > 1:
+        dist.barrier()
+
+
+class Termination:
+    """SIGTERM while training: where a step is half done it is only noted.
+
+    Attributes:
+        at_once: Whether it ends the process when it comes.
+    """
+
+    def __init__(self) -> None:
+        """Begin outside of any step."""
+        self.at_once = True
+        self._noted = False
+
+    @property
+    def noted(self) -> bool:
+        """Whether it has come; the first rank is told by other nodes' ranks, too.
+
+        The first rank then leaves a checkpoint and calls `leave`; the others go on with it until
+        then, for it needs them to complete its step.
+        """
+        if not self._noted and rank() == 0 and world() > local_world():
+            self._noted = _store.check([_TERMINATING])
+        return self._noted
+
+    def leave(self) -> None:
+        """End this process, and the other ranks that know of the signal."""
+        if world() > 1 and rank() == 0:
+            _store.set(_TERMINATED, "")
+        sys.exit(_EXIT_CODE)
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Handle the signal."""
+        if self.at_once:
+            self.leave()
+        if not self._noted and rank() > 0:
+            threading.Thread(target=_leave_after_first, daemon=True).start()
+        self._noted = True
+
+
+@contextmanager
+def termination() -> Iterator[Termination]:
+    """Yield what becomes of SIGTERM within the block."""
+    noted = Termination()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # only a main thread may handle signals
+        return
+    before = signal.signal(signal.SIGTERM, noted.note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave_after_first() -> None:
+    """End this process once the first rank has its checkpoint; it may wait in a collective."""
+    with suppress(RuntimeError):  # the first rank has ended, and the store with it
+        _store.set(_TERMINATING, "")
+        _store.wait([_TERMINATED])
+    os._exit(_EXIT_CODE)
+
+
+def _join() -> None:
+    global _store
+    agent = int(os.environ[_AGENT])
+    threading.Thread(target=_end_with_agent, args=(agent,), daemon=True).start()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank())
+    _store, number, processes = next(rendezvous("env://", timeout=_TIMEOUT))
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(
+        backend,
+        store=PrefixStore("group", _store),
+        rank=number,
+        world_size=processes,
+        timeout=_TIMEOUT,
+    )
+    atexit.register(dist.destroy_process_group)
+    if number > 0:  # the first rank speaks for all
+        logging.getLogger("components").setLevel(logging.WARNING)
+
+
+def _end_with_agent(agent: int) -> None:
+    """One that was killed cannot end its processes; they would go on beside those of a retry."""
+    while os.getppid() == agent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _wait_for(address: str, port: int) -> str:
+    """Wait until node 0 is there, which may get its GPUs hours later: torch waits for a minute.
+
+    Returns:
+        The address of this node, as the others see it.
+    """
+    logger.info("waiting for node 0 at %s:%d", address, port)
+    while True:
+        try:
+            with socket.create_connection((address, port), timeout=10.0) as connection:
+                here: str = connection.getsockname()[0]
+                return here
+        except OSError:
+            time.sleep(1)
+
+
+class _Agent(LocalElasticAgent):
+    """Torch's agent, which starts failed processes again; not those with a user's error."""
+
+    def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
+        result: RunResult = super()._monitor_workers(worker_group)
+        if any(failure.exitcode == USER_ERROR for failure in result.failures.values()):
+            self._remaining_restarts = 0
+        return result
+
+
+def _run(
+    processes: int,
+    nodes: int = 1,
+    endpoint: str = "localhost:0",
+    here: str | None = None,
+    *,
+    hosts: bool = True,
+) -> int | None:
+    """Run this process's command in several processes.
+
+    Args:
+        processes: How many on this node.
+        nodes: How many nodes do so.
+        endpoint: Where their agents meet.
+        here: This node's address; None for its name, which others need not find.
+        hosts: Whether this one's hosts the store there.
+
+    Returns:
+        Their exit code; None when node 0 is lost, and with it the store.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
+    os.environ[_AGENT] = str(os.getpid())
+    # Not `sys.orig_argv`: a stage may have been forked from another command.
+    spec = sys.modules["__main__"].__spec__
+    assert spec is not None, "a stage runs as a module"
+    command = ("-m", spec.name.removesuffix(".__main__"), *sys.argv[1:])
+    restarts = _RESTARTS if nodes > 1 else 0
+    terminated = signal.getsignal(signal.SIGTERM)  # torch's agent handles it its own way
+    try:
+        rendezvous = get_rendezvous_handler(
+            RendezvousParameters(
+                "c10d",
+                endpoint,
+                run_id="webly",  # each job has a store of its own
+                min_nodes=nodes,
+                max_nodes=nodes,
+                local_addr=here,
+                is_host=hosts,
+                join_timeout=int(_TIMEOUT.total_seconds()),
+            )
+        )
+        work = WorkerSpec(
+            "rank", processes, rendezvous, None, sys.executable, command, max_restarts=restarts
+        )
+        result: RunResult | None = _Agent(work, DefaultLogsSpecs()).run()
+    except SignalException as error:
+        return 128 + error.sigval  # others wait for the node that comes in this one's place
+    except RendezvousClosedError:
+        result = None
+    except RendezvousError as error:
+        logger.warning("node 0 does not answer: %s", error)
+        return 1 if hosts else None
+    finally:
+        signal.signal(signal.SIGTERM, terminated)
+    if result is None:
+        logger.error("another node has failed for good: its log says why")
+        return 1
+    if nodes > 1 and hosts and not result.is_failed():
+        time.sleep(2)  # the others read in its store that all have ended
+    rendezvous.shutdown()  # no node need wait for this one
+    if not result.is_failed():
+        return 0
+    failures = sorted(result.failures.values(), key=lambda failure: failure.timestamp)
+    codes = [failure.exitcode for failure in failures]
+    if USER_ERROR in codes:  # in others it looks like a lost peer
+        return USER_ERROR
+    return codes[0] if codes[0] > 0 else 128 - codes[0]

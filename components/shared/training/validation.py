@@ -1,0 +1,161 @@
+"""What a model is measured by after each epoch: on labelled images, or on held-out targets."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from components.shared.data import predictions
+from components.shared.data.image_set import ImageSet
+from components.shared.data.predictions import TOP, History, Predictions
+from components.shared.data.targets import Targets
+from components.shared.stage.errors import UserError
+from components.shared.training import ranks
+from components.shared.training.accuracy import BalancedAccuracy, top_k
+from components.shared.training.losses import TargetsLoss
+from components.shared.training.models import autocast
+from components.shared.training.settings import TrainingSettings
+from components.shared.training.transforms import device, evaluation_batches, normalized
+
+_HELD_OUT = 0.005
+
+
+class Validation(Protocol):
+    """Measures a model.
+
+    Attributes:
+        score: Which of the measures ranks models.
+        per_class: Top-1 accuracy (C,) of the last model measured, NaN where unknown; None where
+            the model does not choose among classes.
+    """
+
+    score: str
+    per_class: NDArray[np.float64] | None
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Return the measures of a model, in evaluation mode, by name."""
+        ...
+
+
+class LabelValidation:
+    """Top-1 and top-5 accuracy on labelled images, averaged over the classes."""
+
+    score = "top1"
+    per_class: NDArray[np.float64] | None = None
+
+    def __init__(
+        self,
+        images: ImageSet,
+        labels: Targets,
+        names: Sequence[str],
+        settings: TrainingSettings,
+        *,
+        first_output: int = 0,
+    ) -> None:
+        """Take the labelled images of a validation set, and the names of the model's classes.
+
+        The model's outputs for these classes begin at `first_output`, and are its last ones.
+
+        Raises:
+            UserError: Images, labels and classes do not belong together, or no image has a label.
+        """
+        images.numbering.check(labels.numbering, "validation_labels")
+        if labels.names != list(names):
+            raise UserError(
+                f"the validation labels' {len(labels.names):,} classes are not the targets' "
+                f"{len(names):,}: use the outputs of one and the same ingest"
+            )
+        self._images, self._labels, self._settings = images, labels, settings
+        self._first_output = first_output
+        self._numbers = np.flatnonzero(np.diff(labels.offsets) > 0)
+        if not len(self._numbers):
+            raise UserError(f"{images.folder}: no validation image has a label")
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Return balanced top-1 and top-5 accuracy, 0 … 1."""
+        accuracy = BalancedAccuracy(len(self._labels.names))
+        shape = (len(self._images), min(TOP, len(self._labels.names)))
+        ranked, probabilities = torch.zeros(shape, dtype=torch.int32), torch.zeros(shape)
+        for numbers, logits in _logits(model, self._images, self._numbers, self._settings):
+            labels = self._labels.classes[self._labels.offsets[numbers]]
+            logits = logits[:, self._first_output :]
+            classes = top_k(logits, TOP)[1]
+            accuracy.update_ranked(classes, torch.from_numpy(labels).long().to(logits.device))
+            ranked[numbers] = classes.int().cpu()
+            probabilities[numbers] = logits.softmax(dim=1).gather(1, classes).cpu()
+        accuracy.counts = ranks.total(accuracy.counts)
+        others = np.full(self._first_output, np.nan)
+        self.per_class = np.concatenate([others, accuracy.per_class])
+        # Each rank has filled the rows of its share.
+        self._predictions = Predictions(
+            ranks.total(ranked).numpy(), ranks.total(probabilities).numpy()
+        )
+        return {"top1": accuracy.top1, "top5": accuracy.top5}
+
+    def write_predictions(self, path: Path, history: History) -> None:
+        """Write what the last model measured has said of the images."""
+        predictions.write(path, self._images, self._labels, self._predictions, history)
+
+
+class HeldOutValidation:
+    """Loss and recall@5 on training images that were held out."""
+
+    score = "recall5"
+    per_class: NDArray[np.float64] | None = None
+
+    def __init__(
+        self,
+        images: ImageSet,
+        targets: Targets,
+        numbers: NDArray[np.int64],
+        loss: TargetsLoss,
+        settings: TrainingSettings,
+    ) -> None:
+        """Take the images with these numbers, each of which has targets."""
+        self._images, self._targets, self._numbers = images, targets, numbers
+        self._loss, self._settings = loss, settings
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Return the mean loss, and the share of an image's targets among its top five outputs."""
+        sums = torch.zeros(2, dtype=torch.float64)
+        for numbers, logits in _logits(model, self._images, self._numbers, self._settings):
+            classes, weights = (
+                torch.from_numpy(part).to(logits.device) for part in self._targets.padded(numbers)
+            )
+            sums[0] += self._loss(logits, classes, weights).sum().item()
+            found = (classes[:, :, None] == top_k(logits, 5)[1][:, None, :]).any(dim=2)
+            there = weights > 0
+            sums[1] += ((found & there).sum(dim=1) / there.sum(dim=1)).sum().item()
+        loss, recall = (ranks.total(sums) / len(self._numbers)).tolist()
+        return {"validation_loss": loss, "recall5": recall}
+
+
+def held_out(targets: Targets) -> NDArray[np.int64]:
+    """Return the numbers of about 0.5 % of the images with targets, at least one.
+
+    They are the first: any ones, for shards are shuffled, yet of few shards. A random choice would
+    be of all of them, and a validation have the whole set fetched.
+    """
+    last = math.ceil(_HELD_OUT * (len(targets.offsets) - 1))
+    chosen = np.flatnonzero(np.diff(targets.offsets[: last + 1]))
+    return chosen if len(chosen) else np.flatnonzero(np.diff(targets.offsets))[:1]
+
+
+@torch.inference_mode()
+def _logits(
+    model: nn.Module, images: ImageSet, numbers: NDArray[np.int64], settings: TrainingSettings
+) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    """Yield image numbers (B,) of this rank's share and their logits (B, C) in fp32."""
+    where = device()
+    share = numbers[ranks.rank() :: ranks.world()]
+    # What can be trained on at a time can be evaluated at a time.
+    batch_size = settings.batch_size // settings.accumulation_steps
+    for batch, (crops,) in evaluation_batches(images, [share], [settings.image_size], batch_size):
+        with autocast():
+            logits = model(normalized(crops, where))
+        yield batch, logits.float()

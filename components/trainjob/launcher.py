@@ -1,0 +1,213 @@
+"""Run a stage on several nodes: start a TrainJob, follow it, end as it does.
+
+KFP's launcher has brought the stage's inputs into this pod. They are handed over to the nodes by
+way of the store (`components.trainjob.handover`), and the nodes' outputs come back the same way, so
+that to KFP, and to the stages after it, this pod is the stage.
+
+The TrainJob's name follows from the outputs' URIs: a retry, which has the same, goes on with the
+job that an earlier try has left.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from components.shared.stage import cli, environment
+from components.shared.stage.errors import StorageError, UserError
+from components.shared.storage import filesystem
+from components.trainjob import settings
+from components.trainjob.events import JobError, Told
+from components.trainjob.handover import Handover
+from components.trainjob.job import TrainJob, condition, job_name, number_of_nodes, running_since
+from components.trainjob.kubernetes_api import Cluster, ClusterError
+from components.trainjob.logs import NodeLogs
+from components.trainjob.pods import NodePod
+from components.trainjob.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_PAUSE = 5.0  # seconds between two looks
+_SECONDS_BETWEEN_SIGNATURES = 30.0
+_SECONDS_FOR_LOGS = 20.0  # after the end
+_SECONDS_FOR_DELETION = 900.0  # pods take their time to leave a checkpoint
+_LABELS = "app.kubernetes.io/"  # pods have them for `kubectl get pods -l …` and network policies
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m components.trainjob",
+        description="Run a stage on the nodes of a Kubeflow TrainJob, and end as they do.",
+    )
+    parser.add_argument("module", help="the module that runs the stage: components.finetune")
+    parser.add_argument("executor_input", help="KFP's ExecutorInput, as JSON")
+    given = parser.parse_args()
+    module = given.module
+    with cli.command(module.rpartition(".")[2]):
+        try:
+            run(module, json.loads(given.executor_input))
+        except (JobError, ClusterError) as error:  # not 2: another try may succeed
+            logger.error("%s: %s", module, error)
+            sys.exit(1)
+
+
+def run(module: str, executor_input: Mapping[str, Any]) -> None:
+    """Run a stage on several nodes, which share `WEBLY_CHECKPOINTS`; see `launch`.
+
+    Raises:
+        UserError: It is a folder of this pod alone.
+    """
+    place = environment.checkpoints()
+    if not filesystem.is_s3(place):
+        raise UserError(f"WEBLY_CHECKPOINTS={place}: nodes share it: use s3://bucket/prefix")
+    launch(module, executor_input, f"{place}/trainjobs")
+
+
+def launch(module: str, executor_input: Mapping[str, Any], place: str) -> None:
+    """Start a stage's TrainJob, or find it, follow it to its end, and take what it has made.
+
+    Args:
+        module: The module that runs the stage.
+        executor_input: KFP's, with the parameters `num_nodes`, `node_image` and `task_config`.
+        place: The folder for hand-overs.
+
+    Raises:
+        UserError: What a user can put right, whether it is found here or by a node.
+        JobError: The nodes have failed, took too long, or somebody has deleted their job.
+        ClusterError: Kubernetes does not answer.
+        StorageError: S3 does not answer. As after a ClusterError, the nodes and a retry go on.
+    """
+    cluster, configured = Cluster(), settings.from_environment()
+    name = job_name(module, executor_input)
+    handover = Handover(f"{place}/{name}")
+    job = _train_job(name, module, f"{place}/{name}", executor_input, configured, cluster)
+    manifest = job.manifest(cluster.job_fields())
+    try:
+        # An earlier try may have ended between taking the outputs and saying so to KFP.
+        taken = handover.take_back(executor_input)
+        while not taken:
+            is_new = _start(manifest, cluster, handover, executor_input)
+            _follow(job, cluster, handover)
+            taken = handover.take_back(executor_input)
+            if not taken and is_new:
+                raise JobError(f"nodes of TrainJob {name} ended well, but gave nothing back")
+            if not taken:
+                logger.warning("TrainJob %s: its nodes gave up without a launcher; again", name)
+                cluster.delete(name)
+    except (UserError, JobError, SystemExit):
+        _clean_up(name, cluster, handover)
+        raise
+    _clean_up(name, cluster, handover)
+
+
+def _train_job(
+    name: str,
+    module: str,
+    handover: str,
+    executor_input: Mapping[str, Any],
+    configured: Settings,
+    cluster: Cluster,
+) -> TrainJob:
+    values, launcher = executor_input["inputs"]["parameterValues"], cluster.launcher()
+    if "task_config" not in values:
+        raise UserError(
+            "KFP says nothing of the task's GPUs, nodes and environment: Kubeflow Pipelines 2.15 "
+            "or newer is needed for num_nodes above 1"
+        )
+    return TrainJob(
+        name=name,
+        module=module,
+        image=values["node_image"],
+        num_nodes=number_of_nodes(values["num_nodes"]),
+        handover=handover,
+        task_config=values["task_config"],
+        settings=configured,
+        owners=launcher.owners,
+        service_account=launcher.service_account,
+        labels={key: launcher.labels[key] for key in launcher.labels if key.startswith(_LABELS)},
+    )
+
+
+def _start(
+    manifest: Mapping[str, Any],
+    cluster: Cluster,
+    handover: Handover,
+    executor_input: Mapping[str, Any],
+) -> bool:
+    """Have a TrainJob that may still succeed; return whether it is a new one."""
+    name = manifest["metadata"]["name"]
+    give_up = time.monotonic() + _SECONDS_FOR_DELETION
+    while True:
+        found = cluster.job(name)
+        if found is None:
+            handover.give(executor_input)
+            handover.sign()
+            if cluster.create(manifest):
+                logger.info("TrainJob %s: created", name)
+                return True
+        elif "deletionTimestamp" in found["metadata"]:
+            if time.monotonic() > give_up:
+                raise JobError(f"TrainJob {name} of an earlier try is still being deleted")
+            time.sleep(_PAUSE)
+        elif (reason := condition(found, "Failed")) is not None:
+            logger.info("TrainJob %s of an earlier try has failed (%s); again", name, reason)
+            cluster.delete(name)
+        else:
+            logger.info("TrainJob %s of an earlier try: going on with it", name)
+            return False
+
+
+def _follow(job: TrainJob, cluster: Cluster, handover: Handover) -> None:
+    """Follow a TrainJob until it is complete, and say meanwhile that somebody does.
+
+    It is as good as complete once one node has ended well: that it does when the outputs are there,
+    or when it has given up, and others would wait for it in vain.
+    """
+    logs, told = NodeLogs(cluster, job.num_nodes), Told(job)
+    signed: float | None = None
+    while True:
+        if signed is None or time.monotonic() - signed > _SECONDS_BETWEEN_SIGNATURES:
+            handover.sign()
+            signed = time.monotonic()
+        found, pods = cluster.job(job.name), cluster.pods(job.name)
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            raise JobError(f"TrainJob {job.name} was deleted by somebody else")
+        told.conditions(found)
+        told.pods(pods)
+        if sum(not pod.over for pod in pods) < job.num_nodes:
+            told.warnings(cluster.warnings(job.name))
+        logs.follow(pods)
+        failed = condition(found, "Failed")
+        if failed is not None or told.is_user_error:
+            logs.finish(pods, _SECONDS_FOR_LOGS)
+            raise told.failure(failed, logs)
+        if condition(found, "Complete") is not None or _one_has_ended_well(pods):
+            logs.finish(pods, _SECONDS_FOR_LOGS)
+            return
+        since, seconds = running_since(found), job.settings.seconds
+        if since is not None and (datetime.now(UTC) - since).total_seconds() > seconds:
+            raise JobError(
+                f"TrainJob {job.name} is not complete after {seconds / 3600:g} hours "
+                "(WEBLY_TRAINJOB_HOURS): a retry goes on from the last checkpoint"
+            )
+        time.sleep(_PAUSE)
+
+
+def _one_has_ended_well(pods: Sequence[NodePod]) -> bool:
+    return any(pod.over and pod.end is not None and pod.end.code == 0 for pod in pods)
+
+
+def _clean_up(name: str, cluster: Cluster, handover: Handover) -> None:
+    """Delete a TrainJob and what was handed over; a stage does not fail for what is left."""
+    cleanings: list[Callable[[], None]] = [partial(cluster.delete, name), handover.remove]
+    for clean in cleanings:
+        try:
+            clean()
+        except (UserError, ClusterError, StorageError) as error:
+            logger.warning("TrainJob %s, or what was handed over, is left: %s", name, error)

@@ -1,0 +1,1 @@
+"""Runs on a Kubeflow cluster: what their pods get, how they are started and followed."""

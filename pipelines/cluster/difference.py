@@ -1,0 +1,155 @@
+"""Which tasks of a pipeline will run, and why, given what earlier runs have made.
+
+KFP takes a task's outputs from an earlier run if image, command, resolved parameters, output types
+and the *ids* of the input artifacts are the same. An id is new exactly if the task that makes the
+artifact runs. So a task's identity is all of these with the identities of its producers in place of
+the ids, and it runs unless an earlier run has made a task of the same identity.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.run.graph import Graph, Task
+
+_LONGEST_VALUE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier run.
+
+    Attributes:
+        name: What to call it.
+        graph: The pipeline that it ran, with the values of its form.
+        made: The tasks whose outputs it has.
+    """
+
+    name: str
+    graph: Graph
+    made: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What will happen to a task.
+
+    Attributes:
+        task: Its name.
+        reasons: Why it will run; empty if its outputs are taken from an earlier run.
+    """
+
+    task: str
+    reasons: tuple[str, ...]
+
+
+def compare(graph: Graph, runs: Sequence[Earlier]) -> list[Verdict]:
+    """Return what will happen to each task, in the order in which they run.
+
+    Args:
+        graph: The pipeline that is about to run.
+        runs: Earlier runs, those to explain by first.
+    """
+    known: set[str] = set()
+    for run in runs:
+        identities = _identities(run.graph, run.name)
+        known |= {
+            identities[task.name]
+            for task in run.graph.tasks
+            if task.name in run.made and task.enable_cache
+        }
+    identities = _identities(graph, "")
+    verdicts: list[Verdict] = []
+    running: set[str] = set()
+    for task in graph.tasks:
+        reasons: tuple[str, ...] = ()
+        if not task.enable_cache or identities[task.name] not in known:
+            reasons = tuple(_reasons(task, runs, running))
+            running.add(task.name)
+        verdicts.append(Verdict(task.name, reasons))
+    return verdicts
+
+
+def lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Yield a line for each task, and one that counts them."""
+    width = max(len(verdict.task) for verdict in verdicts)
+    for verdict in verdicts:
+        mark, what = (
+            ("+", "runs: " + "; ".join(verdict.reasons)) if verdict.reasons else ("=", "cached")
+        )
+        yield f"{mark} {verdict.task:{width}}  {what}"
+    yield f"{sum(bool(verdict.reasons) for verdict in verdicts)} of {len(verdicts)} tasks will run"
+
+
+def _identities(graph: Graph, run: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for task in graph.tasks:
+        inputs = {name: (found[source.task], source.output) for name, source in task.inputs.items()}
+        # Outputs of a task that ran without the cache are this run's own.
+        own = None if task.enable_cache else (run, task.name)
+        content = [task.image, task.command, task.parameters, task.outputs, inputs, own]
+        text = json.dumps(content, sort_keys=True)
+        found[task.name] = hashlib.sha256(text.encode()).hexdigest()
+    return found
+
+
+def _reasons(task: Task, runs: Sequence[Earlier], running: set[str]) -> Iterator[str]:
+    if not task.enable_cache:
+        yield "caching is off"
+        return
+    for run in runs:
+        before = next((each for each in run.graph.tasks if each.name == task.name), None)
+        if before is not None:
+            break
+    else:
+        yield f"not in {runs[0].name}" if runs else "there is no earlier run"
+        return
+    found = [*_changes(task, before)]
+    found += [f"{name} runs" for name in sorted({s.task for s in task.inputs.values()} & running)]
+    if found:
+        yield from found
+    elif task.name not in run.made:
+        yield f"{run.name} has not made it"
+    else:  # all is equal, so a producer there ran without the cache, or the task itself did
+        yield f"{run.name} ran it, or what it reads, without the cache"
+
+
+def _changes(task: Task, before: Task) -> Iterator[str]:
+    if task.image != before.image:
+        yield f"image {_images(before.image, task.image)}"
+    if task.command != before.command:
+        yield f"command {_change(' '.join(before.command), ' '.join(task.command))}"
+    yield from _changed_values(before.parameters, task.parameters)
+    sources = [
+        {name: f"{source.task}'s {source.output}" for name, source in each.inputs.items()}
+        for each in (before, task)
+    ]
+    yield from _changed_values(*sources)
+    yield from _changed_values(before.outputs, task.outputs)
+
+
+def _changed_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted({*before, *after}):
+        if name in before and name in after and before[name] == after[name]:
+            continue
+        if name == "node_image" and name in before and name in after:
+            yield f"image {_images(before[name], after[name])}"
+            continue
+        old, new = (repr(each[name]) if name in each else "nothing" for each in (before, after))
+        # So KFP calls a field of the form that sets a pod's resources.
+        yield f"{name.removeprefix('pipelinechannel--')} {_change(old, new)}"
+
+
+def _images(before: str, after: str) -> str:
+    (old, _, old_tag), (new, _, new_tag) = before.rpartition(":"), after.rpartition(":")
+    return _change(old_tag, new_tag) if old == new else _change(before, after)
+
+
+def _change(before: str, after: str) -> str:
+    return f"{_short(before)}→{_short(after)}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"

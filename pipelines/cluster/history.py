@@ -1,0 +1,53 @@
+"""Earlier runs to compare with, on a cluster or on this machine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.shared.stage.errors import UserError
+from pipelines.cluster import watch
+from pipelines.cluster.difference import Earlier
+from pipelines.cluster.kfp_api import Cluster
+from pipelines.run import graph, record
+from pipelines.run.record import RunRecord
+
+# What any of so many runs has made is taken to be in the cache still.
+_LATEST = 10
+
+
+def from_files(path: Path, words: Sequence[str]) -> Earlier:
+    """Return a run that is known from files.
+
+    Args:
+        path: A folder of `pipelines.local`, or a compiled pipeline, all of which has run.
+        words: The values of the form that it ran with.
+    """
+    if path.is_dir():
+        kept = record.read(path)
+        documents = graph.documents(path / "pipeline.yaml")
+        return Earlier(str(path), graph.from_documents(documents, kept.parameters), _made(kept))
+    if not path.is_file():
+        raise UserError(f"--against {path}: no such file or folder")
+    pipeline = graph.read(path, words)
+    return Earlier(str(path), pipeline, frozenset(task.name for task in pipeline.tasks))
+
+
+def of(cluster: Cluster, identity: str, name: str) -> Earlier:
+    """Return a run of a cluster.
+
+    Raises:
+        UserError: It is of a pipeline of another name, whose outputs KFP does not take.
+    """
+    run = cluster.run(identity)
+    pipeline = cluster.graph(run)
+    if pipeline.name != name:
+        raise UserError(f"run {identity} is of {pipeline.name}: KFP takes nothing of it for {name}")
+    return Earlier(f"run {identity}", pipeline, _made(watch.record(pipeline, run)))
+
+
+def latest(cluster: Cluster, experiment: str, name: str) -> list[Earlier]:
+    """Return the latest runs of an experiment; `name` is the pipeline's."""
+    return [of(cluster, identity, name) for identity in cluster.latest(experiment, _LATEST)]
+
+
+def _made(run: RunRecord) -> frozenset[str]:
+    return frozenset(task.name for task in run.tasks if task.status in ("ran", "cached"))

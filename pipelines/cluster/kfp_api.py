@@ -1,0 +1,321 @@
+"""Kubeflow Pipelines' API, through the SDK's client."""
+
+import contextlib
+import functools
+import io
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import kfp
+from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
+from kfp_server_api import ApiException, V2beta1Pipeline
+from urllib3.exceptions import HTTPError
+
+from components.shared.stage.errors import UserError
+from pipelines.cluster.submission import digest
+from pipelines.run import graph
+from pipelines.run.graph import Graph
+
+logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+# An API server that is updated or moved to another node is back within minutes.
+_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 600.0, 1.0, 30.0  # seconds
+_REMEDIES = {
+    401: "give a token that is valid by --token-file, KFP_TOKEN or KF_PIPELINES_SA_TOKEN_PATH",
+    403: "ask for these rights, or give another --namespace or --token-file",
+    404: "check its id, --endpoint and --namespace",
+}
+
+
+class ClusterError(RuntimeError):
+    """The API does not answer, or not as it should."""
+
+
+class _Client(kfp.Client):  # type: ignore[misc]
+    def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
+        """Ask once: the SDK's own retries are silent for half a minute, then print tracebacks."""
+        return self._healthz_api.healthz_service_get_healthz()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach an API; empty texts leave it to the environment.
+
+    Attributes:
+        endpoint: Its URL, such as http://localhost:8080.
+        namespace: The user's namespace.
+        token_file: A file with a bearer token; read again for each request.
+    """
+
+    endpoint: str = ""
+    namespace: str = ""
+    token_file: str = ""
+
+    def options(self) -> str:
+        """Return the options of the command that say the same."""
+        given = {
+            "endpoint": self.endpoint,
+            "namespace": self.namespace,
+            "token-file": self.token_file,
+        }
+        return "".join(f" --{name} {value}" for name, value in given.items() if value)
+
+    def pods(self) -> str:
+        """Return the namespace that the pods run in."""
+        return self.namespace or "kubeflow"
+
+    def url(self) -> str:
+        """Return the endpoint's URL, if it is known here."""
+        names = ("KFP_ENDPOINT", "KF_PIPELINES_ENDPOINT")
+        url = self.endpoint or next(filter(None, map(os.environ.get, names)), "")
+        if url and "://" not in url:
+            raise UserError(f"{url}: write https://{url} or http://{url}")
+        return url.rstrip("/")
+
+
+class Cluster:
+    """The pipelines, experiments and runs of a namespace."""
+
+    def __init__(self, access: Access) -> None:
+        """Connect.
+
+        Raises:
+            UserError: It is not said where the API is, or it lets nobody in so.
+            ClusterError: It does not answer.
+        """
+        self._url = access.url()
+        configured = Path(os.environ.get("KUBECONFIG", "~/.kube/config")).expanduser()
+        in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ
+        if not (self._url or in_cluster or configured.is_file()):
+            raise UserError(
+                "give the API's URL by --endpoint or KFP_ENDPOINT, such as http://localhost:8080 "
+                "after: kubectl port-forward --namespace kubeflow svc/ml-pipeline-ui 8080:80"
+            )
+        # `_ask` says what is wrong, once.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
+        self._client = self._ask(lambda: self._connect(access), again=False)
+        health = self._ask(self._client.get_kfp_healthz, again=False)
+        self._namespace = access.namespace or self._client.get_user_namespace()
+        if health.multi_user and not self._namespace:
+            raise UserError("give your --namespace: this Kubeflow has several")
+        if not health.multi_user:  # it refuses requests that name one
+            self._namespace = None
+
+    def _connect(self, access: Access) -> _Client:
+        path = access.token_file or os.environ.get(kfp.client.KF_PIPELINES_SA_TOKEN_ENV, "")
+        if path and not Path(path).is_file():
+            raise UserError(f"{path}: no such file; a token is needed there")
+        credentials = ServiceAccountTokenVolumeCredentials(path) if path else None
+        token = None if path else os.environ.get("KFP_TOKEN")
+        with _quiet():
+            return _Client(
+                host=self._url or None,
+                namespace=access.pods(),
+                existing_token=token,
+                credentials=credentials,
+            )
+
+    def upload(self, file: Path, name: str, version: str) -> tuple[str, str, str]:
+        """Have a version of a pipeline; one with the same name and content is taken.
+
+        Args:
+            file: The compiled pipeline.
+            name: The pipeline's name; it is created if it is not there.
+            version: What to call the version. If another content has that name already, a hash is
+                added.
+
+        Returns:
+            The ids of pipeline and version, and the version's name.
+        """
+        pipeline = self.pipeline(name) or self._create(name)
+        for each in (version, f"{version}-{digest(file)}"):
+            found = self._version(pipeline, each)
+            if found is None:
+                with _quiet():
+                    upload = functools.partial(
+                        self._client.upload_pipeline_version, str(file), each, pipeline_id=pipeline
+                    )
+                    found = self._ask(upload, again=False)
+                break
+            # A name that ends with the content's hash says what is in it.
+            if each.endswith(digest(file)) or _documents(found) == graph.documents(file):
+                break
+        return pipeline, found.pipeline_version_id, each
+
+    def pipeline(self, name: str) -> str | None:
+        """Return a pipeline's id, if there is one of that name."""
+        found = self._ask(
+            lambda: self._client.list_pipelines(filter=_named(name), namespace=self._namespace)
+        )
+        return found.pipelines[0].pipeline_id if found.pipelines else None
+
+    def _create(self, name: str) -> str:
+        pipeline = V2beta1Pipeline(name=name, display_name=name, namespace=self._namespace)
+        create = self._client.pipelines.pipeline_service_create_pipeline
+        identity: str = self._ask(lambda: create(pipeline), again=False).pipeline_id
+        return identity
+
+    def _version(self, pipeline: str, name: str) -> Any:
+        found = self._ask(
+            lambda: self._client.list_pipeline_versions(pipeline, filter=_named(name))
+        )
+        return found.pipeline_versions[0] if found.pipeline_versions else None
+
+    def experiment(self, name: str) -> str:
+        """Return an experiment's id; it is created if it is not there."""
+        with _quiet():
+            found = self._ask(
+                lambda: self._client.create_experiment(name, namespace=self._namespace)
+            )
+        identity: str = found.experiment_id
+        return identity
+
+    def start(
+        self,
+        experiment: str,
+        name: str,
+        values: Mapping[str, Any],
+        source: tuple[str, str] | Path,
+        service_account: str = "",
+    ) -> str:
+        """Start a run, and return its id.
+
+        Args:
+            experiment: The id of its experiment.
+            name: What to call it.
+            values: Values of the form.
+            source: The ids of a pipeline and a version, or a compiled file.
+            service_account: Of its pods; empty for KFP's own.
+        """
+        if isinstance(source, Path):
+            start_from: dict[str, Any] = {"pipeline_package_path": str(source)}
+        else:
+            start_from = {"pipeline_id": source[0], "version_id": source[1]}
+        with _quiet():
+            run = self._ask(
+                lambda: self._client.run_pipeline(
+                    experiment,
+                    name,
+                    params=dict(values),
+                    service_account=service_account or None,
+                    **start_from,
+                ),
+                again=False,
+            )
+        identity: str = run.run_id
+        return identity
+
+    def run(self, run: str) -> Any:
+        """Return what the API knows of a run."""
+        return self._ask(lambda: self._client.get_run(run))
+
+    def retry(self, run: str) -> None:
+        """Run what failed in a run again, with the pipeline that it was started with."""
+        self._ask(lambda: self._client.runs.run_service_retry_run(run), again=False)
+
+    def latest(self, experiment: str, number: int) -> list[str]:
+        """Return the ids of the latest runs of an experiment, the last one first."""
+        try:
+            found = self._ask(
+                lambda: self._client.get_experiment(
+                    experiment_name=experiment, namespace=self._namespace
+                )
+            )
+        except ValueError:  # the SDK's word for none
+            return []
+        runs = self._ask(
+            lambda: self._client.list_runs(
+                page_size=number,
+                sort_by="created_at desc",
+                experiment_id=found.experiment_id,
+            )
+        )
+        return [run.run_id for run in runs.runs or []]
+
+    def graph(self, run: Any) -> Graph:
+        """Return the pipeline that a run was started from, with the values of its form."""
+        source, holder = run.pipeline_version_reference, run
+        if not run.pipeline_spec and source is not None:
+            holder = self._ask(
+                lambda: self._client.get_pipeline_version(
+                    source.pipeline_id, source.pipeline_version_id
+                )
+            )
+        values = run.runtime_config.parameters if run.runtime_config else None
+        return graph.from_documents(_documents(holder), values or {})
+
+    def link(self, run: str) -> str:
+        """Return the address of a run in the UI."""
+        prefix = os.environ.get("KF_PIPELINES_UI_ENDPOINT", self._url).rstrip("/")
+        return f"{prefix}/#/runs/details/{run}"
+
+    def _ask(self, request: Callable[[], Answer], again: bool = True) -> Answer:
+        """Return what a request gives; made again, if that is safe, while the API cannot answer."""
+        failed, pause = 0.0, _FIRST_PAUSE
+        while True:
+            try:
+                return request()
+            except (ApiException, HTTPError) as error:
+                now = time.monotonic()
+                failed = failed or now
+                if not _transient(error):
+                    raise _refusal(error) from None
+                if not again or now - failed > _PATIENCE:
+                    raise ClusterError(f"{self._url or 'the API'}: {_text(error)}") from None
+                logger.warning("%s; asking again in %.0f s", _text(error), pause)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _documents(holder: Any) -> list[Any]:
+    """Return the documents of the compiled file that a run or a version holds."""
+    spec = holder.pipeline_spec
+    if not spec:
+        raise UserError("the API does not say which pipeline that run was started from")
+    if "pipeline_spec" not in spec:
+        return [spec]
+    return [spec["pipeline_spec"], *filter(None, [spec.get("platform_spec")])]
+
+
+def _named(name: str) -> str:
+    equals = {"operation": 1, "key": "display_name", "stringValue": name}
+    return json.dumps({"predicates": [equals]})
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the SDK from printing links of its own."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _transient(error: Exception) -> bool:
+    if isinstance(error, ApiException):
+        return error.status in (408, 429) or error.status >= 500
+    return True
+
+
+def _refusal(error: Any) -> UserError:
+    remedy = _REMEDIES.get(error.status)
+    return UserError(_text(error) + (f": {remedy}" if remedy else ""))
+
+
+def _text(error: Exception) -> str:
+    """Return what happened in one line, without the headers that the SDK's own text has."""
+    if not isinstance(error, ApiException):
+        reason = getattr(error, "reason", None) or error.args[-1]
+        return f"no answer ({str(reason).rpartition(': ')[2]})"
+    try:
+        body = json.loads(error.body)
+        message = body.get("message") or body.get("error") or ""
+    except (TypeError, ValueError, AttributeError):
+        message = ""
+    return f"the API answers {error.status} {error.reason}" + (f" ({message})" if message else "")

@@ -1,0 +1,191 @@
+"""What the pipeline's pods get on a cluster. None of it matters to the local engine.
+
+What is constant here (all but GPUs, their nodes, CPU and memory) is not in KFP's cache key: a
+larger disk or another bucket retrains nothing.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from kfp import dsl, kubernetes
+
+from components.shared.stage.container import Component
+from components.shared.stage.errors import UserError
+from pipelines.cluster.placement import Nodes, Place, Pod
+
+# The oldest version of KFP's backend that a file shall run on.
+Backend = Literal["2.15", "2.16", "2.17"]
+
+# What `k8s/` makes in the runs' namespace.
+CONFIG_MAP = "webly"
+SECRET = "webly-s3"
+_PLACES = ("WEBLY_STORE", "WEBLY_CHECKPOINTS")
+_SETTINGS = (
+    "WEBLY_CHECKPOINT_MINUTES",
+    "WEBLY_STORAGE_TIMEOUT",
+    "WEBLY_LOG_LEVEL",
+    "AWS_ENDPOINT_URL",
+    "AWS_DEFAULT_REGION",
+    "AWS_CA_BUNDLE",
+)
+# Of nodes: the ClusterTrainingRuntime that they are made by, and what more each may need (JSON).
+_NODE_SETTINGS = ("WEBLY_TRAINJOB_RUNTIME", "WEBLY_TRAINJOB_RESOURCES")
+# What the rest of this module tells stages, and what starts their nodes, by constants.
+ENVIRONMENT = frozenset(
+    (
+        *("WEBLY_IMAGE", "WEBLY_GPUS", "WEBLY_CACHE", "WEBLY_CACHE_GIGABYTES", "TMPDIR"),
+        *("WEBLY_NODE_ENV", "WEBLY_NODE_VOLUMES"),
+        *("WEBLY_TRAINJOB_HOURS", "WEBLY_TRAINJOB_QUEUE"),
+    )
+)
+_DISK = "/mnt/webly"
+_UNITS = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+# Workers hand batches to the trainer through shared memory; the default 64 MiB end in bus errors.
+_SHARED_MEMORY = "16Gi"
+_HOURS_OF_A_YEAR = 365 * 24
+
+
+def configure(
+    task: dsl.PipelineTask,
+    *,
+    pipeline: str,
+    component: Component,
+    image: str,
+    values: Mapping[str, Any],
+    form: Mapping[str, Any],
+    backend: Backend,
+    several_nodes: bool = False,
+) -> None:
+    """Give a task all that its pod needs, and the nodes that it starts.
+
+    Args:
+        task: The task.
+        pipeline: The pipeline's name.
+        component: The stage that the task runs.
+        image: The stage's image.
+        values: The step's values of `steps.POD`, by name.
+        form: The pipeline's parameters by name.
+        backend: What the pod's settings must be understood by.
+        several_nodes: Whether the stage runs on nodes that the pod starts.
+    """
+    place: Place = Nodes(task) if several_nodes else Pod(task)
+    _with_environment(task, (*_SETTINGS, *_NODE_SETTINGS) if several_nodes else _SETTINGS)
+    place.tell("WEBLY_IMAGE", image)
+    _on_cpus(task, values["cpu"], values["memory"])
+    queue = values["queue"] if values["queue"] != "none" else None
+    is_queued = several_nodes or queue is not None
+    _with_retries(task, values["retries"], values["timeout_hours"], is_queued=is_queued)
+    _labelled(task, pipeline, component.name)
+    place.limit(values["timeout_hours"], queue)
+    # Tags follow the content: what a node has under a name is what there is.
+    kubernetes.set_image_pull_policy(task, "IfNotPresent")
+    if "disk" in values:
+        _with_disk(task.name, place, values["disk"], values["disk_class"])
+    # Training pods are told of 0 GPUs, too. (A field of the form is not yet "0", whatever it says.)
+    if component.target == "train" or str(values.get("gpus", "0")) != "0":
+        _on_gpus(task, place, values["gpus"], form)
+    if backend != "2.15":
+        # No user id: OpenShift chooses its own; elsewhere the image's holds.
+        kubernetes.set_security_context(task, run_as_non_root=True)
+
+
+def _with_environment(task: dsl.PipelineTask, optional: Sequence[str]) -> None:
+    """Tell a task where images and checkpoints lie, let it in, and tell it where it runs."""
+    places = {name: name for name in _PLACES}
+    settings = {name: name for name in optional}
+    keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+    kubernetes.use_config_map_as_env(task, CONFIG_MAP, places)
+    kubernetes.use_config_map_as_env(task, CONFIG_MAP, settings, optional=True)
+    # Optional: the run's service account may give access instead.
+    kubernetes.use_secret_as_env(task, SECRET, keys, optional=True)
+    kubernetes.use_field_path_as_env(task, "KFP_POD_NAME", "metadata.name")
+    kubernetes.use_field_path_as_env(task, "WEBLY_NODE", "spec.nodeName")
+
+
+def _on_cpus(task: dsl.PipelineTask, cpu: Any, memory: Any) -> None:
+    """Give a task cores and memory; both are texts, or pipeline parameters of that type.
+
+    Stages start a worker per core that they may use: without a limit, per core of the node.
+    """
+    try:
+        task.set_cpu_request(cpu).set_cpu_limit(cpu)
+        task.set_memory_request(memory).set_memory_limit(memory)
+    except ValueError as error:
+        raise UserError(f"{task.name}: cpu={cpu}, memory={memory}: {error}") from None
+
+
+def _on_gpus(task: dsl.PipelineTask, place: Place, gpus: Any, form: Mapping[str, Any]) -> None:
+    """Send a task to nodes with GPUs.
+
+    Args:
+        task: A task.
+        place: Where its stage runs.
+        gpus: How many; a text, for KFP's driver takes a number for none, silently.
+        form: Has `gpu_type` (a text), `gpu_node_selector` and `gpu_tolerations`.
+    """
+    try:
+        task.set_accelerator_type(form["gpu_type"]).set_accelerator_limit(gpus)
+    except ValueError as error:
+        raise UserError(f"{task.name}: gpus={gpus}: {error}") from None
+    if isinstance(gpus, str):
+        # A parameter reaches the stage as `accelerator_count`, a constant does not.
+        place.tell("WEBLY_GPUS", gpus)
+    kubernetes.add_node_selector_json(task, form["gpu_node_selector"])
+    kubernetes.add_toleration_json(task, form["gpu_tolerations"])
+    place.mount_memory("/dev/shm", _SHARED_MEMORY)
+
+
+def _with_disk(task: str, place: Place, size: str, storage_class: str) -> None:
+    """Give a stage a disk for fetched shards and temporary files.
+
+    On the node's own disk they would be counted against the pod until the kubelet evicts it.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([MGT]i?)", size)
+    if not match:
+        raise UserError(f"{task}: disk={size!r}: write a size such as 200Gi")
+    gigabytes = float(match[1]) * _UNITS[match[2]] / 1e9
+    place.mount_disk(_DISK, size, None if storage_class == "default" else storage_class)
+    place.tell("WEBLY_CACHE", _DISK)
+    # The rest is for the file system's own and for temporary files.
+    place.tell("WEBLY_CACHE_GIGABYTES", f"{0.8 * gigabytes:g}")
+    place.tell("TMPDIR", _DISK)
+
+
+def _with_retries(
+    task: dsl.PipelineTask, retries: int, timeout_hours: int, *, is_queued: bool
+) -> None:
+    """Start a task again when it fails.
+
+    KFP retries what exits with a code other than 0, not a pod that was evicted or preempted: then
+    start the run again, all that was done comes from the cache. Either way a stage goes on from
+    its checkpoint, which it leaves every WEBLY_CHECKPOINT_MINUTES: KFP's launcher passes no signal
+    on, so a pod that is ended cannot leave one more.
+    """
+    if timeout_hours < 1 or retries < 0:
+        raise UserError(
+            f"{task.name}: retries={retries}, timeout_hours={timeout_hours}: 0 retries and 1 hour "
+            "are the least"
+        )
+    if retries:
+        # Argo counts `backoff_max_duration` from the first try's start: with the default of an
+        # hour nothing that fails later would be retried, and what is would end with that hour.
+        # It counts the time in a queue, too, which may be days before each try.
+        hours = _HOURS_OF_A_YEAR if is_queued else (retries + 1) * (timeout_hours + 1)
+        task.set_retry(
+            retries,
+            backoff_duration="60s",
+            backoff_factor=2,
+            backoff_max_duration=f"{3600 * hours}s",
+        )
+
+
+def _labelled(task: dsl.PipelineTask, pipeline: str, stage: str) -> None:
+    """Name a task's pod, for `kubectl get pods -l …` and network policies."""
+    labels = {
+        "app.kubernetes.io/name": "webly",
+        "app.kubernetes.io/part-of": pipeline,
+        "app.kubernetes.io/component": stage,
+    }
+    for key, value in labels.items():
+        kubernetes.add_pod_label(task, key, value)

@@ -1,0 +1,105 @@
+"""What a run on a cluster is started from: a compiled file, the form's values, a version's name."""
+
+import hashlib
+import subprocess
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from components.shared.stage.errors import UserError
+from pipelines.engine.engine import ROOT
+from pipelines.run import graph
+from pipelines.run.graph import Graph
+from pipelines.steps import split_task
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A run to start.
+
+    Attributes:
+        file: The compiled pipeline.
+        graph: The same, with the values of the form.
+        version: What to call it.
+        uncached: The tasks that KFP must not take from its cache. KFP heeds this only in runs that
+            are started from a file, not from an uploaded version.
+    """
+
+    file: Path
+    graph: Graph
+    version: str
+    uncached: frozenset[str]
+
+
+def prepare(
+    file: Path, words: Sequence[str], rerun: Sequence[str] = (), cache: bool = True
+) -> Submission:
+    """Return what to start.
+
+    Args:
+        file: A compiled pipeline; rewritten where tasks must not come from the cache.
+        words: Values of the form, as `name=value`.
+        rerun: Stages, steps and tasks to run again, with all that follows them.
+        cache: Whether outputs of earlier runs may be taken at all.
+
+    Raises:
+        UserError: A word is no field of the form, or nothing is called as `rerun` says.
+    """
+    pipeline = graph.read(file, words)
+    version = version_name(file)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    fields = [name for name in rerun if _field(name) in pipeline.form]
+    words = [*words, *(f"{_field(name)}={now}" for name in fields)]
+    uncached = {task for name in rerun if name not in fields for task in _tasks(name, pipeline)}
+    if not cache:
+        uncached = {task.name for task in pipeline.tasks}
+    if uncached:
+        _turn_caching_off(file, uncached)
+    return Submission(file, graph.read(file, words), version, frozenset(uncached))
+
+
+def version_name(file: Path) -> str:
+    """Return a name for a compiled pipeline: the commit, and a hash where the tree differs."""
+    try:
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):  # an archive of the project, no repository
+        return f"content-{digest(file)}"
+    return f"{commit}-dirty-{digest(file)}" if changed else commit
+
+
+def digest(file: Path) -> str:
+    """Return a short hash of a file's content."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(ROOT), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _field(name: str) -> str:
+    return f"{name.replace('-', '_')}_rerun"
+
+
+def _tasks(name: str, pipeline: Graph) -> set[str]:
+    """Return the tasks that a user means by a task's, a step's or a stage's name."""
+    names: dict[str, set[str]] = {}
+    for task in pipeline.tasks:
+        step, stage = split_task(task.name)[0], task.module.rpartition(".")[2]
+        for known in {task.name, step, stage}:
+            names.setdefault(known, set()).add(task.name)
+    for known in (name, name.replace("-", "_")):
+        if known in names:
+            return names[known]
+    raise UserError(f"--rerun {name}: nothing is called so; there are {', '.join(sorted(names))}")
+
+
+def _turn_caching_off(file: Path, tasks: Collection[str]) -> None:
+    spec, *platforms = graph.documents(file)
+    for name in tasks:
+        spec["root"]["dag"]["tasks"][name]["cachingOptions"] = {}
+    file.write_text(yaml.safe_dump_all([spec, *platforms], sort_keys=True))

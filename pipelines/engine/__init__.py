@@ -1,0 +1,1 @@
+"""Runs on this machine: processes or containers, and the cache."""

@@ -1,0 +1,130 @@
+"""What earlier runs made, by KFP's own cache key.
+
+KFP keys a task by its image, command, resolved parameters, output types and the *ids* of its input
+artifacts. Here their content stands in for the ids, so that an upstream task that ran again and
+made the same thing reruns nothing.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from components.shared.data import image_set
+from components.shared.storage import filesystem
+from pipelines.run.graph import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The outputs of a task that ended well.
+
+    Attributes:
+        digests: Of the content of each output.
+        sizes: In bytes, of each file of each output, by its path below the output.
+        seconds: How long the task took.
+        peak_bytes: The most memory that a process of it held.
+    """
+
+    digests: Mapping[str, str]
+    sizes: Mapping[str, Mapping[str, int]]
+    seconds: float
+    peak_bytes: int
+
+
+class Cache:
+    """The artifacts of a run's folder: `<task>/<key>/<output>`, and an entry once complete."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use a folder."""
+        self.folder = folder
+
+    def place(self, task: Task, key: str) -> Path:
+        """Return the folder for the outputs of a task."""
+        return self.folder / task.name / key
+
+    def key(self, task: Task, inputs: Mapping[str, str]) -> str:
+        """Return a task's cache key.
+
+        Args:
+            task: The task.
+            inputs: The digest of each input artifact.
+        """
+        content = [task.image, task.command, task.parameters, task.outputs, inputs]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def cleared(self, task: Task, key: str) -> Path:
+        """Return the empty folder for the outputs of a task that is about to run.
+
+        What an earlier attempt left there would pass for this one's.
+        """
+        place = self.place(task, key)
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        return place
+
+    def find(self, task: Task, key: str) -> Entry | None:
+        """Return what an earlier run made, if it is still there, shards of images included."""
+        place = self.place(task, key)
+        if not (place / "entry.json").is_file():
+            return None
+        entry = Entry(**json.loads((place / "entry.json").read_text()))
+        whole = all(_sizes(place / output) == sizes for output, sizes in entry.sizes.items())
+        return entry if whole and all(map(_has_shards, place.glob("*/manifest.json"))) else None
+
+    def add(self, task: Task, key: str, seconds: float, peak_bytes: int) -> Entry:
+        """Take in the outputs of a task that ended well.
+
+        Raises:
+            FileNotFoundError: The task has not made one of its outputs.
+        """
+        place = self.place(task, key)
+        for output in task.outputs:
+            if not (place / output).exists():
+                raise FileNotFoundError(f"{task.name} ended well without making {output}")
+        entry = Entry(
+            {output: _digest(place / output) for output in task.outputs},
+            {output: _sizes(place / output) for output in task.outputs},
+            seconds,
+            peak_bytes,
+        )
+        with filesystem.complete(place / "entry.json") as temporary:
+            temporary.write_text(json.dumps(asdict(entry)))
+        return entry
+
+
+def _has_shards(manifest: Path) -> bool:
+    """Return whether an image set's shards, which lie outside it, are there, all their bytes."""
+    shards = {
+        (shard.uri, shard.bytes) for shard in image_set.shards(json.loads(manifest.read_text()))
+    }
+    folders = {uri.rpartition("/")[0] for uri, _ in shards}
+    there = {
+        (f"{folder}/{entry.name}", entry.bytes)
+        for folder in folders
+        for entry in filesystem.listed(folder)
+    }
+    return shards <= there
+
+
+def _files(path: Path) -> dict[str, Path]:
+    if path.is_file():
+        return {"": path}
+    files = (file for file in path.rglob("*") if file.is_file())
+    return {file.relative_to(path).as_posix(): file for file in sorted(files)}
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    return {name: file.stat().st_size for name, file in _files(path).items()}
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    for name, file in _files(path).items():
+        with file.open("rb") as content:
+            digest.update(
+                f"{name}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode()
+            )
+    return digest.hexdigest()

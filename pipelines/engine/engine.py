@@ -1,0 +1,264 @@
+"""Runs the tasks of a compiled pipeline on this machine, as KFP would on a cluster.
+
+Each task gets the ExecutorInput that KFP's launcher would give it, in a process of its own.
+Branches run in parallel; a failure skips what depends on it and nothing else.
+"""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines.engine.cache import Cache, Entry
+from pipelines.run.graph import Graph, Task
+from pipelines.run.record import RunRecord, Status, TaskRecord
+
+ROOT = Path(__file__).parents[2]
+_SECONDS_BETWEEN_SHOWS = 0.5
+# A stage that is asked to end may remove what is half done within this time; then it is killed.
+SECONDS_TO_END = 10
+
+
+class Launcher:
+    """A process that stages are forked from; see `pipelines/engine/forkserver.py`."""
+
+    def __init__(self, preload: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start it.
+
+        Args:
+            preload: Modules that it imports, so that no stage needs to.
+            environment: The stages' environment.
+        """
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.engine.forkserver", *preload],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env=dict(environment),
+        )
+        self._waiting = b""
+
+    def fileno(self) -> int:
+        """Return what to wait on for stages to end."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def start(self, name: str, module: str, argument: str, log: Path) -> None:
+        """Start a stage."""
+        self._send({"name": name, "module": module, "argument": argument, "log": str(log)})
+
+    def ended(self) -> Iterator[dict[str, Any]]:
+        """Yield `name`, `exit_code` and `peak_bytes` of stages that have ended."""
+        received = os.read(self.fileno(), 1 << 16)
+        if not received:
+            raise RuntimeError("the process that starts the stages has died")
+        *lines, self._waiting = (self._waiting + received).split(b"\n")
+        yield from map(json.loads, lines)
+
+    def stop(self) -> None:
+        """Ask all stages to end."""
+        self._send({"stop": True})
+
+    def close(self) -> None:
+        """End it, and kill the stages that are left."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _send(self, request: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+
+
+class Machine(Protocol):
+    """What starts stages and waits for them."""
+
+    def start(self, task: Task, place: Path, argument: str, log: Path) -> None:
+        """Start a task's stage.
+
+        Args:
+            task: The task.
+            place: The folder for its outputs.
+            argument: The ExecutorInput.
+            log: The file for what it writes to its standard output and error.
+        """
+
+    def ended(self, seconds: float) -> list[dict[str, Any]]:
+        """Wait for stages to end, for some time, and return those that have.
+
+        Each has `name`, `exit_code` (negative: the signal that killed it) and `peak_bytes` (0 if
+        nobody knows).
+        """
+
+    def close(self) -> None:
+        """End all stages: they may finish what they write, then they are killed."""
+
+
+class Host:
+    """Runs stages as processes of this machine.
+
+    Training stages are forked from a launcher that has imported torch and timm, which is started
+    when the first of them is: a run that finds all in the cache does without.
+    """
+
+    def __init__(self, environment: Mapping[str, str], training: frozenset[str]) -> None:
+        """Use the host.
+
+        Args:
+            environment: The stages' environment.
+            training: The modules that import torch and timm.
+        """
+        path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
+        self._environment = {**environment, "PYTHONPATH": path}
+        self._training = training
+        self._launchers: dict[bool, Launcher] = {}
+        self._running: set[str] = set()
+
+    def start(self, task: Task, place: Path, argument: str, log: Path) -> None:
+        """Start a task's stage."""
+        training = task.module in self._training
+        if training not in self._launchers:
+            preload = ["torch", "timm"] if training else []
+            self._launchers[training] = Launcher(preload, self._environment)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        self._launchers[training].start(task.name, task.module, argument, log)
+        self._running.add(task.name)
+
+    def ended(self, seconds: float) -> list[dict[str, Any]]:
+        """Wait for stages to end."""
+        readable, _, _ = select.select(self._launchers.values(), [], [], seconds)
+        replies = [reply for launcher in readable for reply in launcher.ended()]
+        self._running -= {reply["name"] for reply in replies}
+        return replies
+
+    def close(self) -> None:
+        """End all stages."""
+        if self._running:
+            for launcher in self._launchers.values():
+                launcher.stop()
+        deadline = time.monotonic() + SECONDS_TO_END
+        while self._running and time.monotonic() < deadline:
+            self.ended(0.1)
+        for launcher in self._launchers.values():
+            launcher.close()
+
+
+class Engine:
+    """Runs the tasks of a graph, or takes what earlier runs made."""
+
+    def __init__(self, graph: Graph, record: RunRecord, folder: Path, machine: Machine) -> None:
+        """Prepare a run.
+
+        Args:
+            graph: What to run.
+            record: Where to tell of it; has an entry for each task.
+            folder: The run's folder.
+            machine: Where stages run.
+        """
+        self._graph, self._record = graph, record
+        self._folder, self._machine = folder, machine
+        self._cache = Cache(folder / "artifacts")
+        self._tasks = {task.name: task for task in graph.tasks}
+        self._records = {task.name: task for task in record.tasks}
+        self._entries: dict[str, Entry] = {}
+
+    def run(self, jobs: int, show: Callable[[RunRecord], None]) -> None:
+        """Run all tasks that can be run.
+
+        Args:
+            jobs: How many at a time.
+            show: Called when something has changed, and twice a second.
+        """
+        self._start_ready(jobs)
+        show(self._record)
+        while any(task.status == "running" for task in self._record.tasks):
+            for reply in self._machine.ended(_SECONDS_BETWEEN_SHOWS):
+                self._finish(reply)
+            self._start_ready(jobs)
+            show(self._record)
+
+    def _start_ready(self, jobs: int) -> None:
+        """Go through the waiting tasks in order: skip, take from the cache, or start them."""
+        statuses = [task.status for task in self._record.tasks]
+        for task in self._graph.tasks:
+            record = self._records[task.name]
+            before = {self._records[name].status for name in task.dependencies}
+            if record.status != "waiting" or before & {"waiting", "running"}:
+                continue
+            if before & {"failed", "skipped"}:
+                record.status = "skipped"
+                continue
+            record.key = record.key or self._key(task)
+            entry = self._cache.find(task, record.key) if task.enable_cache else None
+            if entry:
+                self._complete(task, entry, "cached")
+            elif sum(each.status == "running" for each in self._record.tasks) < jobs:
+                self._start(task, record)
+        if statuses != [task.status for task in self._record.tasks]:
+            self._record.write(self._folder)
+
+    def _key(self, task: Task) -> str:
+        inputs = {
+            name: self._entries[source.task].digests[source.output]
+            for name, source in task.inputs.items()
+        }
+        return self._cache.key(task, inputs)
+
+    def _start(self, task: Task, record: TaskRecord) -> None:
+        log = self._folder / "logs" / f"{task.name}.log"
+        record.status, record.started, record.log = "running", time.time(), str(log)
+        place = self._cache.cleared(task, record.key)
+        argument = json.dumps(self._executor_input(task, place))
+        self._machine.start(task, place, argument, log)
+
+    def _finish(self, reply: Mapping[str, Any]) -> None:
+        task, record = self._tasks[reply["name"]], self._records[reply["name"]]
+        assert record.started is not None
+        record.ended, record.exit_code = time.time(), reply["exit_code"]
+        seconds, peak_bytes = record.ended - record.started, reply["peak_bytes"]
+        record.seconds, record.peak_bytes, record.status = seconds, peak_bytes, "failed"
+        if record.exit_code == 0:
+            try:
+                entry = self._cache.add(task, record.key, seconds, peak_bytes)
+            except FileNotFoundError as error:
+                with Path(record.log).open("a") as log:
+                    log.write(f"{error}\n")
+            else:
+                self._complete(task, entry, "ran")
+        self._record.write(self._folder)
+
+    def _complete(self, task: Task, entry: Entry, status: Status) -> None:
+        record = self._records[task.name]
+        self._entries[task.name] = entry
+        place = self._cache.place(task, record.key)
+        record.outputs = {output: str(place / output) for output in task.outputs}
+        record.status, record.seconds, record.peak_bytes = status, entry.seconds, entry.peak_bytes
+
+    def _executor_input(self, task: Task, place: Path) -> dict[str, Any]:
+        """Return KFP's ExecutorInput, as its launcher writes it."""
+
+        def artifact(name: str, type: str, path: str) -> dict[str, Any]:
+            entry = {"name": name, "type": {"schemaTitle": type}, "uri": path, "metadata": {}}
+            return {"artifacts": [entry]}
+
+        inputs = {}
+        for name, source in task.inputs.items():
+            path = self._records[source.task].outputs[source.output]
+            inputs[name] = artifact(source.output, source.type, path)
+        outputs = {
+            name: artifact(name, type, str(place / name)) for name, type in task.outputs.items()
+        }
+        return {
+            "inputs": {"parameterValues": task.parameters, "artifacts": inputs},
+            "outputs": {
+                "artifacts": outputs,
+                "outputFile": str(place / "executor_output.json"),
+            },
+        }

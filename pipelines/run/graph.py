@@ -1,0 +1,292 @@
+"""A compiled pipeline as a list of tasks to run.
+
+Only what our compiler writes is understood: container tasks with constants, pipeline parameters
+and other tasks' artifacts as inputs. Anything else is refused by name: half-understood control
+flow would run the wrong tasks.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from google.protobuf import json_format
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
+
+from components.shared.stage.container import LAUNCHER_MODULE
+from components.shared.stage.errors import UserError
+from components.shared.stage.machine import OWN_INPUT
+from components.trainjob.job import number_of_nodes
+from pipelines.cluster.pod_settings import ENVIRONMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An output of another task, of KFP's type `type`."""
+
+    task: str
+    output: str
+    type: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """One task of a compiled pipeline.
+
+    Attributes:
+        name: Its name in the graph.
+        module: The stage's module.
+        image: The container's image.
+        command: The container's command and arguments, as written.
+        parameters: All parameters of the task, resolved.
+        inputs: The artifacts that it reads.
+        outputs: The type of each artifact that it makes.
+        dependencies: The tasks that come before it.
+        enable_cache: Whether outputs of an earlier run may be taken.
+        num_nodes: On how many nodes the stage runs; 0 if it does in the task's own pod.
+    """
+
+    name: str
+    module: str
+    image: str
+    command: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    inputs: Mapping[str, Source]
+    outputs: Mapping[str, str]
+    dependencies: tuple[str, ...]
+    enable_cache: bool
+    num_nodes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A compiled pipeline with the values of its form.
+
+    Attributes:
+        name: The pipeline's name.
+        form: The form's values.
+        tasks: The tasks, each after those that it depends on.
+    """
+
+    name: str
+    form: Mapping[str, Any]
+    tasks: tuple[Task, ...]
+
+
+def read(path: Path, words: Sequence[str]) -> Graph:
+    """Read a compiled pipeline.
+
+    Args:
+        path: A YAML file that KFP's compiler wrote.
+        words: What the user sets in the form, as `name=value`.
+
+    Raises:
+        UserError: A word is no field of the form, or the pipeline is not static.
+    """
+    spec = _checked(documents(path))
+    return _graph(spec, dict(_given(_fields(spec), words)))
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    """Return the documents of a compiled file: the pipeline, and what platforms add to it."""
+    # Much faster than Python's own, which takes a second for the largest recipes.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return list(yaml.load_all(path.read_text(), Loader=loader))
+
+
+def from_documents(content: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> Graph:
+    """Read a compiled pipeline as a run of KFP's holds it.
+
+    Args:
+        content: The documents of its file.
+        values: Values of the form.
+
+    Raises:
+        UserError: The pipeline is not static.
+    """
+    return _graph(_checked(content), values)
+
+
+def _graph(spec: Mapping[str, Any], given: Mapping[str, Any]) -> Graph:
+    form = _form(_fields(spec), given)
+    tasks = [_task(name, spec, form) for name in spec["root"]["dag"]["tasks"]]
+    return Graph(spec["pipelineInfo"]["name"], form, tuple(_in_order(tasks)))
+
+
+def _fields(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    fields: Mapping[str, Any] = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    return fields
+
+
+def _checked(content: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the pipeline's document, after a parse that takes no unknown field."""
+    spec, *platforms = content
+    json_format.ParseDict(spec, PipelineSpec())
+    for platform in platforms:
+        json_format.ParseDict(platform, PlatformSpec())
+        deployment = platform["platforms"]["kubernetes"]["deploymentSpec"]
+        for executor in deployment["executors"].values():
+            json_format.ParseDict(executor, KubernetesExecutorConfig())
+    return spec
+
+
+def _given(fields: Mapping[str, Any], words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator:
+            raise UserError(f"{word!r}: write name=value")
+        if name not in fields:
+            raise UserError(f"{name}: no such parameter; there are {', '.join(sorted(fields))}")
+        choices = fields[name].get("literals", [value])
+        if value not in choices:
+            raise UserError(f"{name}={value}: choose one of {', '.join(choices)}")
+        yield name, _typed(name, value, fields[name]["parameterType"])
+
+
+def _form(fields: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    form = {}
+    for name, field in fields.items():
+        if name not in given and "defaultValue" not in field:
+            raise UserError(f"{name}: no default: give {name}=…")
+        value = given.get(name, field.get("defaultValue"))
+        form[name] = _as_declared(value, field["parameterType"])
+    return form
+
+
+def _typed(name: str, word: str, kind: str) -> Any:
+    """Return a word of the command line as a value of one of KFP's types."""
+    if kind == "STRING":
+        return word
+    python = {
+        "NUMBER_INTEGER": int,
+        "NUMBER_DOUBLE": (int, float),
+        "BOOLEAN": bool,
+        "LIST": list,
+        "STRUCT": dict,
+    }
+    try:
+        value = json.loads(word.lower() if kind == "BOOLEAN" else word)
+    except json.JSONDecodeError:
+        value = None
+    fits = isinstance(value, python[kind])  # type: ignore[arg-type]
+    if not fits or (isinstance(value, bool) and kind != "BOOLEAN"):
+        raise UserError(f"{name}={word}: a value of type {kind} is needed, written as JSON")
+    return float(value) if kind == "NUMBER_DOUBLE" else value
+
+
+def _as_declared(value: Any, kind: str | None) -> Any:
+    """Return a value of the file in its type: protobuf writes whole numbers with a point."""
+    return int(value) if kind == "NUMBER_INTEGER" else value
+
+
+def _task(name: str, spec: Mapping[str, Any], form: Mapping[str, Any]) -> Task:
+    task = spec["root"]["dag"]["tasks"][name]
+    known = {"cachingOptions", "componentRef", "dependentTasks", "inputs", "retryPolicy"}
+    _refuse(name, set(task) - known - {"taskInfo"})
+    component = spec["components"][task["componentRef"]["name"]]
+    of_component = {"executorLabel", "inputDefinitions", "outputDefinitions"}
+    _refuse(name, set(component) - of_component - {"taskConfigPassthroughs"})
+    executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
+    _refuse(name, set(executor) - {"container"})
+    container = executor["container"]
+    _refuse(name, set(container) - {"args", "command", "env", "image", "resources"})
+    # What pods are told of themselves means nothing here.
+    variables = {f"env {variable['name']}" for variable in container.get("env", [])}
+    _refuse(name, variables - {f"env {known}" for known in ENVIRONMENT})
+    command, arguments = container["command"], container["args"]
+    launched = command[2:3] == [LAUNCHER_MODULE]
+    words = 4 if launched else 3
+    if command[:2] != ["python", "-m"] or len(command) != words or arguments != ["{{$}}"]:
+        _refuse(name, {" ".join([*command, *arguments])})
+    outputs = component.get("outputDefinitions", {})
+    _refuse(name, {f"output {key}" for key in outputs.get("parameters", {})})
+    inputs = dict(_inputs(name, task, component))
+    producers = {source.task for source in inputs.values()}
+    parameters = _parameters(name, task, component, form)
+    return Task(
+        name=name,
+        module=command[-1],
+        image=container["image"],
+        command=(*command, *arguments),
+        parameters=parameters,
+        inputs=inputs,
+        outputs={
+            output: _schema(definition)
+            for output, definition in outputs.get("artifacts", {}).items()
+        },
+        dependencies=tuple(sorted(producers | set(task.get("dependentTasks", [])))),
+        enable_cache=task.get("cachingOptions", {}).get("enableCache", False),
+        num_nodes=number_of_nodes(parameters["num_nodes"]) if launched else 0,
+    )
+
+
+def _parameters(
+    name: str, task: Mapping[str, Any], component: Mapping[str, Any], form: Mapping[str, Any]
+) -> dict[str, Any]:
+    declared = {
+        key: definition
+        for key, definition in component.get("inputDefinitions", {}).get("parameters", {}).items()
+        if definition["parameterType"] != "TASK_CONFIG"  # which KFP's driver makes
+    }
+    given = task.get("inputs", {}).get("parameters", {})
+    # KFP would leave such a value out of its cache key.
+    _refuse(name, {f"{key} (not passed)" for key in set(declared) - set(given)})
+    values = {}
+    for key, source in given.items():
+        _refuse(name, set(source) - {"runtimeValue", "componentInputParameter"})
+        if "componentInputParameter" in source:
+            values[key] = form[source["componentInputParameter"]]
+        else:
+            kind = declared.get(key, {}).get("parameterType")
+            values[key] = _as_declared(source["runtimeValue"]["constant"], kind)
+    for key, value in values.items():
+        own = OWN_INPUT.fullmatch(value) if isinstance(value, str) else None
+        if own:
+            values[key] = values[own[1]]
+        elif isinstance(value, str) and "{{$" in value:
+            _refuse(name, {value})
+    return values
+
+
+def _inputs(
+    name: str, task: Mapping[str, Any], component: Mapping[str, Any]
+) -> Iterator[tuple[str, Source]]:
+    declared = component.get("inputDefinitions", {}).get("artifacts", {})
+    for key, source in task.get("inputs", {}).get("artifacts", {}).items():
+        _refuse(name, set(source) - {"taskOutputArtifact"})
+        output = source["taskOutputArtifact"]
+        schema = _schema(declared[key])
+        yield key, Source(output["producerTask"], output["outputArtifactKey"], schema)
+
+
+def _schema(definition: Mapping[str, Any]) -> str:
+    title = definition["artifactType"]["schemaTitle"]
+    assert isinstance(title, str)
+    return title
+
+
+def _refuse(task: str, features: set[str]) -> None:
+    if features:
+        found = ", ".join(sorted(features))
+        raise UserError(f"task {task}: the local engine runs static pipelines only, not {found}")
+
+
+def _in_order(tasks: Sequence[Task]) -> Iterator[Task]:
+    """Yield tasks after what they depend on; those of the longest way to the end first."""
+    followers: dict[str, list[str]] = {task.name: [] for task in tasks}
+    for task in tasks:
+        for name in task.dependencies:
+            followers[name].append(task.name)
+
+    heights: dict[str, int] = {}
+
+    def height(name: str) -> int:
+        if name not in heights:
+            heights[name] = 1 + max(map(height, followers[name]), default=0)
+        return heights[name]
+
+    # A task is higher than all that follow it.
+    yield from sorted(tasks, key=lambda task: (-height(task.name), task.name))

@@ -1,0 +1,101 @@
+"""What a run did: one entry per task, in `record.json` of the run's folder.
+
+The live table, the results at the end, and the report are all drawn from it.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from components.shared.storage import filesystem
+
+Status = Literal["waiting", "running", "cached", "ran", "failed", "skipped"]
+FILE = "record.json"
+
+
+@dataclass(kw_only=True, slots=True)
+class TaskRecord:
+    """One task of a run.
+
+    Attributes:
+        name: The task, such as `finetune-large-resnest101e-wt`.
+        stage: The stage that it runs, such as `finetune`.
+        step: Its place in the method, such as `finetune_large`; see `pipelines/steps.py`.
+        candidate: The candidate that it trains, such as `resnest101e-wt`; else empty.
+        dependencies: The tasks whose outputs it reads.
+        parameters: The stage's parameters, as resolved.
+        status: `cached` means that an earlier run had made the same outputs already.
+        key: The cache key; empty until the dependencies are done.
+        outputs: Paths of the outputs by name; empty until they are complete.
+        log: The path of what the stage logged.
+        seconds: How long the stage took, also if that was in an earlier run.
+        peak_bytes: The most memory that a process of the stage held; 0 where that is not known.
+        started: When it started, in seconds since the epoch; None if it did not run.
+        ended: When it ended.
+        exit_code: None until it has ended, and on a cluster; negative: the signal that killed it.
+    """
+
+    name: str
+    stage: str
+    step: str
+    candidate: str
+    dependencies: list[str]
+    parameters: dict[str, Any]
+    status: Status = "waiting"
+    key: str = ""
+    outputs: dict[str, str] = field(default_factory=dict)
+    log: str = ""
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    started: float | None = None
+    ended: float | None = None
+    exit_code: int | None = None
+
+    def metrics(self) -> dict[str, float]:
+        """Return the scalars of the task's `metrics` output; none if it has not made them."""
+        path = self.outputs.get("metrics")
+        return dict(json.loads(Path(path).read_text())) if path else {}
+
+
+@dataclass(kw_only=True, slots=True)
+class RunRecord:
+    """One run of a pipeline.
+
+    Attributes:
+        pipeline: The pipeline's name.
+        recipe: The recipe that it was compiled from.
+        parameters: The values of the run's form.
+        started: When it started, in seconds since the epoch.
+        ended: When it ended; None while it runs.
+        tasks: The tasks, each after those that it depends on.
+    """
+
+    pipeline: str
+    recipe: str
+    parameters: dict[str, Any]
+    started: float
+    ended: float | None = None
+    tasks: list[TaskRecord] = field(default_factory=list)
+
+    def write(self, folder: Path) -> None:
+        """Write the record into a run's folder."""
+        with filesystem.complete(folder / FILE) as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1))
+
+
+def read(folder: Path) -> RunRecord:
+    """Return the record of a run's folder."""
+    content = json.loads((folder / FILE).read_text())
+    tasks = [TaskRecord(**task) for task in content.pop("tasks")]
+    return RunRecord(**content, tasks=tasks)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -1,0 +1,59 @@
+"""The sample images of a run's report, with what each stage makes of them."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from components.shared.data.image_set import ImageSet
+from components.shared.data.targets import Targets
+from components.shared.reports.html import Card
+
+_SAMPLES = 12  # of each kind
+_SEARCHED = 1_000_000  # images among which disagreements are looked for
+_SHOWN_KEYWORDS, _SHOWN_CONCEPTS = 8, 4
+
+
+def cards(images: ImageSet, given: Targets, opinions: Mapping[str, Targets]) -> list[Card]:
+    """Return a card for each of some images whose label is contradicted, then of the first ones.
+
+    Args:
+        images: The training images.
+        given: Their labels.
+        opinions: By title, what stages say of them: `keywords`, `weights`, `pseudo labels`.
+    """
+    for title, targets in opinions.items():
+        given.numbering.check(targets.numbering, title)
+    first = range(min(_SAMPLES, len(given)))
+    doubted = _contradicted(given, opinions["pseudo labels"]) if "pseudo labels" in opinions else []
+    return [
+        Card(
+            images.peek(number),
+            ", ".join(given.titles[label] for label in given[number][0]),
+            list(_lines(number, opinions)),
+        )
+        for number in dict.fromkeys([*doubted, *first])
+    ]
+
+
+def _contradicted(given: Targets, pseudo_labels: Targets) -> list[int]:
+    """Return images whose strongest pseudo label is not the given one, the surest first."""
+    offsets = pseudo_labels.offsets[: 1 + _SEARCHED]
+    numbers = np.flatnonzero(np.diff(offsets))
+    strongest = offsets[numbers]
+    labels = given.classes[given.offsets[numbers]]
+    doubted = np.flatnonzero(pseudo_labels.classes[strongest] != labels)
+    surest = np.argsort(-pseudo_labels.weights[strongest[doubted]], kind="stable")[:_SAMPLES]
+    found: list[int] = numbers[doubted[surest]].tolist()
+    return found
+
+
+def _lines(number: int, opinions: Mapping[str, Targets]) -> Iterator[str | tuple[str, float]]:
+    for title, targets in opinions.items():
+        classes, weights = targets[number]
+        names = [targets.titles[name] for name in classes]
+        if title == "keywords":
+            yield f"keywords: {', '.join(names[:_SHOWN_KEYWORDS]) or '–'}"
+            continue
+        yield f"{title}:" if names else f"{title}: –"
+        pairs = zip(names[:_SHOWN_CONCEPTS], weights.tolist(), strict=False)
+        yield from ((f"{name} {weight:.2f}", min(1.0, weight)) for name, weight in pairs)

@@ -1,0 +1,105 @@
+"""What a run shows while it goes on, and at its end."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from pipelines.run.record import RunRecord, TaskRecord
+
+_MARKS = {"cached": "=", "ran": "+", "failed": "!", "skipped": "-", "running": ">"}
+_LINES_OF_A_FAILED_LOG = 15
+
+
+class LiveTable:
+    """The tasks of a run: a line for each that is done, and below, those at work.
+
+    On a terminal the lines of running tasks are drawn anew with each call, with the last line of
+    their log; elsewhere there is one line when a task starts and one when it is done.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to a stream."""
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._told: set[tuple[str, str]] = set()
+        self._drawn = 0
+
+    def __call__(self, record: RunRecord) -> None:
+        """Show what has changed, and what is going on."""
+        width = max((len(task.name) for task in record.tasks), default=0)
+        if self._drawn:
+            self._stream.write(f"\x1b[{self._drawn}F\x1b[J")
+        for task in record.tasks:
+            told = (task.name, task.status)
+            silent = task.status == "waiting" or (task.status == "running" and self._terminal)
+            if told not in self._told and not silent:
+                self._told.add(told)
+                self._stream.writelines(f"{line}\n" for line in _lines(task, width))
+        live = list(self._live(record, width)) if self._terminal else []
+        self._stream.writelines(f"{line}\n" for line in live)
+        self._drawn = len(live)
+        self._stream.flush()
+
+    def _live(self, record: RunRecord, width: int) -> Iterator[str]:
+        running = [task for task in record.tasks if task.status == "running"]
+        columns = shutil.get_terminal_size().columns
+        for task in running:
+            assert task.started is not None
+            seconds = time.time() - task.started
+            line = f"> {task.name:{width}} {seconds:7.0f} s  {_last_line(task.log)}"
+            yield line[: columns - 1]
+        waiting = sum(task.status == "waiting" for task in record.tasks)
+        if waiting:
+            yield f"  {waiting} more to come"
+
+
+def _lines(task: TaskRecord, width: int) -> Iterator[str]:
+    yield f"{_MARKS[task.status]} {task.name:{width}} {_note(task)}".rstrip()
+    if task.status == "failed" and task.log:
+        log = Path(task.log)
+        lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+        yield from (f"    {line}" for line in lines[-_LINES_OF_A_FAILED_LOG:])
+        yield f"    (all of it: {task.log})"
+
+
+def _note(task: TaskRecord) -> str:
+    seconds = f"{task.seconds:7.1f} s"
+    match task.status:
+        case "cached":
+            return f"{seconds}  from an earlier run"
+        case "ran":
+            memory = f"  {task.peak_bytes / 2**20:,.0f} MiB" if task.peak_bytes else ""
+            return f"{seconds}{memory}"
+        case "failed":
+            log = "; its log ends with" if task.log else ""
+            return f"{seconds}  {_cause(task.exit_code)}{log}"
+        case "skipped":
+            return "           not run: a task before it failed"
+    return ""
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code is None:  # Kubernetes knows, not KFP
+        return "failed"
+    if exit_code < 0:
+        return f"killed by signal {-exit_code}"
+    return f"exit code {exit_code}" if exit_code else "an output is missing"
+
+
+def _last_line(log: str) -> str:
+    path = Path(log)
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        lines = file.read().decode(errors="replace").splitlines()
+    return lines[-1] if lines else ""
+
+
+def results(record: RunRecord) -> Iterator[str]:
+    """Yield the lines of the comparison's tables, if the run got as far."""
+    for task in record.tasks:
+        if "summary" in task.outputs:
+            yield from Path(task.outputs["summary"]).read_text().splitlines()

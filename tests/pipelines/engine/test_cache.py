@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from components.shared.storage import filesystem
+from pipelines.engine.cache import Cache
+from pipelines.run.graph import Task
+
+INGEST = Task(
+    name="ingest",
+    module="components.ingest",
+    image="webly/text:ingest-1",
+    command=("python", "-m", "components.ingest", "{{$}}"),
+    parameters={},
+    inputs={},
+    outputs={"images": "system.Dataset"},
+    dependencies=(),
+    enable_cache=True,
+)
+
+
+def ingested(cache: Cache, *uris: str) -> None:
+    images = cache.cleared(INGEST, "key") / "images"
+    images.mkdir()
+    shards = [{"uri": uri, "bytes": 3, "images": 1, "sha256": "0"} for uri in uris]
+    manifest = {"shards": shards}
+    (images / "manifest.json").write_text(json.dumps(manifest))
+    cache.add(INGEST, "key", seconds=1.0, peak_bytes=0)
+
+
+def put(uri: str, content: str, folder: Path) -> None:
+    (folder / "shard").write_text(content)
+    filesystem.put(folder / "shard", uri)
+
+
+def test_an_image_set_whose_shard_is_gone_is_not_found(tmp_path: Path, place: str) -> None:
+    cache, uri = Cache(tmp_path / "artifacts"), f"{place}/images/train-00000.tar"
+    put(uri, "abc", tmp_path)
+    ingested(cache, uri)
+    assert cache.find(INGEST, "key") is not None
+
+    filesystem.remove(uri)
+    assert cache.find(INGEST, "key") is None
+    put(uri, "ab", tmp_path)
+    assert cache.find(INGEST, "key") is None
+
+
+def test_an_image_set_is_found_in_a_store_that_was_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, name = Cache(tmp_path / "artifacts"), "images/name/train-00000.tar"
+    put(str(tmp_path / "store" / name), "abc", tmp_path)
+    ingested(cache, name)
+    monkeypatch.setenv("WEBLY_STORE", str(tmp_path / "moved"))
+    assert cache.find(INGEST, "key") is None
+    (tmp_path / "store").rename(tmp_path / "moved")
+    assert cache.find(INGEST, "key") is not None

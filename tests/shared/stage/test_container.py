@@ -1,0 +1,331 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import yaml
+from kfp import compiler, dsl
+
+from components.shared.stage import cli, container
+from components.shared.stage.container import Component
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import (
+    InputDataset,
+    InputModel,
+    InputModels,
+    OutputDataset,
+    OutputHTML,
+    OutputMetrics,
+)
+from pipelines.images import ROOT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """A shape.
+
+    Attributes:
+        width: In pixels.
+        scale: Of the width.
+    """
+
+    width: int = 3
+    scale: float = 1.0
+
+
+def mix(
+    texts: InputDataset,
+    models: InputModels,
+    mixture: OutputDataset,
+    report: OutputHTML,
+    metrics: OutputMetrics,
+    extra: InputModel | None = None,
+    *,
+    shape: Shape,
+    steps: int = 10,
+    mode: Literal["fast", "fine"] = "fast",
+    note: str = "none",
+    strict: bool = False,
+) -> None:
+    """Write down what it was given.
+
+    Args:
+        texts: A file.
+        models: Files.
+        mixture: All that was given.
+        report: A page.
+        metrics: A number.
+        extra: A file.
+        shape: A shape.
+        steps: A number.
+        mode: A choice.
+        note: A text.
+        strict: Yes or no.
+    """
+    if steps < 0:
+        raise UserError(f"steps={steps}: it must not be negative")
+    inputs = [texts.read_text(), [model.read_text() for model in models]]
+    parameters = [shape.width, shape.scale, steps, mode, note, strict]
+    content = [*inputs, extra.read_text() if extra else None, *parameters]
+    mixture.mkdir()
+    (mixture / "given.json").write_text(json.dumps(content))
+    report.write_text("<p>page</p>")
+    metrics.write_text(json.dumps({"steps": steps}))
+
+
+COMPONENT = Component(mix, target="text")
+PARAMETERS: dict[str, Any] = {
+    "width": 7,
+    "scale": 0.1,
+    "steps": 20,
+    "mode": "fine",
+    "note": 'a "b" {c}',
+    "strict": True,
+}
+# What the stage writes of these, with eleven models and without the optional input.
+WRITTEN = ["words", [f"model {i}" for i in range(11)], None, *PARAMETERS.values()]
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def bucket(scheme: str, folder: Path) -> Path:
+    """Return where a bucket is mounted."""
+    return Path(container._MOUNTS[scheme] if scheme else folder) / "bucket"
+
+
+def artifact(name: str, type: str, uri: str) -> dict[str, Any]:
+    entry = {"name": name, "type": {"schemaTitle": type}, "uri": uri, "metadata": {}}
+    return {"artifacts": [entry]}
+
+
+def executor_input(scheme: str, folder: Path) -> dict[str, Any]:
+    """Return what a launcher writes, with the artifacts in a bucket, or in a local folder."""
+    root = f"{scheme}://bucket" if scheme else str(folder / "bucket")
+
+    def given(name: str, text: str) -> dict[str, Any]:
+        write(bucket(scheme, folder) / name, text)
+        return artifact(name, "system.Dataset", f"{root}/{name}")
+
+    def made(name: str, type: str) -> dict[str, Any]:
+        return artifact(name, type, f"{root}/{name}")
+
+    models = {f"models_{i}": given(f"model-{i}", f"model {i}") for i in range(11)}
+    return {
+        "inputs": {
+            # Protobuf writes whole numbers of a double as numbers without a point, and
+            # launchers add parameters and artifacts of their own.
+            "parameterValues": {
+                **PARAMETERS,
+                "rerun": "again",
+                "base_image": "python",
+                "accelerator_count": "2",
+                "pipelinechannel--mix_gpus": "2",
+            },
+            # The IR sorts by name: models_10 before models_2.
+            "artifacts": dict(sorted({"texts": given("texts", "words"), **models}.items())),
+        },
+        "outputs": {
+            "artifacts": {
+                "mixture": made("mixture", "system.Dataset"),
+                "report": made("report", "system.HTML"),
+                "metrics": made("metrics", "system.Metrics"),
+                "executor-logs": made("executor-logs", "system.Artifact"),
+            },
+            "outputFile": str(folder / "out" / "executor_output.json"),
+        },
+    }
+
+
+@pytest.fixture(autouse=True)
+def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Object stores are mounted here, not below the root of this machine."""
+    for scheme, mount in container._MOUNTS.items():
+        monkeypatch.setitem(container._MOUNTS, scheme, f"{tmp_path}{mount}")
+
+
+@pytest.mark.parametrize("scheme", ["", "s3", "minio", "gs", "oci"])
+def test_a_stage_means_the_same_as_function_command_and_component(
+    tmp_path: Path, scheme: str
+) -> None:
+    texts = write(tmp_path / "given" / "texts", "words")
+    models = [write(tmp_path / "given" / f"{i}", f"model {i}") for i in range(11)]
+
+    def outputs(name: str) -> dict[str, Path]:
+        (tmp_path / name).mkdir()
+        return {output: tmp_path / name / output for output in ("mixture", "report", "metrics")}
+
+    shape = Shape(width=PARAMETERS["width"], scale=PARAMETERS["scale"])
+    rest = {name: value for name, value in PARAMETERS.items() if name not in ("width", "scale")}
+    mix(texts, models, **outputs("function"), shape=shape, **rest)
+
+    words = [f"--texts={texts}", "--models", *map(str, models)]
+    words += [f"--{name}={path}" for name, path in outputs("command").items()]
+    cli.main(mix, [*words, *(f"--{name}={value}" for name, value in PARAMETERS.items())])
+
+    folder = tmp_path / "component"
+    cli.main(mix, [json.dumps(executor_input(scheme, folder))])
+
+    for place in (tmp_path / "function", tmp_path / "command", bucket(scheme, folder)):
+        assert json.loads((place / "mixture" / "given.json").read_text()) == WRITTEN
+        assert (place / "report").read_text() == "<p>page</p>"
+        assert json.loads((place / "metrics").read_text()) == {"steps": 20}
+
+
+def test_the_executor_output_tells_the_ui_the_metrics(tmp_path: Path) -> None:
+    request = executor_input("s3", tmp_path)
+
+    container.run(mix, json.dumps(request))
+
+    written = json.loads((tmp_path / "out" / "executor_output.json").read_text())["artifacts"]
+    (metrics,) = written["metrics"]["artifacts"]
+    assert metrics == {"name": "metrics", "uri": "s3://bucket/metrics", "metadata": {"steps": 20}}
+    assert set(written) == {"mixture", "report", "metrics"}
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_of_several_processes_only_the_first_writes_the_executor_output(
+    rank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    container.run(mix, json.dumps(executor_input("", tmp_path)))
+    assert (tmp_path / "out" / "executor_output.json").exists() == (rank == "0")
+
+
+def test_an_optional_input_that_is_given_arrives(tmp_path: Path) -> None:
+    request = executor_input("", tmp_path)
+    extra = write(tmp_path / "elsewhere", "more")
+    request["inputs"]["artifacts"]["extra"] = artifact("extra", "system.Model", str(extra))
+
+    container.run(mix, json.dumps(request))
+
+    content = json.loads((tmp_path / "bucket" / "mixture" / "given.json").read_text())
+    assert content[2] == "more"
+
+
+def test_a_custom_path_goes_before_the_uri(tmp_path: Path) -> None:
+    request = executor_input("", tmp_path)
+    (texts,) = request["inputs"]["artifacts"]["texts"]["artifacts"]
+    texts |= {"uri": "s3://bucket/nowhere", "customPath": str(write(tmp_path / "x", "custom"))}
+
+    container.run(mix, json.dumps(request))
+
+    content = json.loads((tmp_path / "bucket" / "mixture" / "given.json").read_text())
+    assert content[0] == "custom"
+
+
+def compiled(path: Path, **given: Any) -> dict[str, Any]:
+    """Compile a pipeline of two sources and a mix."""
+
+    @dsl.container_component
+    def source(texts: dsl.Output[dsl.Dataset], model: dsl.Output[dsl.Model]):
+        return dsl.ContainerSpec(image="source", command=["true"], args=[texts.path, model.path])
+
+    @dsl.pipeline(name="mixing")
+    def mixing() -> None:
+        made = source()
+        models = [made.outputs["model"]] * 11
+        inputs = {"texts": made.outputs["texts"], "models": models}
+        COMPONENT.task("mix-large", **{"image": "mix:1", "rerun": "", **inputs, **given})
+
+    compiler.Compiler().compile(mixing, str(path))
+    return dict(yaml.safe_load(path.read_text()))
+
+
+def test_a_component_declares_what_the_stages_signature_says(tmp_path: Path) -> None:
+    spec = compiled(tmp_path / "p.yaml", **PARAMETERS)
+
+    component = spec["components"]["comp-mix-large"]
+    inputs, outputs = component["inputDefinitions"], component["outputDefinitions"]
+    assert {name: value["parameterType"] for name, value in inputs["parameters"].items()} == {
+        "width": "NUMBER_INTEGER",
+        "scale": "NUMBER_DOUBLE",
+        "steps": "NUMBER_INTEGER",
+        "mode": "STRING",
+        "note": "STRING",
+        "strict": "BOOLEAN",
+        "rerun": "STRING",
+    }
+    assert set(inputs["artifacts"]) == {"texts", "extra", *(f"models_{i}" for i in range(11))}
+    assert inputs["artifacts"]["extra"]["isOptional"]
+    assert set(outputs["artifacts"]) == {"mixture", "report", "metrics"}
+    (executor,) = (
+        value for name, value in spec["deploymentSpec"]["executors"].items() if "mix" in name
+    )
+    command = ["python", "-m", mix.__module__]
+    assert executor["container"] == {"image": "mix:1", "command": command, "args": ["{{$}}"]}
+
+
+def test_a_task_passes_every_parameter_and_no_absent_input(tmp_path: Path) -> None:
+    spec = compiled(tmp_path / "p.yaml", **PARAMETERS)
+
+    inputs = spec["root"]["dag"]["tasks"]["mix-large"]["inputs"]
+    constants = {
+        name: value["runtimeValue"]["constant"] for name, value in inputs["parameters"].items()
+    }
+    assert constants == PARAMETERS | {"rerun": ""}
+    assert "extra" not in inputs["artifacts"]
+
+
+def test_a_task_with_a_missing_or_unknown_parameter_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="mix-large: width is not given"):
+        compiled(tmp_path / "p.yaml", steps=1)
+    with pytest.raises(TypeError, match="the stage mix has no step"):
+        compiled(tmp_path / "p.yaml", **PARAMETERS, step=1)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "ingest",
+        "tagging",
+        "weighting",
+        "wt_pretrain",
+        "lw_pretrain",
+        "multitask_pretrain",
+        "finetune",
+        "pseudo_label",
+        "ensemble",
+    ],
+)
+def test_help_of_a_stage_imports_nothing_heavy_and_no_kfp(stage: str) -> None:
+    program = (
+        "import runpy, sys\n"
+        f"sys.argv = ['x', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module('components.{stage}', run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert end.code == 0\n"
+        "heavy = {'kfp', 'torch', 'timm', 'nltk', 'pyarrow', 'scipy', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert "--metrics METRICS" in ended.stdout
+
+
+def test_object_stores_are_read_where_the_launcher_mounts_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+
+    paths = [
+        str(container.artifact_path(artifact("x", "system.Dataset", f"{scheme}://bucket/key")))
+        for scheme in ("s3", "minio", "gs", "oci")
+    ]
+
+    assert paths == ["/s3/bucket/key", "/minio/bucket/key", "/gcs/bucket/key", "/oci/bucket/key"]

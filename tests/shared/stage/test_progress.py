@@ -1,0 +1,19 @@
+import logging
+
+import pytest
+
+from components.shared.stage import progress
+
+
+def test_items_may_be_of_several_units(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0)
+    groups = [range(1_000), range(234)]
+
+    with caplog.at_level(logging.INFO, "components.shared.stage.progress"):
+        shown = progress.progress(groups, total=1_234, unit="image", what="Reading", units=len)
+        assert list(shown) == groups
+
+    told = [message.split(" images, ")[0] for message in caplog.messages]
+    assert told == ["Reading: 1,000 of 1,234", "Reading: 1,234 of 1,234"]

@@ -1,0 +1,227 @@
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from components.shared.data.identity import Numbering
+from components.shared.data.image_set import ImageSet
+from components.shared.data.targets import Targets
+from components.shared.stage.errors import UserError
+from components.shared.training import models
+from components.shared.training.checkpoints import Checkpoints
+from components.shared.training.loop import train
+from components.shared.training.losses import TargetsLoss
+from components.shared.training.schedule import learning_rate, steps_per_epoch
+from components.shared.training.settings import TrainingSettings
+from components.shared.training.validation import HeldOutValidation, LabelValidation, held_out
+from tests.synthetic import COLOURS, TRAINING, coloured_squares, image_set, targets
+
+SETTINGS = replace(TRAINING, epoch_images=40, decay_epochs=90, learning_rate=0.05)
+GOLDEN_LOSSES = [
+    *(1.077921, 1.194137, 0.957471, 0.849399, 1.222641),
+    *(0.942957, 0.992795, 0.801184, 1.039206, 0.859151),
+]
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageSet, Targets]:
+    """Sixty pictures of a coloured square, 24 pixels wide, and their colours."""
+    folder = tmp_path_factory.mktemp("squares")
+    pictures, labels = coloured_squares(60, 24, seed=0)
+    images = image_set(folder, pictures, image_side=24)
+    pairs = [[(label, 1.0)] for label in labels]
+    return images, targets(folder / "labels", images.numbering, pairs, COLOURS)
+
+
+def trained(
+    squares: tuple[ImageSet, Targets],
+    settings: TrainingSettings = SETTINGS,
+    checkpoints: Checkpoints | None = None,
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    images, labels = squares
+    validation = LabelValidation(images, labels, COLOURS, settings)
+    model = models.create(settings, len(COLOURS))
+    with tempfile.TemporaryDirectory() as folder:
+        curve = train(
+            model,
+            images,
+            labels,
+            TargetsLoss(),
+            validation,
+            settings,
+            checkpoints or Checkpoints(folder),
+            balance_on="strongest",
+        )
+    return model, curve
+
+
+def test_ten_steps_give_the_golden_losses(squares: tuple[ImageSet, Targets]) -> None:
+    # A change that means to keep the arithmetic keeps these, on any machine, to fp32 rounding.
+    settings = replace(SETTINGS, epochs=10, epoch_images=8, warmup_epochs=2.0, learning_rate=0.01)
+    _, curve = trained(squares, settings)
+    losses = [entry["loss"] for entry in curve]
+    assert losses == pytest.approx(GOLDEN_LOSSES, abs=1e-5)
+
+
+def test_training_twice_gives_the_same_weights_bit_for_bit(
+    squares: tuple[ImageSet, Targets],
+) -> None:
+    first, second = (trained(squares)[0].state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_workers_that_decode_ahead_change_nothing(
+    squares: tuple[ImageSet, Targets], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, _ = trained(squares)
+    monkeypatch.setattr("components.shared.training.transforms.num_workers", lambda: 2)
+    helped, _ = trained(squares)
+    weights = helped.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in alone.state_dict().items())
+
+
+def test_another_seed_gives_another_model(squares: tuple[ImageSet, Targets]) -> None:
+    _, first = trained(squares)
+    _, second = trained(squares, replace(SETTINGS, seed=1))
+    assert first[0]["loss"] != second[0]["loss"]
+
+
+def test_a_model_learns_the_colours(squares: tuple[ImageSet, Targets]) -> None:
+    settings = replace(SETTINGS, epochs=3, epoch_images=160, decay_epochs=2, learning_rate=0.02)
+    _, curve = trained(squares, settings)
+    assert curve[-1]["loss"] < 0.6 * curve[0]["loss"]
+    assert curve[-1]["top1"] >= 0.9
+    assert curve[-1]["top5"] == 1.0  # of three classes
+
+
+def test_accumulating_parts_gives_the_gradient_of_the_whole_batch(
+    squares: tuple[ImageSet, Targets],
+) -> None:
+    # Batch norm sees the parts; a net without it cannot tell.
+    arguments = json.dumps(
+        {"patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2, "img_size": 24}
+    )
+    settings = replace(SETTINGS, backbone="vit_tiny_patch16_224", backbone_args=arguments)
+    _, parts = trained(squares, replace(settings, accumulation_steps=4))
+    _, whole = trained(squares, replace(settings, accumulation_steps=1))
+    assert [e["loss"] for e in parts] == pytest.approx([e["loss"] for e in whole], rel=1e-4)
+
+
+def test_the_curve_counts_images_and_ends_with_the_last_learning_rate(
+    squares: tuple[ImageSet, Targets],
+) -> None:
+    _, curve = trained(squares, replace(SETTINGS, decay_epochs=1))
+    assert [entry["epoch"] for entry in curve] == [1, 2]
+    assert [entry["images"] for entry in curve] == [40, 80]
+    assert [entry["learning_rate"] for entry in curve] == pytest.approx([0.05, 0.005])
+
+
+def test_a_loss_that_is_not_finite_names_the_learning_rate(
+    squares: tuple[ImageSet, Targets],
+) -> None:
+    settings = replace(SETTINGS, learning_rate=1e30, clip_norm=1e30, warmup_epochs=0.0)
+    with pytest.raises(UserError, match="learning_rate"):
+        trained(squares, settings)
+
+
+def test_crops_larger_than_the_stored_images_are_refused(
+    squares: tuple[ImageSet, Targets],
+) -> None:
+    with pytest.raises(UserError, match="image_size=32"):
+        trained(squares, replace(SETTINGS, image_size=32))
+
+
+def test_only_weights_of_several_dimensions_decay(squares: tuple[ImageSet, Targets]) -> None:
+    # With a decay of 1/learning rate, a step without gradients takes decayed weights to 0.
+    settings = replace(
+        SETTINGS,
+        epochs=1,
+        epoch_images=8,
+        weight_decay=20.0,
+        clip_norm=1e-9,
+        warmup_epochs=0.0,
+    )
+    model, _ = trained(squares, settings)
+    before = dict(models.create(settings, len(COLOURS)).named_parameters())
+    for name, parameter in model.named_parameters():
+        expected = torch.zeros_like(parameter) if parameter.ndim > 1 else before[name]
+        torch.testing.assert_close(parameter, expected, rtol=0, atol=1e-6)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_a_tenth() -> None:
+    settings = replace(SETTINGS, learning_rate=0.4, warmup_epochs=0.5, decay_epochs=2)
+    rates = [learning_rate(step, 8, settings) for step in range(34)]
+    assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
+    assert (rates[15], rates[16], rates[31]) == pytest.approx((0.4, 0.04, 0.04))
+    assert rates[32] == pytest.approx(0.004)
+
+
+@pytest.mark.parametrize(("epoch_images", "steps"), [(0, 13), (1000, 125), (3, 1)])
+def test_an_epoch_is_as_many_steps_as_its_images_fill(epoch_images: int, steps: int) -> None:
+    assert steps_per_epoch(replace(SETTINGS, epoch_images=epoch_images), num_images=103) == steps
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"epochs": 0}, "epochs=0"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"balance": -0.5}, "balance"),
+        ({"smallest_crop": 1.5}, "smallest_crop"),
+        ({"accumulation_steps": 3}, "divide batch_size=8"),
+        ({"accumulation_steps": 0}, "accumulation_steps=0"),
+        ({"accumulation_steps": 8}, "two images"),
+    ],
+)
+def test_settings_that_cannot_train_are_refused(change: dict[str, float], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        replace(SETTINGS, **change)  # type: ignore[arg-type]
+
+
+class Fixed(nn.Module):
+    """Gives every image the same logits."""
+
+    def __init__(self, logits: list[float]) -> None:
+        super().__init__()
+        self.logits = torch.tensor(logits)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(len(batch), -1)
+
+
+def test_recall_is_the_share_of_an_images_keywords_among_the_top_five(tmp_path: Path) -> None:
+    pictures, _ = coloured_squares(2, 24, seed=0)
+    images = image_set(tmp_path, pictures)
+    pairs = [[(0, 1.0), (1, 1.0), (6, 1.0)], [(5, 1.0), (6, 1.0)]]
+    keywords = targets(tmp_path / "keywords", images.numbering, pairs, list("abcdefg"))
+    validation = HeldOutValidation(images, keywords, np.array([0, 1]), TargetsLoss(), SETTINGS)
+    measures = validation(Fixed([7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]))
+    # The top five are a … e: two of three keywords, and none of two.
+    assert measures["recall5"] == pytest.approx((2 / 3 + 0) / 2)
+    log_sum = np.log(np.exp(np.arange(1, 8)).sum())
+    assert measures["validation_loss"] == pytest.approx(
+        ((3 * log_sum - 14) + (2 * log_sum - 3)) / 2
+    )
+
+
+def test_about_half_a_percent_of_the_images_with_targets_is_held_out(tmp_path: Path) -> None:
+    pairs = [[(0, 1.0)] if number % 2 else [] for number in range(1200)]
+    numbers = held_out(targets(tmp_path, Numbering(1200, "d"), pairs, ["a"]))
+    assert numbers.tolist() == [1, 3, 5]
+
+
+def test_an_image_is_held_out_even_if_no_early_one_has_targets(tmp_path: Path) -> None:
+    pairs: list[list[tuple[int, float]]] = [[]] * 50 + [[(0, 1.0)]] * 2
+    assert held_out(targets(tmp_path, Numbering(52, "d"), pairs, ["a"])).tolist() == [50]
+
+
+def test_validation_labels_over_other_classes_are_refused(
+    squares: tuple[ImageSet, Targets],
+) -> None:
+    with pytest.raises(UserError, match="one and the same ingest"):
+        LabelValidation(*squares, ["red", "blue", "green"], SETTINGS)
