@@ -21,23 +21,34 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from components.shared.stage import machine
 from components.shared.stage.container import Component
 from components.shared.stage.errors import UserError
+from components.shared.stage.fingerprint import ROOT
 from pipelines.steps import STEPS
-from pipelines.tags import ROOT, tag
 
 logger = logging.getLogger(__name__)
 _LOCAL_REGISTRY = "webly"
+_DIGITS = 7  # of a fingerprint
 
 
 class Launcher(NamedTuple):
-    """What runs in the pod of a stage on several nodes: no stage, but in an image like one."""
+    """What runs in the pod of a stage on several nodes: no stage, but in an image like one.
+
+    Attributes:
+        name: The module's name below `components`.
+        target: The Dockerfile's target.
+        fingerprint: Stands for its code. It changes no result, and the image of the nodes that it
+            starts is in KFP's cache key as well: so this is a number, raised when pipelines that
+            are compiled from now on need a newer launcher.
+    """
 
     name: str
     target: str
+    fingerprint: str
 
 
-LAUNCHER = Launcher("trainjob", "launcher")
+LAUNCHER = Launcher("trainjob", "launcher", "1")
 
 
 def main() -> None:
@@ -80,10 +91,12 @@ def components() -> list[Component]:
 def reference(component: Component | Launcher) -> str:
     """Return the whole name of an image, such as `webly/train:finetune-3f2a91c`.
 
-    The part before the target is `WEBLY_REGISTRY`; `WEBLY_IMAGE_FINETUNE` replaces all of it.
+    KFP caches by the image's name as written: so each stage has a tag of its own, its code's
+    fingerprint, and changing one stage's code reruns that stage and what follows it. The part
+    before the target is `WEBLY_REGISTRY`; `WEBLY_IMAGE_FINETUNE` replaces all of it.
     """
     registry = os.environ.get("WEBLY_REGISTRY") or _LOCAL_REGISTRY
-    own = f"{registry}/{component.target}:{tag(component.name, component.target)}"
+    own = f"{registry}/{component.target}:{component.name}-{component.fingerprint[:_DIGITS]}"
     return os.environ.get(_variable(component)) or own
 
 
@@ -97,7 +110,7 @@ def build(options: Sequence[str]) -> None:
         UserError: Docker is not there, or the build fails; docker has said why.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    labels = {"VERSION": project["version"], "REVISION": _revision()}
+    labels = {"VERSION": project["version"], "REVISION": machine.revision()}
     for target, stages in groupby(_own(), key=lambda component: component.target):
         tags = [f"--tag={reference(component)}" for component in stages]
         arguments = [f"--build-arg={name}={value}" for name, value in labels.items()]
@@ -130,15 +143,6 @@ def _own() -> list[Component | Launcher]:
 
 def _variable(component: Component | Launcher) -> str:
     return f"WEBLY_IMAGE_{component.name.upper()}"
-
-
-def _revision() -> str:
-    """Return the commit, marked if the tree differs from it; empty outside a git repository."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    except FileNotFoundError:
-        return ""
 
 
 def _docker(*arguments: str) -> None:

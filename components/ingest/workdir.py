@@ -9,25 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import PIL
-import pyarrow
-
-from components.shared.data import texts
 from components.shared.stage import environment
+from components.shared.stage.container import component
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 
 
 def fingerprint(**parameters: int | float | str) -> str:
-    """Return a name for what an ingest makes: of its parameters and all that writes its parts.
-
-    Parts are reused by their fingerprint, so a change of any of these must make another.
-    """
-    given = [parameters, PIL.__version__, pyarrow.__version__]
-    sha256 = hashlib.sha256(json.dumps(given, sort_keys=True).encode())
-    for path in (*sorted(Path(__file__).parent.glob("*.py")), Path(texts.__file__)):
-        sha256.update(path.read_bytes())
-    return sha256.hexdigest()[:16]
+    """Return a name for what an ingest makes, by which its parts are used again."""
+    given = [component("ingest").fingerprint, parameters]
+    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextmanager

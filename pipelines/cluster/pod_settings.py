@@ -78,8 +78,8 @@ def configure(
     _with_retries(task, values["retries"], values["timeout_hours"], is_queued=is_queued)
     _labelled(task, pipeline, component.name)
     place.limit(values["timeout_hours"], queue)
-    # Tags follow the content: what a node has under a name is what there is.
-    kubernetes.set_image_pull_policy(task, "IfNotPresent")
+    # Tags follow what can change a result: newer code of the same tag may write better logs.
+    kubernetes.set_image_pull_policy(task, "Always")
     if "disk" in values:
         _with_disk(task.name, place, values["disk"], values["disk_class"])
     # Training pods are told of 0 GPUs, too. (A field of the form is not yet "0", whatever it says.)

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import yaml
 
+from components.shared.stage.fingerprint import ROOT
 from components.trainjob.job import condition
-from pipelines.tags import ROOT
 from tests.torchrun import environment, free_port
 from tests.trainjob.kubernetes_api import Job, KubernetesApi, Node
 

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from components.shared.stage import cli
+from components.shared.stage.fingerprint import ROOT
 from components.shared.storage import filesystem
 from components.shared.training.settings import TrainingSettings
-from pipelines.tags import ROOT
 from tests.shared.training.test_resuming import on_one_thread, same, trained
 from tests.synthetic import ColouredSquares
 from tests.trainjob.kubernetes_api import KubernetesApi

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from components.shared.stage.errors import UserError
+from components.shared.stage.fingerprint import ROOT
 from components.trainjob import kubernetes_api, launcher, node
 from components.trainjob.handover import Handover
 from components.trainjob.job import job_name
 from components.trainjob.kubernetes_api import ClusterError
 from components.trainjob.launcher import JobError
-from pipelines.tags import ROOT
 from tests.trainjob.conftest import MODULE, SECONDS, TASK_CONFIG, Launch, run_stage
 from tests.trainjob.generations import NEWEST, PATCHES
 from tests.trainjob.kubernetes_api import Job, KubernetesApi, Node

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
+from components.shared.stage.fingerprint import ROOT
 from components.shared.storage import filesystem
 from components.weighting.documents import Documents, concept_texts
 from components.weighting.neighbors import nearest
-from pipelines.tags import ROOT
 from tests.weighting.running import BIRDS, OWN, Run
 from tests.weighting.taxonomies import table
 

@@ -21,7 +21,6 @@ from components.shared.storage import filesystem
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Not a part of the code: a change of looks is no reason to train again (`pipelines/tags.py`).
 _STYLE = Path(__file__).with_name("style.css")
 _RESOLUTION = 144  # dots per inch of plots that are embedded as PNG
 _MOST_POINTS = 5_000  # beyond that, an SVG is larger than a PNG and slow to draw

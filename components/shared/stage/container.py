@@ -12,10 +12,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Optional
 
 from components.shared.stage import machine
+from components.shared.stage.fingerprint import fingerprint
 from components.shared.stage.interface import Argument, Stage, arguments, call
 
 if TYPE_CHECKING:
@@ -126,6 +128,11 @@ class Component:
         """The module that runs the stage as a command: the package that `stage.py` is in."""
         return self.stage.__module__.removesuffix(".stage")
 
+    @property
+    def fingerprint(self) -> str:
+        """The identity of the stage's code and of its image's packages."""
+        return fingerprint(self.stage.__module__, self.target)
+
     def task(
         self,
         name: str,
@@ -201,6 +208,12 @@ class Component:
         if given:
             raise TypeError(f"{name}: the stage {self.name} has no {', '.join(given)}")
         return signature, passed
+
+
+def component(stage: str) -> Component:
+    """Return the component of a stage by its name, as the stage's folder declares it."""
+    found: Component = getattr(import_module(f"components.{stage}.component"), stage)
+    return found
 
 
 def _handed_over(dsl: Any) -> list[Any]:

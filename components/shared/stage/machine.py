@@ -9,17 +9,33 @@ import logging
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from components.shared.stage import environment
 from components.shared.stage.errors import UserError
+from components.shared.stage.fingerprint import ROOT
 from components.shared.stage.parallel import cores
 
 logger = logging.getLogger(__name__)
 # How KFP's compiler refers to another of a task's parameters.
 OWN_INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
+
+
+def revision() -> str:
+    """Return the commit of this code, marked if the tree differs from it; empty if nobody knows.
+
+    Images have it in their environment.
+    """
+    if "WEBLY_REVISION" in os.environ:
+        return os.environ["WEBLY_REVISION"]
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def look(values: Mapping[str, object]) -> None:
@@ -36,12 +52,13 @@ def look(values: Mapping[str, object]) -> None:
     place = f"pod {pod} of node {os.environ.get('WEBLY_NODE', '?')}" if pod else platform.node()
     image = f", image {os.environ['WEBLY_IMAGE']}" if "WEBLY_IMAGE" in os.environ else ""
     logger.info(
-        "%s: %d cores, %.1f GiB of memory, Python %s%s",
+        "%s: %d cores, %.1f GiB of memory, Python %s%s, revision %s",
         place,
         cores(),
         _memory() / 2**30,
         platform.python_version(),
         image,
+        revision() or "unknown",
     )
     if gpus is not None:
         _check_gpus(gpus, place, in_pod=pod is not None)

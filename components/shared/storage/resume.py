@@ -1,8 +1,8 @@
 """What a stage leaves on its way, so that one that was killed goes on where it was.
 
-It lies in `WEBLY_CHECKPOINTS`, in a folder named by a fingerprint of the stage's inputs, parameters
-and code: a stage that runs again with the same ones finds it, any other does not. When the stage
-has finished, the folder is removed; on several nodes, when its outputs are safe.
+It lies in `WEBLY_CHECKPOINTS`, in a folder named by the stage's inputs, parameters and code
+(`fingerprint`): a stage that runs again with the same ones finds it, any other does not. When the
+stage has finished, the folder is removed; on several nodes, when its outputs are safe.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from components.shared.stage import environment
+from components.shared.stage.container import component
 from components.shared.storage import filesystem
 
 logger = logging.getLogger(__name__)
@@ -31,10 +32,9 @@ def place(stage: str, inputs: Iterable[Path | None], **parameters: object) -> st
         inputs: Its input artifacts, files or folders; None for one that was left out.
         **parameters: Its parameters, as far as JSON can hold them.
     """
-    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
-    components = Path(__file__).parents[2]
-    code = [*(components / "shared").rglob("*.py"), *(components / stage).glob("*.py")]
-    for number, source in enumerate([*inputs, *sorted(code)]):
+    given = [component(stage).fingerprint, parameters]
+    digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode())
+    for number, source in enumerate(inputs):
         for path in _files(source) if source else []:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,6 +16,7 @@ import pytest
 from toy.pipelines import WAIT, compiled, counting, diamond
 
 from components.shared.stage.errors import UserError
+from components.shared.stage.fingerprint import ROOT
 from components.shared.storage import filesystem
 from pipelines.compile import compile_recipe
 from pipelines.demo import webvision
@@ -26,7 +27,6 @@ from pipelines.recipe import load
 from pipelines.run import record
 from pipelines.run.record import RunRecord
 from pipelines.run.table import results
-from pipelines.tags import ROOT
 from tests.untimed import untimed
 
 pytestmark = pytest.mark.containers

@@ -54,12 +54,13 @@ def test_a_training_stage_in_a_pod_names_its_gpus_node_and_image(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     see(2, monkeypatch)
+    monkeypatch.setenv("WEBLY_REVISION", "0123abc")
 
     machine.look({"accelerator_count": "2"})
 
     first, second = caplog.messages
     assert first.startswith("pod finetune-1 of node gpu-7: ")
-    assert first.endswith("image webly/train:finetune-1234567")
+    assert first.endswith("image webly/train:finetune-1234567, revision 0123abc")
     assert second == f"torch {torch.__version__}, GPUs: NVIDIA H100 0, NVIDIA H100 1"
 
 

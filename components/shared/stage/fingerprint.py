@@ -1,9 +1,12 @@
-"""Tags that follow what is in a stage's image.
+"""The identity of code: a digest that changes when a result may, and at no other time.
 
-KFP caches by the image's name as written, so each stage has a tag of its own: a hash of all that
-can change what the stage does. Changing one stage's code reruns that stage and what follows it; a
-comment reruns nothing. The standard library is all that this needs, and every Python that reads the
-code gets the same tags.
+Image tags, checkpoints, unfinished parts and drawn data are named by it, so whatever changes it
+costs somebody a training. It holds a module, all that it imports from this project at any depth,
+and the lock of what it imports from elsewhere. Left out are comments, docstrings, log lines, the
+words of errors, and the modules that by contract change no result (`_is_neutral`): the golden
+results in `tests/` hold them to it.
+
+The standard library is all that this needs, and every Python that reads the code finds the same.
 """
 
 import ast
@@ -13,24 +16,41 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
+
+# Where bytes come from, what pages look like, how a stage is called, watched and spread over nodes.
+_NEUTRAL = (
+    "components.shared.stage",
+    "components.shared.storage",
+    "components.shared.reports",
+    "components.trainjob",
+)
+_LENGTH = 16  # hexadecimal digits
 
 
 @functools.cache
-def tag(stage: str, target: str, root: Path = ROOT) -> str:
-    """Return a stage's tag: its name, and a hash of its lock, the Dockerfile and its code.
+def fingerprint(module: str, *locks: str, root: Path = ROOT) -> str:
+    """Return the identity of a module's code, 16 hexadecimal digits.
 
     Args:
-        stage: The stage's name.
-        target: The Dockerfile's target that serves it.
+        module: Its name, such as `components.tagging.stage`.
+        *locks: What else can change a result: names of `docker/<name>.lock`.
         root: The project's root.
+
+    Raises:
+        FileNotFoundError: There is no such lock.
     """
     digest = hashlib.sha256()
-    for path in (root / "docker" / f"{target}.lock", root / "docker" / "Dockerfile"):
-        digest.update(path.read_bytes())
-    for name, code in sorted(_closure(f"components.{stage}.__main__", root).items()):
+    for name in locks:
+        digest.update((root / "docker" / f"{name}.lock").read_bytes())
+    for name, code in sorted(_closure(module, root).items()):
         digest.update(f"\n{name}\n{code}".encode())
-    return f"{stage}-{digest.hexdigest()[:7]}"
+    return digest.hexdigest()[:_LENGTH]
+
+
+def _is_neutral(module: str) -> bool:
+    """Return whether a module changes no result: those of `_NEUTRAL`, and each room's `report`."""
+    return module.startswith(tuple(f"{name}." for name in _NEUTRAL)) or module.endswith(".report")
 
 
 def _closure(module: str, root: Path) -> dict[str, str]:
@@ -40,7 +60,7 @@ def _closure(module: str, root: Path) -> dict[str, str]:
     while waiting:
         name = waiting.pop()
         path = _file(name, root)
-        if name in found or path is None:
+        if name in found or path is None or _is_neutral(name):
             continue
         imports, found[name] = _read(path.read_text())
         waiting += imports
@@ -79,13 +99,13 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _canonical(node: object) -> str:
-    """Return a text that is the same for trees that differ in docstrings and layout only.
+    """Return a text that is the same for trees which differ in layout and in words for people only.
 
     Neither `ast.dump` nor `ast.unparse` is the same in all versions of Python: newer ones add
     fields, which are empty where old syntax is parsed, and quote differently.
     """
     if isinstance(node, list):
-        return f"[{','.join(map(_canonical, node))}]"
+        return f"[{','.join(_canonical(each) for each in node if not _is_logging(each))}]"
     if not isinstance(node, ast.AST):
         return ascii(node)
     fields: dict[str, Any] = dict(ast.iter_fields(node))
@@ -95,6 +115,8 @@ def _canonical(node: object) -> str:
         case ast.JoinedStr(values=values):
             # Python 3.12.1 has empty texts around {} in a format.
             fields["values"] = [each for each in values if getattr(each, "value", None) != ""]
+        case ast.Raise(exc=ast.Call(func=ast.Name(id="UserError" | "StorageError" as name))):
+            fields = {"exc": name}
         case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
             if ast.get_docstring(node, clean=False) is not None:
                 fields["body"] = node.body[1:]
@@ -104,3 +126,11 @@ def _canonical(node: object) -> str:
         if isinstance(node, ast.Constant) or value not in (None, [])
     ]
     return f"{type(node).__name__}({','.join(content)})"
+
+
+def _is_logging(node: object) -> bool:
+    """Return whether a statement does nothing but log."""
+    match node:
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id="logger")))):
+            return True
+    return False
