@@ -129,9 +129,12 @@ def execute(
         raise UserError(f"jobs={jobs}: at least one task at a time is needed")
     pipeline = graph.read(compiled, words)
     read = {task.parameters.get("dataset") for task in pipeline.tasks}
-    for data, settings in (drawn or {}).items():
-        if data in read:
-            webvision.write(Path(data), settings)
+    drawn = {data: settings for data, settings in (drawn or {}).items() if data in read}
+    for data, settings in drawn.items():
+        webvision.write(Path(data), settings)
+    if drawn:  # what is drawn anew is read anew
+        version = "-".join(map(webvision.version, drawn.values()))
+        pipeline = graph.read(compiled, [f"dataset_version={version}", *words])
     tasks = []
     for task in pipeline.tasks:
         step, candidate = split_task(task.name)

@@ -42,10 +42,9 @@ def write(folder: OutputDataset, settings: DataSettings) -> None:
     Raises:
         UserError: The folder holds something else.
     """
-    version = _version(settings)
     marker = folder / "demo.json"
     if marker.is_file():
-        if json.loads(marker.read_text())["version"] == version:
+        if json.loads(marker.read_text())["version"] == version(settings):
             return
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: holds something else: name a new folder")
@@ -67,7 +66,13 @@ def write(folder: OutputDataset, settings: DataSettings) -> None:
         _write_split(temporary, "val", settings.validation_images, with_labels=True)
         _write_split(temporary, "test", settings.test_images, with_labels=False)
         tagger.train(temporary / "tagger", seed=SEED)
-        (temporary / "demo.json").write_text(json.dumps({"version": version}))
+        (temporary / "demo.json").write_text(json.dumps({"version": version(settings)}))
+
+
+def version(settings: DataSettings) -> str:
+    """Return the identity of a data set, 16 digits: of the code that draws it, and its settings."""
+    code = fingerprint(__name__, "text")  # the lock that holds NumPy, Pillow and NLTK
+    return hashlib.sha256(f"{code} {settings}".encode()).hexdigest()[:16]
 
 
 def parameters() -> dict[str, Argument]:
@@ -87,12 +92,6 @@ def parse(values: Mapping[str, object]) -> DataSettings:
             raise UserError(f"no setting {name!r}; there are {', '.join(known)}")
     given: dict[str, Any] = {name: known[name].parse(value) for name, value in values.items()}
     return DataSettings(**given)
-
-
-def _version(settings: DataSettings) -> str:
-    """Return a digest of the code that draws, and of the settings."""
-    code = fingerprint(__name__, "text")  # the lock that holds NumPy, Pillow and NLTK
-    return hashlib.sha256(f"{code} {settings}".encode()).hexdigest()
 
 
 def _write_info(folder: Path, asked: Sequence[tuple[str, int]], found: Sequence[Found]) -> None:
