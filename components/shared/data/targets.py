@@ -9,6 +9,9 @@ A folder of memory-mapped arrays in compressed-sparse-row form, in image order:
 
 Four stages make them: ingest (the given label), tagging (keywords), weighting (similar concepts)
 and pseudo_label (a model's opinion). So one loss, one sampler and one loop serve them all.
+
+Not lists in Parquet: at 16 M images these take 3.4 s to load and 1.8 GB in each process, while the
+arrays (732 MiB) open at once and are shared by all ranks and workers of a node.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The state of a training, left now and then for one that was killed: see `unfinished`."""
+"""The state of a training, left now and then for one that was killed: see `resume`."""
 
 import hashlib
 import json
