@@ -5,7 +5,6 @@ python -m pipelines.report runs/demo
 
 import argparse
 import importlib.metadata
-import json
 import logging
 import platform
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from components.compare.outputs import read_comparison
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.reports import html
@@ -42,10 +42,8 @@ def write(folder: Path) -> Path:
     A run that failed, or that still goes on, is reported as far as it got.
 
     Raises:
-        UserError: There is no run.
+        UserError: There is no run, or another version of webly has written it.
     """
-    if not (folder / record.FILE).is_file():
-        raise UserError(f"{folder}: no run there ({record.FILE} is missing)")
     run = record.read(folder)
     page = Page(f"Run {folder.name}", _summary(run))
     page.stats(list(_headline(run)))
@@ -83,7 +81,7 @@ def _output(run: RunRecord, step: str, name: str) -> Path | None:
 
 def _headline(run: RunRecord) -> Iterator[tuple[str, str]]:
     path = _output(run, "compare", "comparison")
-    found = json.loads(path.read_text()) if path else {"accuracy": [], "gains": []}
+    found = read_comparison(path) if path else {"accuracy": [], "gains": []}
     if found["accuracy"]:
         best = max(found["accuracy"], key=lambda each: float(each["top1"]["mean"]))
         what = candidate_title(best["candidate"]) or best["step"]

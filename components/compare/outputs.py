@@ -10,12 +10,15 @@ from components.compare.results import ENSEMBLE, Comparison, Difference
 from components.compare.statistics import Estimate
 from components.compare.tables import Titles, markdown
 from components.shared.reports import metrics
-from components.shared.storage import filesystem
+from components.shared.storage import filesystem, formats
+
+FORMAT = 1  # of the figures
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
     """Write all figures: `accuracy`, `gains` and `tricks`, each a list of records."""
     content = {
+        "format": FORMAT,
         "accuracy": [
             {
                 **place._asdict(),
@@ -32,6 +35,16 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
     }
     with filesystem.complete(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False))
+
+
+def read_comparison(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return all figures, as `write_comparison` has written them.
+
+    Raises:
+        UserError: They are of another format.
+    """
+    with formats.reading(path.read_bytes(), FORMAT, path) as content:
+        return {name: content[name] for name in ("accuracy", "gains", "tricks")}
 
 
 def write_summary(path: Path, comparison: Comparison) -> None:

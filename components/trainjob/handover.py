@@ -20,7 +20,9 @@ from typing import Any
 
 from components.shared.stage.container import artifact_path
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem
+from components.shared.storage import filesystem, formats
+
+FORMAT = 1  # of what either side writes for the other: their images may be of different versions
 
 
 class Handover:
@@ -43,7 +45,7 @@ class Handover:
         for name, artifacts in _inputs(executor_input).items():
             _put(artifact_path(artifacts), f"{self._uri}/inputs/{name}")
         with filesystem.uploading(self._request) as path:
-            path.write_text(json.dumps(executor_input))
+            path.write_text(json.dumps({"format": FORMAT, **executor_input}))
 
     def take(self, folder: Path) -> dict[str, Any]:
         """Fetch what was handed over; a node does.
@@ -55,21 +57,22 @@ class Handover:
             The ExecutorInput, with paths in that folder.
 
         Raises:
-            UserError: Nothing was handed over.
+            UserError: Nothing was handed over, or in another format.
         """
         try:
-            request: dict[str, Any] = json.loads(filesystem.read(self._request))
+            content = filesystem.read(self._request)
         except FileNotFoundError:
             raise UserError(
                 f"{self._uri}: nothing was handed over there, or it is removed: nodes are started "
                 "by components.trainjob"
             ) from None
+        with formats.reading(content, FORMAT, self._request) as request:
+            outputs = request["outputs"]
         for name, artifacts in _inputs(request).items():
             uri = f"{self._uri}/inputs/{name}"
             names = [entry.name for entry in filesystem.listed(uri)]
             _fetch(uri, folder / "inputs" / name, names)
             _place(artifacts, folder / "inputs" / name)
-        outputs = request["outputs"]
         for name, artifacts in outputs.get("artifacts", {}).items():
             _place(artifacts, folder / "outputs" / name)
         outputs["outputFile"] = str(folder / "executor_output.json")
@@ -88,7 +91,7 @@ class Handover:
             for name in made["artifacts"]
         }
         with filesystem.uploading(self._output) as path:
-            path.write_text(json.dumps({"made": made, "files": files}))
+            path.write_text(json.dumps({"format": FORMAT, "made": made, "files": files}))
 
     def is_given_back(self) -> bool:
         """Return whether the outputs are there."""
@@ -102,15 +105,19 @@ class Handover:
 
         Returns:
             Whether all of them have been given back, and are still there.
+
+        Raises:
+            UserError: They were given back in another format.
         """
         outputs = executor_input["outputs"]
         try:
-            given = json.loads(filesystem.read(self._output))
-            made = given["made"]
+            content = filesystem.read(self._output)
+            with formats.reading(content, FORMAT, self._output) as given:
+                made, files = given["made"], given["files"]
             for name, artifacts in made["artifacts"].items():
                 # By name: of a folder that is being removed there may be a part.
                 path = artifact_path(outputs["artifacts"][name])
-                _fetch(f"{self._uri}/outputs/{name}", path, given["files"][name])
+                _fetch(f"{self._uri}/outputs/{name}", path, files[name])
                 # The metadata are what the stage has measured; the place is this side's.
                 (there,), (here,) = artifacts["artifacts"], outputs["artifacts"][name]["artifacts"]
                 there |= {"name": here.get("name", ""), "uri": here["uri"]}

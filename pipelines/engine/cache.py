@@ -13,8 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from components.shared.data import image_set
-from components.shared.storage import filesystem
+from components.shared.storage import filesystem, formats
+from components.shared.storage.formats import FormatError
 from pipelines.run.graph import Task
+
+FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +69,21 @@ class Cache:
         return place
 
     def find(self, task: Task, key: str) -> Entry | None:
-        """Return what an earlier run made, if it is still there, shards of images included."""
+        """Return what an earlier run made, if it is still there, shards of images included.
+
+        What another version of webly has written, or is damaged, is as good as not there.
+        """
         place = self.place(task, key)
-        if not (place / "entry.json").is_file():
+        path = place / "entry.json"
+        if not path.is_file():
             return None
-        entry = Entry(**json.loads((place / "entry.json").read_text()))
-        whole = all(_sizes(place / output) == sizes for output, sizes in entry.sizes.items())
-        return entry if whole and all(map(_has_shards, place.glob("*/manifest.json"))) else None
+        try:
+            with formats.reading(path.read_bytes(), FORMAT, path) as content:
+                entry = formats.fill(Entry, content)
+            whole = all(_sizes(place / output) == sizes for output, sizes in entry.sizes.items())
+            return entry if whole and all(map(_has_shards, place.glob("*/manifest.json"))) else None
+        except FormatError:
+            return None
 
     def add(self, task: Task, key: str, seconds: float, peak_bytes: int) -> Entry:
         """Take in the outputs of a task that ended well.
@@ -91,15 +102,14 @@ class Cache:
             peak_bytes,
         )
         with filesystem.complete(place / "entry.json") as temporary:
-            temporary.write_text(json.dumps(asdict(entry)))
+            temporary.write_text(json.dumps({"format": FORMAT, **asdict(entry)}))
         return entry
 
 
 def _has_shards(manifest: Path) -> bool:
     """Return whether an image set's shards, which lie outside it, are there, all their bytes."""
-    shards = {
-        (shard.uri, shard.bytes) for shard in image_set.shards(json.loads(manifest.read_text()))
-    }
+    with formats.reading(manifest.read_bytes(), image_set.FORMAT, manifest) as content:
+        shards = {(shard.uri, shard.bytes) for shard in image_set.shards(content)}
     folders = {uri.rpartition("/")[0] for uri, _ in shards}
     there = {
         (f"{folder}/{entry.name}", entry.bytes)

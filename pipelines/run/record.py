@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from components.shared.storage import filesystem
+from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem, formats
 
 Status = Literal["waiting", "running", "cached", "ran", "failed", "skipped"]
-FILE = "record.json"
+FILE, FORMAT = "record.json", 1
 
 
 @dataclass(kw_only=True, slots=True)
@@ -82,14 +83,22 @@ class RunRecord:
     def write(self, folder: Path) -> None:
         """Write the record into a run's folder."""
         with filesystem.complete(folder / FILE) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1))
+            content = {"format": FORMAT, **dataclasses.asdict(self)}
+            temporary.write_text(json.dumps(content, indent=1))
 
 
 def read(folder: Path) -> RunRecord:
-    """Return the record of a run's folder."""
-    content = json.loads((folder / FILE).read_text())
-    tasks = [TaskRecord(**task) for task in content.pop("tasks")]
-    return RunRecord(**content, tasks=tasks)
+    """Return the record of a run's folder.
+
+    Raises:
+        UserError: There is none, or one of another format.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise UserError(f"{folder}: no run there ({FILE} is missing)")
+    with formats.reading(path.read_bytes(), FORMAT, path) as content:
+        tasks = [formats.fill(TaskRecord, task) for task in content["tasks"]]
+        return formats.fill(RunRecord, content | {"tasks": tasks})
 
 
 def duration(seconds: float) -> str:

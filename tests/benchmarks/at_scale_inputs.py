@@ -152,7 +152,7 @@ def texts_and_labels(folder: Path, rows: int) -> None:
     labels = np.random.default_rng(1).integers(0, NUM_CLASSES, rows)
     with TargetsWriter(folder / "labels", known.wnids, known.names, numbering) as writer:
         writer.append(np.ones(rows, np.int64), labels, np.ones(rows, np.float32))
-    schema = numbering.in_schema(texts.SCHEMA)
+    schema = numbering.in_schema(texts.SCHEMA, texts.FORMAT)
     with pq.ParquetWriter(folder / "texts.parquet", schema, compression="zstd") as file:
         for start in range(0, rows, texts.ROW_GROUP):
             group = labels[start : start + texts.ROW_GROUP]

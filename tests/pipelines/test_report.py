@@ -347,6 +347,19 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
         report.write(tmp_path)
 
 
+def test_a_run_of_another_version_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "record.json").write_text('{"format": 3}')
+    monkeypatch.setattr("sys.argv", ["report", str(tmp_path)])
+
+    with pytest.raises(SystemExit, match="2"):
+        report.main()
+
+    (line,) = caplog.messages
+    assert f"{tmp_path}/record.json: format 3, but this version of webly reads format 1" in line
+
+
 def test_writing_a_report_imports_no_torch(folder: Path) -> None:
     code = (
         "import sys, pathlib; from pipelines import report;"

@@ -16,7 +16,7 @@ import pytest
 
 from components.shared.data.identity import Numbering
 from components.shared.data.targets import Targets
-from components.shared.data.texts import SCHEMA, Texts
+from components.shared.data.texts import FORMAT, SCHEMA, Texts
 from components.shared.stage import parallel
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
@@ -215,7 +215,7 @@ def test_two_runs_at_once_do_not_need_each_other(
 
 def test_a_row_group_may_be_empty(tiny_tagger: Path, tmp_path: Path) -> None:
     ids = ["image0", "image1"]
-    schema = Numbering.of(ids).in_schema(SCHEMA)
+    schema = Numbering.of(ids).in_schema(SCHEMA, FORMAT)
     path = tmp_path / "texts.parquet"
     with pq.ParquetWriter(path, schema) as writer:
         for some in (ids[:1], [], ids[1:]):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from components.shared.data.identity import Numbering
 from components.shared.data.targets import Targets
-from components.shared.data.texts import SCHEMA
+from components.shared.data.texts import FORMAT, SCHEMA
 from components.weighting.stage import weighting
 from tests.synthetic import targets
 from tests.weighting.taxonomies import table
@@ -45,7 +45,7 @@ class Run:
         empty = [""] * len(images)
         columns = [ids, self.titles, empty, empty, empty, empty, [0] * len(images)]
         columns_by_name = dict(zip(SCHEMA.names, columns, strict=True))
-        texts = pa.table(columns_by_name, schema=numbering.in_schema(SCHEMA))
+        texts = pa.table(columns_by_name, schema=numbering.in_schema(SCHEMA, FORMAT))
         pq.write_table(texts, folder / "texts.parquet", row_group_size=row_group_size)
         names = concepts["wnid"].to_pylist()[: len(concepts) - concepts["label"].null_count]
         targets(folder / "labels", numbering, [[(label, 1.0)] for label, _ in images], names)

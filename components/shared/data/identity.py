@@ -8,11 +8,14 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
 from components.shared.stage.errors import UserError
+from components.shared.storage import formats
 
+# A part of the format of each file that has it: its number is the file's.
 _KEY = b"webly"
 
 
@@ -37,20 +40,27 @@ class Numbering:
         return cls(images, sha256.hexdigest())
 
     @classmethod
-    def of_schema(cls, schema: pa.Schema) -> "Numbering":
+    def of_schema(cls, schema: pa.Schema, format: int, path: Path) -> "Numbering":
         """Read a numbering from a Parquet file's schema, where `in_schema` put it.
 
+        Args:
+            schema: The schema.
+            format: The number of the format that the caller reads.
+            path: The file.
+
         Raises:
-            UserError: The schema has none.
+            UserError: The schema has none, or the file is of another format.
         """
         if _KEY not in (schema.metadata or {}):
             columns = ", ".join(schema.names)
-            raise UserError(f"a file of {columns}: these are neither Texts nor Targets of a stage")
-        return cls(**json.loads(schema.metadata[_KEY]))
+            raise UserError(f"{path}: a file of {columns}: neither Texts nor Targets of a stage")
+        with formats.reading(schema.metadata[_KEY], format, path) as content:
+            return formats.fill(cls, content)
 
-    def in_schema(self, schema: pa.Schema) -> pa.Schema:
-        """Return the schema with this numbering in its metadata."""
-        return schema.with_metadata({_KEY: json.dumps(asdict(self)).encode()})
+    def in_schema(self, schema: pa.Schema, format: int) -> pa.Schema:
+        """Return a schema that says this numbering, and the number of the file's format."""
+        content = {"format": format, **asdict(self)}
+        return schema.with_metadata({_KEY: json.dumps(content).encode()})
 
     def check(self, other: "Numbering", what: str) -> None:
         """Refuse `what`, numbered by `other`, beside something numbered by this.

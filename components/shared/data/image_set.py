@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 from components.shared.data.identity import Numbering
 from components.shared.stage import environment
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem, shard_cache
+from components.shared.storage import filesystem, formats, shard_cache
 from components.shared.storage.shard_cache import Shard as Shard
 
+FORMAT = 1
 INDEX = np.dtype([("shard", "<i4"), ("length", "<i4"), ("offset", "<i8")])
 
 
@@ -54,17 +55,18 @@ class ImageSet:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Open an image set; the index is memory-mapped, no shard is touched."""
-        if not (folder / "manifest.json").is_file():
+        path = folder / "manifest.json"
+        if not path.is_file():
             raise UserError(f"{folder}: no image set there (manifest.json is missing)")
-        manifest = json.loads((folder / "manifest.json").read_text())
-        return cls(
-            shards=shards(manifest),
-            # Not as np.memmap, of which to take an element is slow.
-            index=np.load(folder / "index.npy", mmap_mode="r").view(np.ndarray),
-            image_side=manifest["preprocessing"]["image_side"],
-            numbering=Numbering(manifest["images"], manifest["digest"]),
-            folder=folder,
-        )
+        with formats.reading(path.read_bytes(), FORMAT, path) as manifest:
+            return cls(
+                shards=shards(manifest),
+                # Not as np.memmap, of which to take an element is slow.
+                index=np.load(folder / "index.npy", mmap_mode="r").view(np.ndarray),
+                image_side=manifest["preprocessing"]["image_side"],
+                numbering=formats.fill(Numbering, manifest),
+                folder=folder,
+            )
 
     @staticmethod
     def save(
@@ -79,7 +81,7 @@ class ImageSet:
         """Write an image set's folder, complete or not at all; return its numbering."""
         numbering = Numbering.of(id for chunk in ids.chunks for id in chunk.to_pylist())
         manifest = {
-            "format": 1,
+            "format": FORMAT,
             **asdict(numbering),
             "preprocessing": {"image_side": image_side},
             # Below the store, so that it can be moved: see `shards`.
@@ -94,8 +96,9 @@ class ImageSet:
             temporary.mkdir()
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
             np.save(temporary / "index.npy", index)
-            schema = numbering.in_schema(pa.schema([pa.field("id", pa.string(), nullable=False)]))
-            pq.write_table(pa.table([ids], schema=schema), temporary / "ids.parquet")
+            schema = pa.schema([pa.field("id", pa.string(), nullable=False)])
+            table = pa.table([ids], schema=numbering.in_schema(schema, FORMAT))
+            pq.write_table(table, temporary / "ids.parquet")
         return numbering
 
     def __len__(self) -> int:
@@ -143,5 +146,6 @@ def shards(manifest: Mapping[str, Any]) -> list[Shard]:
     for entry in manifest["shards"]:
         uri = entry["uri"]
         in_store = "://" not in uri and not uri.startswith("/")
-        found.append(Shard(**entry | {"uri": f"{environment.store()}/{uri}" if in_store else uri}))
+        uri = f"{environment.store()}/{uri}" if in_store else uri
+        found.append(formats.fill(Shard, entry | {"uri": uri}))
     return found

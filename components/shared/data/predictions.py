@@ -20,8 +20,9 @@ from components.shared.data.identity import Numbering
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem
+from components.shared.storage import filesystem, formats
 
+FORMAT = 1
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -34,6 +35,7 @@ TOP = 5  # the challenge's measure
 _KEY = b"history"
 
 
+# JSON has it as a list: with another field, whatever holds it is of another format.
 class Training(NamedTuple):
     """One of the trainings that a model went through.
 
@@ -96,9 +98,9 @@ def write(
         list(predictions.probabilities),
     ]
     arrays = [pa.array(each, field.type) for each, field in zip(columns, SCHEMA, strict=True)]
-    schema = images.numbering.in_schema(SCHEMA)
-    told = json.dumps({"lineage": history.lineage, "curve": history.curve}).encode()
-    schema = schema.with_metadata({**schema.metadata, _KEY: told})
+    schema = images.numbering.in_schema(SCHEMA, FORMAT)
+    told = {"format": FORMAT, "lineage": history.lineage, "curve": history.curve}
+    schema = schema.with_metadata({**schema.metadata, _KEY: json.dumps(told).encode()})
     with filesystem.complete(path) as temporary:
         pq.write_table(pa.table(arrays, schema=schema), temporary)
 
@@ -107,25 +109,21 @@ def read(path: Path) -> tuple[Numbering, NDArray[np.int32], Predictions, History
     """Return the images' numbering and labels (N,), what was predicted of them, and by whom.
 
     Raises:
-        UserError: The file is no stage's predictions.
+        UserError: The file is no stage's predictions, or of another format.
     """
     table = pq.read_table(path)
     metadata = table.schema.metadata or {}
     if _KEY not in metadata:
         raise UserError(f"{path}: no predictions of a stage")
-    told = json.loads(metadata[_KEY])
+    numbering = Numbering.of_schema(table.schema, FORMAT, path)
+    with formats.reading(metadata[_KEY], FORMAT, path) as told:
+        history = History([Training(*each) for each in told["lineage"]], told["curve"])
     width = len(table["concepts"][0]) if len(table) else TOP
     shape = (len(table), width)
     predictions = Predictions(
         _values(table, "concepts").reshape(shape), _values(table, "probabilities").reshape(shape)
     )
-    history = History([Training(*each) for each in told["lineage"]], told["curve"])
-    return (
-        Numbering.of_schema(table.schema),
-        table["label"].to_numpy(),
-        predictions,
-        history,
-    )
+    return numbering, table["label"].to_numpy(), predictions, history
 
 
 def _values(table: pa.Table, name: str) -> NDArray[Any]:

@@ -29,6 +29,8 @@ from components.shared.data.identity import Numbering
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 
+FORMAT = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Targets:
@@ -53,16 +55,18 @@ class Targets:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Open a folder of Targets; the arrays are memory-mapped."""
-        if not (folder / "classes.parquet").is_file():
+        path = folder / "classes.parquet"
+        if not path.is_file():
             raise UserError(f"{folder}: no Targets there (classes.parquet is missing)")
-        table = pq.read_table(folder / "classes.parquet")
+        table = pq.read_table(path)
+        numbering = Numbering.of_schema(table.schema, FORMAT, path)
         return cls(
             offsets=np.load(folder / "offsets.npy", mmap_mode="r"),
             classes=np.load(folder / "classes.npy", mmap_mode="r"),
             weights=np.load(folder / "weights.npy", mmap_mode="r"),
             names=table["name"].to_pylist(),
             titles=table["title"].to_pylist(),
-            numbering=Numbering.of_schema(table.schema),
+            numbering=numbering,
         )
 
     def __len__(self) -> int:
@@ -145,7 +149,7 @@ class TargetsWriter:
         arrays = [
             pa.array(column, type) for column, type in zip(columns, schema.types, strict=True)
         ]
-        table = pa.table(arrays, schema=self._numbering.in_schema(schema))
+        table = pa.table(arrays, schema=self._numbering.in_schema(schema, FORMAT))
         pq.write_table(table, self._temporary / "classes.parquet")
 
 

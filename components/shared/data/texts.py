@@ -18,6 +18,7 @@ from components.shared.data.identity import Numbering
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 
+FORMAT = 1
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -55,7 +56,7 @@ class Texts:
         if not path.is_file():
             raise UserError(f"{path}: no Texts there")
         self._file = pq.ParquetFile(path, memory_map=True)
-        self.numbering = Numbering.of_schema(self._file.schema_arrow)
+        self.numbering = Numbering.of_schema(self._file.schema_arrow, FORMAT, path)
 
     def __len__(self) -> int:
         return self.numbering.images
@@ -92,7 +93,7 @@ def write(path: Path, numbering: Numbering, tables: Iterable[pa.Table]) -> None:
     """
     even = math.ceil(numbering.images / _MIN_GROUPS)
     size = min(ROW_GROUP, max(_MIN_ROW_GROUP, even))
-    schema = numbering.in_schema(SCHEMA)
+    schema = numbering.in_schema(SCHEMA, FORMAT)
     waiting, rows = [SCHEMA.empty_table()], 0
     with (
         filesystem.complete(path) as temporary,

@@ -14,10 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from components.shared.stage import environment
-from components.shared.storage import filesystem, resume
+from components.shared.storage import filesystem, formats, resume
+from components.shared.storage.formats import FormatError
 from components.shared.training import ranks
 
 logger = logging.getLogger(__name__)
+FORMAT = 1
 # The one before the newest is kept, too: should the newest be damaged, little is lost.
 _KEPT = 2
 
@@ -38,7 +40,7 @@ class Checkpoints:
         self._uri, self._names, self._last = uri, list[str](), time.monotonic()
 
     def newest(self) -> Checkpoint | None:
-        """Return the last checkpoint that is whole; damaged ones are told of and left out."""
+        """Return the last checkpoint that is whole and of this format; others are told of."""
         filesystem.abandon_uploads(self._uri)
         self._names = [entry.name for entry in filesystem.listed(self._uri)]
         for name in self._names[::-1]:
@@ -46,7 +48,11 @@ class Checkpoints:
                 path = Path(folder) / "checkpoint"
                 filesystem.fetch(f"{self._uri}/{name}", path)
                 if name == _name(int(name.split("-")[0]), path):
-                    return _read(path)
+                    try:
+                        return _read(path, f"{self._uri}/{name}")
+                    except FormatError as error:
+                        logger.warning("%s; going on from the one before", error)
+                        continue
             logger.warning("%s/%s is damaged; going on from the one before", self._uri, name)
             if ranks.rank() == 0:
                 filesystem.remove(f"{self._uri}/{name}")
@@ -62,8 +68,8 @@ class Checkpoints:
         """Add a checkpoint, complete or not at all, and remove all but the last ones."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "checkpoint"
-            values = json.dumps({"step": checkpoint.step, "values": checkpoint.values})
-            save_file(dict(checkpoint.tensors), path, {"webly": values})
+            content = {"format": FORMAT, "step": checkpoint.step, "values": checkpoint.values}
+            save_file(dict(checkpoint.tensors), path, {"webly": json.dumps(content)})
             name = _name(checkpoint.step, path)
             filesystem.put(path, f"{self._uri}/{name}", if_absent=True)
         self._names = [*(each for each in self._names if each != name), name]
@@ -82,8 +88,10 @@ def _name(step: int, path: Path) -> str:
         return f"{step:09d}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.safetensors"
 
 
-def _read(path: Path) -> Checkpoint:
-    with safe_open(path, "pt") as file:
-        stored = json.loads(file.metadata()["webly"])
+def _read(path: Path, source: str) -> Checkpoint:
+    with (
+        safe_open(path, "pt") as file,
+        formats.reading(file.metadata()["webly"], FORMAT, source) as stored,
+    ):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return Checkpoint(stored["step"], tensors, stored["values"])
+        return Checkpoint(stored["step"], tensors, stored["values"])

@@ -11,7 +11,7 @@
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from torch import nn
 
 from components.shared.data.predictions import Training
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem
+from components.shared.storage import filesystem, formats
 from components.shared.training.settings import TrainingSettings
 from components.shared.training.transforms import CROP_RATIO, device
 
+FORMAT = 1  # of training.json
 # Backbones, by the beginning of their names, that train faster on a GPU with channels last. timm's
 # benchmark on an RTX 3090, images/s with channels first / last: resnext101_32x8d 276 / 313,
 # efficientnet_b4 293 / 355, but resnest101e 254 / 96 and resnest200e 83 / 30.
@@ -139,7 +140,8 @@ def save(folder: Path, model: nn.Module, record: Record) -> None:
                 "crop_pct": CROP_RATIO,
             },
         )
-        (temporary / "training.json").write_text(json.dumps(asdict(record), indent=1))
+        content = {"format": FORMAT, **asdict(record)}
+        (temporary / "training.json").write_text(json.dumps(content, indent=1))
 
 
 def load(folder: Path) -> nn.Module:
@@ -154,8 +156,9 @@ def read_record(folder: Path) -> Record:
     path = folder / "training.json"
     if not path.is_file():
         raise UserError(f"{folder}: not a model of this pipeline (training.json is missing)")
-    record = Record(**json.loads(path.read_text()))
-    return replace(record, lineage=[Training(*each) for each in record.lineage])
+    with formats.reading(path.read_bytes(), FORMAT, path) as content:
+        lineage = [Training(*each) for each in content["lineage"]]
+        return formats.fill(Record, content | {"lineage": lineage})
 
 
 def place(model: nn.Module, backbone: str) -> nn.Module:

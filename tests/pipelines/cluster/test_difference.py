@@ -7,6 +7,7 @@ import pytest
 import yaml
 from toy.pipelines import TOTAL, compiled, counting
 
+from components.shared.stage.errors import UserError
 from pipelines.cluster import history
 from pipelines.cluster.difference import Verdict, compare, lines
 from pipelines.cluster.submission import prepare
@@ -234,3 +235,8 @@ def test_another_number_of_gpus_reruns_the_stage_and_is_named_as_in_the_form(
     assert "pseudo_label_gpus '1'→'4'" in found["pseudo-label"]
     assert "ensemble" in found
     assert "finetune-resnet18-wt" not in found
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"{tmp_path}: no run there"):
+        history.from_files(tmp_path, [])

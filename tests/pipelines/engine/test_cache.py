@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,11 @@ INGEST = Task(
 )
 
 
-def ingested(cache: Cache, *uris: str) -> None:
+def ingested(cache: Cache, *uris: str, **manifest: int) -> None:
     images = cache.cleared(INGEST, "key") / "images"
     images.mkdir()
     shards = [{"uri": uri, "bytes": 3, "images": 1, "sha256": "0"} for uri in uris]
-    manifest = {"shards": shards}
-    (images / "manifest.json").write_text(json.dumps(manifest))
+    (images / "manifest.json").write_text(json.dumps({"shards": shards, **manifest}))
     cache.add(INGEST, "key", seconds=1.0, peak_bytes=0)
 
 
@@ -56,3 +56,36 @@ def test_an_image_set_is_found_in_a_store_that_was_moved(
     assert cache.find(INGEST, "key") is None
     (tmp_path / "store").rename(tmp_path / "moved")
     assert cache.find(INGEST, "key") is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "is_found"),
+    [
+        (lambda text: text, True),
+        (lambda text: text.replace('"format": 1, ', ""), True),
+        (lambda text: text[:-1], False),
+        (lambda text: text.replace("{", '{"tomorrow": 1, ', 1), True),
+        (lambda text: text.replace('"format": 1', '"format": 2'), False),
+        (lambda text: text.replace("seconds", "minutes"), False),
+    ],
+    ids=["today", "yesterday", "cut", "a key more", "another format", "a key less"],
+)
+def test_an_entry_is_taken_if_it_can_be_read(
+    tmp_path: Path, change: Callable[[str], str], is_found: bool
+) -> None:
+    cache = Cache(tmp_path / "artifacts")
+    ingested(cache)
+    path = cache.place(INGEST, "key") / "entry.json"
+    path.write_text(change(path.read_text()))
+
+    assert (cache.find(INGEST, "key") is not None) == is_found
+
+
+@pytest.mark.parametrize(("number", "is_found"), [(1, True), (2, False)])
+def test_an_image_set_is_taken_if_it_can_be_read(
+    tmp_path: Path, number: int, is_found: bool
+) -> None:
+    cache = Cache(tmp_path / "artifacts")
+    ingested(cache, format=number)
+
+    assert (cache.find(INGEST, "key") is not None) == is_found

@@ -95,6 +95,20 @@ def test_a_task_whose_output_was_emptied_runs_again(tmp_path: Path) -> None:
     assert statuses(run) == {"count-left": "ran", "count-right": "cached", "total": "cached"}
 
 
+def test_what_another_version_left_in_the_folder_is_made_again(tmp_path: Path) -> None:
+    pipeline = compiled(diamond, tmp_path / "p.yaml")
+    first = execute(pipeline, tmp_path, [], jobs=2)
+    (left,) = (task for task in first.tasks if task.name == "count-left")
+    entry = Path(left.outputs["numbers"]).parent / "entry.json"
+    for path in (entry, tmp_path / "record.json"):
+        path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+
+    run = execute(pipeline, tmp_path, [], jobs=2)
+
+    assert statuses(run) == {"count-left": "ran", "count-right": "cached", "total": "cached"}
+    assert record.read(tmp_path) == run
+
+
 def test_a_task_that_runs_again_finds_nothing_of_an_earlier_attempt(tmp_path: Path) -> None:
     pipeline = compiled(diamond, tmp_path / "p.yaml")
     first = execute(pipeline, tmp_path, [], jobs=2)

@@ -1,0 +1,40 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from components.shared.training import checkpoints
+from components.shared.training.checkpoints import Checkpoint, Checkpoints
+
+
+def save(folder: Path, step: int) -> None:
+    Checkpoints(str(folder)).save(Checkpoint(step, {"x": torch.tensor(step)}, {"seconds": 0.5}))
+
+
+def test_a_checkpoint_of_another_format_is_told_of_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as tomorrow:
+        tomorrow.setattr(checkpoints, "FORMAT", 2)
+        save(tmp_path, 3)
+    (path,) = tmp_path.iterdir()
+
+    assert Checkpoints(str(tmp_path)).newest() is None
+    save(tmp_path, 2)
+    newest = Checkpoints(str(tmp_path)).newest()
+
+    assert newest is not None and newest.step == 2
+    assert caplog.text.count(f"{path}: format 2, but this version of webly reads format 1") == 2
+    assert path.is_file()
+
+
+def test_a_checkpoint_of_yesterday_says_no_number(tmp_path: Path) -> None:
+    path, content = tmp_path / "checkpoint", {"step": 3, "values": {"seconds": 0.5}}
+    save_file({"x": torch.tensor(3)}, path, {"webly": json.dumps(content)})
+    path.rename(tmp_path / checkpoints._name(3, path))
+
+    newest = Checkpoints(str(tmp_path)).newest()
+
+    assert newest == Checkpoint(3, {"x": torch.tensor(3)}, {"seconds": 0.5})
