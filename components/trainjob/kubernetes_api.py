@@ -19,6 +19,7 @@ from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
+from components.shared.stage import retry
 from components.shared.stage.errors import UserError
 from components.trainjob.job import GROUP, NODE, VERSION
 from components.trainjob.pods import Launcher, NodePod, launcher, node_pod, nodes_of
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 # An API server that is updated or moved is back within minutes. Nodes must not lose their patience
 # (`components.trainjob.node`) meanwhile: between signatures two requests may take that long each.
-_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 300.0, 1.0, 30.0  # seconds
+_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 280.0, 1.0, 30.0  # seconds
 _TIMEOUTS = (10, 60)  # seconds to connect, and to wait for an answer
 _LOG_TIMEOUTS = (10, 300)  # nodes may be silent for long; then their log is asked for again
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -43,7 +44,7 @@ class Cluster:
     All methods ask again, with growing pauses, while the API cannot answer.
 
     Raises:
-        ClusterError: It could not for five minutes.
+        ClusterError: It could not for almost five minutes.
         UserError: It never will: no rights, or an object that it refuses.
     """
 
@@ -207,7 +208,7 @@ class Cluster:
         self, request: Callable[..., Any], *words: Any, expected: int | None = None, **options: Any
     ) -> Any:
         """Return what a request gives; None for an expected status."""
-        give_up, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
+        pauses = retry.pauses(_PATIENCE, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
         while True:
             try:
                 return request(*words, **options, _request_timeout=_TIMEOUTS)
@@ -216,11 +217,11 @@ class Cluster:
                     return None
                 if not _transient(error):
                     raise _refusal(error) from None
-                if time.monotonic() + pause > give_up:
+                pause = next(pauses, None)
+                if pause is None:
                     raise ClusterError(_text(error)) from None
-                logger.warning("%s; asking again in %.0f s", _text(error), pause)
+                logger.warning("%s; asking again in %.1f s", _text(error), pause)
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _transient(error: Exception) -> bool:

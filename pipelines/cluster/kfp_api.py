@@ -18,6 +18,7 @@ from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentia
 from kfp_server_api import ApiException, V2beta1Pipeline
 from urllib3.exceptions import HTTPError
 
+from components.shared.stage import retry
 from components.shared.stage.errors import UserError
 from pipelines.cluster.submission import digest
 from pipelines.run import graph
@@ -259,20 +260,19 @@ class Cluster:
 
     def _ask(self, request: Callable[[], Answer], again: bool = True) -> Answer:
         """Return what a request gives; made again, if that is safe, while the API cannot answer."""
-        failed, pause = 0.0, _FIRST_PAUSE
+        patience = _PATIENCE if again else 0.0
+        pauses = retry.pauses(patience, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
         while True:
             try:
                 return request()
             except (ApiException, HTTPError) as error:
-                now = time.monotonic()
-                failed = failed or now
                 if not _transient(error):
                     raise _refusal(error) from None
-                if not again or now - failed > _PATIENCE:
+                pause = next(pauses, None)
+                if pause is None:
                     raise ClusterError(f"{self._url or 'the API'}: {_text(error)}") from None
-                logger.warning("%s; asking again in %.0f s", _text(error), pause)
+                logger.warning("%s; asking again in %.1f s", _text(error), pause)
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _documents(holder: Any) -> list[Any]:

@@ -10,14 +10,12 @@ import errno
 import functools
 import logging
 import os
-import random
 import threading
-import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
-from components.shared.stage import environment
+from components.shared.stage import environment, retry
 from components.shared.stage.errors import StorageError, UserError
 
 if TYPE_CHECKING:
@@ -44,8 +42,6 @@ _SETTINGS = (
 # When it is set, requests made in this context are not made again: they serve nothing any more.
 stop: ContextVar[threading.Event] = ContextVar("stop")
 _NEVER = threading.Event()
-# Not of `random`'s own state, which may be a seeded one that others count on.
-_random = random.SystemRandom()
 
 
 class RefusedError(Exception):
@@ -85,26 +81,23 @@ def ask(uri: str, request: Callable[["S3Client"], Answer]) -> Answer:
     from botocore.exceptions import BotoCoreError, ClientError
     from urllib3.exceptions import HTTPError
 
-    failed, pause, retries = 0.0, _FIRST_PAUSE, 0
+    patience, retries = environment.storage_timeout(), 0
+    pauses = retry.pauses(patience, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
     while True:
         try:
             return request(_client())
         except (BotoCoreError, ClientError, HTTPError) as error:
             if not _transient(error):
                 raise _final(uri, error) from error
-            now = time.monotonic()
-            failed = failed or now
-            left = failed + environment.storage_timeout() - now
-            if left <= 0:
+            pause = next(pauses, None)
+            if pause is None:
                 raise StorageError(
-                    f"{uri}: no answer from {_endpoint()} for {now - failed:.0f} s: {_text(error)}"
+                    f"{uri}: no answer from {_endpoint()} for {patience:.0f} s: {_text(error)}"
                 ) from error
             retries += 1
-            wait = min(left, pause * _random.uniform(0.5, 1.0))
-            logger.warning("%s: %s; retry %d in %.1f s", uri, _text(error), retries, wait)
-        if stop.get(_NEVER).wait(wait):
+            logger.warning("%s: %s; retry %d in %.1f s", uri, _text(error), retries, pause)
+        if stop.get(_NEVER).wait(pause):
             raise StorageError(f"{uri}: given up, for another request has failed")
-        pause = min(_LONGEST_PAUSE, 2 * pause)
 
 
 def attempt(request: Callable[["S3Client"], object]) -> None:
