@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from components.shared.stage import machine
 from components.shared.stage.errors import StorageError, UserError
 from pipelines.compile import compile_recipe
 from pipelines.demo import webvision
@@ -152,10 +153,11 @@ def execute(
         recipe=recipe,
         parameters=dict(pipeline.form),
         started=time.time(),
+        revision=machine.revision(),
         tasks=tasks,
     )
-    with closing(_machine(pipeline, folder, docker)) as machine:
-        Engine(pipeline, record, folder, machine).run(jobs, table.LiveTable(sys.stderr))
+    with closing(_machine(pipeline, folder, docker)) as runner:
+        Engine(pipeline, record, folder, runner).run(jobs, table.LiveTable(sys.stderr))
     record.ended = time.time()
     record.write(folder)
     return record

@@ -174,7 +174,7 @@ def _add_settings(page: Page, run: RunRecord) -> None:
     page.heading("Parameters and versions")
     given = [(name, value) for name, value in sorted(run.parameters.items()) if value != ""]
     page.table(["parameter of the run", "value"], given)
-    versions = [("python", platform.python_version())]
+    versions = [("webly", run.revision or "unknown"), ("python", platform.python_version())]
     for package in _PACKAGES:
         try:
             versions.append((package, importlib.metadata.version(package)))

@@ -69,6 +69,7 @@ class RunRecord:
         recipe: The recipe that it was compiled from.
         parameters: The values of the run's form.
         started: When it started, in seconds since the epoch.
+        revision: The commit of the code that ran it; empty if nobody knows.
         ended: When it ended; None while it runs.
         tasks: The tasks, each after those that it depends on.
     """
@@ -77,6 +78,7 @@ class RunRecord:
     recipe: str
     parameters: dict[str, Any]
     started: float
+    revision: str = ""
     ended: float | None = None
     tasks: list[TaskRecord] = field(default_factory=list)
 

@@ -76,7 +76,7 @@ def test_an_edit_runs_just_what_it_can_change_as_diff_says_before(tree: Path) ->
 
     shared = tree / "components" / "shared"
     edit(shared / "reports" / "html.py", "_RESOLUTION = 144", "_RESOLUTION = 96")
-    edit(shared / "storage" / "s3.py", "random.SystemRandom()", "random.Random()")
+    edit(shared / "stage" / "retry.py", "2 * pause", "3 * pause")
     edit(tree / "components" / "finetune" / "stage.py", "How to train.", "How it is trained.")
     edit(shared / "training" / "loop.py", "import logging", "# A comment.\nimport logging")
     assert announced(tree) == set()

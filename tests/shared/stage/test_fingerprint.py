@@ -184,7 +184,7 @@ TEXT = {"ingest", "tagging", "weighting", "compare"}
     ("name", "edit", "changed"),
     [
         ("components/shared/reports/html.py", CODE, set()),
-        ("components/shared/storage/s3.py", replaced("random.SystemRandom()", "None"), set()),
+        ("components/shared/stage/retry.py", replaced("2 * pause", "3 * pause"), set()),
         ("components/finetune/stage.py", HELP, set()),
         ("components/finetune/stage.py", COMMENT, set()),
         ("components/tagging/report.py", CODE, set()),
