@@ -15,16 +15,22 @@ from typing import Any, get_args
 from kfp import compiler, dsl
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
+from components.shared.stage.container import Nodes
 from components.shared.stage.errors import UserError
+from pipelines.cluster import pod_settings
 from pipelines.cluster.pod_settings import Backend
+from pipelines.images import LAUNCHER, reference
 from pipelines.pretraining import pretraining
-from pipelines.recipe import Recipe, load
+from pipelines.recipe import load
+from pipelines.steps import POD, STEPS
+from pipelines.tasks import Field, Output, Task
+from pipelines.values import Recipe
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class _FormField:
     """A parameter of the pipeline: what the form shows, and a choice of texts if it is one."""
 
     default: Any
@@ -34,9 +40,9 @@ class _Field:
 
 # Fields of every form; where training tasks go is the same for all of them.
 _PLACEMENT = {
-    "gpu_type": _Field("nvidia.com/gpu", "Resource by which nodes offer their GPUs."),
-    "gpu_node_selector": _Field({}, "Labels of the nodes to train on."),
-    "gpu_tolerations": _Field([], "Kubernetes tolerations for those nodes' taints."),
+    "gpu_type": _FormField("nvidia.com/gpu", "Resource by which nodes offer their GPUs."),
+    "gpu_node_selector": _FormField({}, "Labels of the nodes to train on."),
+    "gpu_tolerations": _FormField([], "Kubernetes tolerations for those nodes' taints."),
 }
 
 
@@ -52,12 +58,14 @@ def compile_recipe(
         cache: Whether a task may take what an earlier run has made.
     """
     fields = {
-        name: _Field(argument.default, argument.help, argument.choices)
+        name: _FormField(argument.default, argument.help, argument.choices)
         for name, argument in recipe.fields().items()
     } | _PLACEMENT
 
     def pipeline(*channels: object) -> None:
-        pretraining(recipe, dict(zip(fields, channels, strict=True)), backend)
+        adding = _Adding(recipe.name, dict(zip(fields, channels, strict=True)), backend)
+        for task in pretraining(recipe):
+            adding.add(task)
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [
@@ -71,8 +79,51 @@ def compile_recipe(
     compiler.Compiler().compile(compiled, str(path))
 
 
+class _Adding:
+    """Adds tasks to the pipeline that KFP's compiler is at."""
+
+    def __init__(self, pipeline: str, form: Mapping[str, Any], backend: Backend) -> None:
+        self._pipeline, self._form, self._backend = pipeline, form, backend
+        self._outputs: dict[str, Mapping[str, Any]] = {}
+
+    def add(self, task: Task) -> None:
+        """Add a task whose inputs are there."""
+        component = STEPS[task.step].component
+        assert component is not None, f"{task.step} is a group"
+        image = reference(component)
+        given = {name: self._known(value) for name, value in {**task.values, **task.inputs}.items()}
+        pod = {name: given.pop(name) for name in POD if name in given}
+        # A field of the form may be any number; only a constant is known to be one.
+        number = pod.get("num_nodes", "1")
+        nodes = None if str(number) == "1" else Nodes(number, reference(LAUNCHER))
+        added = component.task(task.name, image=image, nodes=nodes, **given)
+        pod_settings.configure(
+            added,
+            pipeline=self._pipeline,
+            component=component,
+            identity=task.identity(),
+            image=image,
+            values=pod,
+            form=self._form,
+            backend=self._backend,
+            several_nodes=nodes is not None,
+        )
+        self._outputs[task.name] = added.outputs
+
+    def _known(self, given: Any) -> Any:
+        """Return what KFP knows a value or an input by."""
+        match given:
+            case Field(name):
+                return self._form[name]
+            case Output(task, name):
+                return self._outputs[task][name]
+            case list():
+                return [self._known(each) for each in given]
+        return given
+
+
 def _complete(
-    spec: PipelineSpec, fields: Mapping[str, _Field], backend: Backend, cache: bool
+    spec: PipelineSpec, fields: Mapping[str, _FormField], backend: Backend, cache: bool
 ) -> None:
     """Write into a compiled pipeline what KFP's SDK has no words for."""
     definitions = spec.root.input_definitions.parameters

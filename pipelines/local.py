@@ -27,10 +27,11 @@ from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
 from pipelines.engine.containers import Containers
 from pipelines.engine.engine import Engine, Host, Machine
+from pipelines.pretraining import pretraining
 from pipelines.recipe import load
 from pipelines.run import graph, table
 from pipelines.run.record import RunRecord, TaskRecord
-from pipelines.steps import STEPS, split_task
+from pipelines.steps import STEPS
 
 logger = logging.getLogger(__name__)
 _TRAINING = frozenset(
@@ -69,7 +70,7 @@ def main() -> None:
             os.environ.update(_environment(folder, given.jobs))
             compiled = folder / "pipeline.yaml"
             recipe = load(given.recipe)
-            if recipe.is_for_several_nodes():
+            if any(task.values.get("num_nodes", "1") != "1" for task in pretraining(recipe)):
                 logger.info("num_nodes is not heeded: this machine is one node")
             compile_recipe(replace(recipe, one_node=True), compiled)
             record = execute(
@@ -136,25 +137,13 @@ def execute(
     if drawn:  # what is drawn anew is read anew
         version = "-".join(map(webvision.version, drawn.values()))
         pipeline = graph.read(compiled, [f"dataset_version={version}", *words])
-    tasks = []
-    for task in pipeline.tasks:
-        step, candidate = split_task(task.name)
-        entry = TaskRecord(
-            name=task.name,
-            stage=task.module.rpartition(".")[2],
-            step=step,
-            candidate=candidate,
-            dependencies=list(task.dependencies),
-            parameters=dict(task.parameters),
-        )
-        tasks.append(entry)
     record = RunRecord(
         pipeline=pipeline.name,
         recipe=recipe,
         parameters=dict(pipeline.form),
         started=time.time(),
         revision=machine.revision(),
-        tasks=tasks,
+        tasks=[TaskRecord.of(task) for task in pipeline.tasks],
     )
     with closing(_machine(pipeline, folder, docker)) as runner:
         Engine(pipeline, record, folder, runner).run(jobs, table.LiveTable(sys.stderr))

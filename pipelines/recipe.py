@@ -25,142 +25,26 @@ A pipeline parameter is named `<step>_<parameter>`, except `dataset` and `datase
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import yaml
 
-from components.shared.reports.titles import Name
+from components.shared.reports.titles import SCRATCH
 from components.shared.stage.errors import UserError
-from components.shared.stage.interface import Argument, Value
+from components.shared.stage.interface import Value
 from components.trainjob.job import number_of_nodes
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
-from pipelines.steps import CONSTANT, OF_CANDIDATES, OPTIONAL, STEPS, field_name
+from pipelines.pretraining import pretraining
+from pipelines.steps import CONSTANT, OF_CANDIDATES, PRETRAININGS, STEPS, field_name
+from pipelines.tasks import Output, Task
+from pipelines.values import Candidate, Recipe
 
 FOLDER = Path(__file__).parent / "recipes"
-Values = Mapping[str, Mapping[str, Value]]
 _SECTIONS = ("name", "description", "form", "seeds", "candidates", "drawn")
-Pretraining = Literal["wt", "lw", "multitask", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A backbone with one way to pretrain it, and what else sets it apart.
-
-    Attributes:
-        backbone: A timm model.
-        pretraining: `wt`, `lw` or `multitask`, or `none` for training from scratch.
-        backbone_args: More arguments for `timm.create_model`, as JSON.
-        initial_weights: A timm folder that the first training starts from; or none.
-        variant: What to call candidates with values of their own; else empty.
-        values: Their values by step and parameter, which go before the recipe's and the form's.
-        seed: The seed of its trainings; None where it is a value like others.
-    """
-
-    backbone: str
-    pretraining: Pretraining
-    backbone_args: str = "{}"
-    initial_weights: str = "none"
-    variant: str = ""
-    values: Values = field(default_factory=dict, compare=False)
-    seed: int | None = None
-
-    @property
-    def short_backbone(self) -> str:
-        """The backbone as a part of task names."""
-        return re.sub("[^a-z0-9]+", "-", self.backbone.lower()).strip("-")
-
-    @property
-    def name(self) -> str:
-        """The candidate as a part of task names, such as `resnest101e-wt`."""
-        return str(Name(self.short_backbone, self.pretraining, self.variant, self.seed))
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """A recipe; `load` reads and checks one.
-
-    Attributes:
-        name: The pipeline's name. KFP looks for cached tasks under it: it never changes.
-        description: What the pipeline is for, shown in KFP's UI.
-        candidates: What to train.
-        seeds: Everything is trained once with each of them; of a single None, once.
-        drawn: Data sets that `pipelines.local` draws before it runs the pipeline, by their folder.
-        form: Names of the pipeline's parameters.
-        values: Values by step and parameter, where they differ from the defaults.
-        one_node: Whether every stage runs on one node, whatever the values say.
-    """
-
-    name: str
-    description: str
-    candidates: tuple[Candidate, ...]
-    seeds: tuple[int | None, ...]
-    drawn: Mapping[str, DataSettings]
-    form: tuple[str, ...]
-    values: Values
-    one_node: bool = False
-
-    def has(self, step: str) -> bool:
-        """Return whether the pipeline takes a step."""
-        pretrainings = {candidate.pretraining for candidate in self.candidates}
-        if step in OPTIONAL:
-            return step in self.values
-        if step == "pseudo_label":
-            return "finetune_again" in self.values
-        if step.endswith("_pretrain"):
-            return step.removesuffix("_pretrain") in pretrainings
-        return True
-
-    def resolve(
-        self, step: str, name: str, form: Mapping[str, Any], candidate: Candidate | None = None
-    ) -> Any:
-        """Return a parameter's value in a step.
-
-        Args:
-            step: One of `STEPS`.
-            name: One of its parameters.
-            form: Values of the form's fields; one is taken if it governs this parameter.
-            candidate: The candidate that it is for, if it is for one.
-        """
-        if name == "num_nodes" and self.one_node:
-            return "1"
-        at: str | None = step
-        while at is not None:
-            if candidate and name in candidate.values.get(at, {}):
-                return candidate.values[at][name]
-            if field_name(at, name) in form:
-                return form[field_name(at, name)]
-            for given in (self.values.get(at, {}), STEPS[at].defaults):
-                if name in given:
-                    return given[name]
-            at = STEPS[at].inherits
-        return STEPS[step].arguments()[name].default
-
-    def is_for_several_nodes(self) -> bool:
-        """Return whether a stage runs on several nodes, or may by the form."""
-        sections = [self.values, *(candidate.values for candidate in self.candidates)]
-        numbers = {
-            values.get("num_nodes", "1") for section in sections for values in section.values()
-        }
-        return bool(numbers - {"1"}) or any(name.endswith("_num_nodes") for name in self.form)
-
-    def fields(self) -> dict[str, Argument]:
-        """Return the form's fields by name, each with the recipe's value as default."""
-        known = {
-            field_name(step, name): replace(argument, default=self.resolve(step, name, {}))
-            for step in STEPS
-            if self.has(step)
-            for name, argument in STEPS[step].arguments().items()
-            if name not in CONSTANT
-        }
-        for name in self.form:
-            if name not in known:
-                allowed = ", ".join(sorted(known))
-                raise UserError(f"form: {name!r} can be no field of this recipe's; {allowed} can")
-        return {name: known[name] for name in self.form}
 
 
 def load(name: str) -> Recipe:
@@ -225,12 +109,25 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
         where = defaultdict(str, own)
         values[step] = dict(_section(step, section or {}, where))
     recipe = Recipe(name, description, candidates, seeds, drawn, (), values)
+    tasks = pretraining(recipe)
+    taken = {task.step for task in tasks}
+    taken |= {step for step in STEPS if STEPS[step].component is None}
+    for step in values.keys() - taken:
+        if (step, "") in lines:
+            base = STEPS[step].continues
+            why = (
+                f"it goes on from {base}, which is missing"
+                if base and base not in taken
+                else ("nothing in this recipe takes this step")
+            )
+            raise UserError(f"{step}: {why}")
     # What is only inherited may be for steps that this recipe does not take.
-    taken = {step: values[step] for step in values if recipe.has(step) or (step, "") in lines}
-    recipe = replace(recipe, values=taken)
-    recipe = replace(recipe, form=tuple(dict.fromkeys([*_always_shown(recipe), *form])))
-    recipe.fields()
-    _check_steps(recipe)
+    values = {step: section for step, section in values.items() if step in taken}
+    shown = dict.fromkeys([*_always_shown(taken), *form])
+    _check_form(shown, taken)
+    recipe = replace(recipe, values=values, form=tuple(shown))
+    _check_seeds(recipe)
+    _check_tasks(tasks)
     return recipe
 
 
@@ -287,16 +184,16 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
             raise UserError(f"candidates: {entry}: a variant has values of its own, and a name")
         if variant and not re.fullmatch(r"(?!seed\d)[a-z0-9]+", variant):
             raise UserError(f"candidates: variant {variant!r}: write a-z and 0-9, not seed1")
-        pretrainings = entry.get("pretraining", ["none"])
+        pretrainings = entry.get("pretraining", [SCRATCH])
         if not isinstance(pretrainings, list) or not pretrainings:
             raise UserError(f"candidates: {entry}: write pretraining as a list, such as [wt, none]")
-        for pretraining in pretrainings:
-            if pretraining not in get_args(Pretraining):
-                allowed = ", ".join(get_args(Pretraining))
-                raise UserError(f"candidates: pretraining {pretraining!r}: choose from {allowed}")
+        for each in pretrainings:
+            if each not in PRETRAININGS:
+                allowed = ", ".join(PRETRAININGS)
+                raise UserError(f"candidates: pretraining {each!r}: choose from {allowed}")
             candidate = Candidate(
                 entry["backbone"],
-                pretraining,
+                each,
                 json.dumps(entry.get("backbone_args", {})),
                 entry.get("initial_weights", "none"),
                 variant,
@@ -315,46 +212,56 @@ def _own_values(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Value
         yield step, dict(_section(step, entry[step], where))
 
 
-def _always_shown(recipe: Recipe) -> Iterator[str]:
+def _always_shown(taken: Collection[str]) -> Iterator[str]:
     """Yield what every form has: the data set, and per stage what to rerun and where to train."""
     yield from ("dataset", "dataset_version")
     for step, description in STEPS.items():
-        if description.component is None or step != description.component.name:
-            continue
-        if recipe.has(step):
+        component = description.component
+        if step in taken and component is not None and step == component.name:
             yield field_name(step, "rerun")
-            if description.component.target == "train":
+            if component.target == "train":
                 yield field_name(step, "gpus")
 
 
-def _check_steps(recipe: Recipe) -> None:
-    for step in recipe.values:
-        if not recipe.has(step):
-            raise UserError(f"{step}: nothing in this recipe takes this step")
-    if recipe.has("finetune_again_large") and not recipe.has("finetune_again"):
-        raise UserError("finetune_again_large: it goes on from finetune_again, which is missing")
-    for step in ("finetune_again", "ensemble"):
-        if recipe.has(step) and any("ingest" in each.values for each in recipe.candidates):
-            raise UserError(f"{step}: its models are of one data set, but variants have their own")
-    if recipe.seeds != (None,):
-        sections = [recipe.values, *(each.values for each in recipe.candidates)]
-        written = [step for section in sections for step in section if "seed" in section[step]]
-        for place in [*written, *(name for name in recipe.form if name.endswith("_seed"))]:
-            raise UserError(f"{place}: seeds={list(recipe.seeds)} says it: remove one of them")
-    for candidate in recipe.candidates:
-        _check_sizes(recipe, candidate)
+def _check_form(form: Collection[str], taken: Collection[str]) -> None:
+    allowed = {
+        field_name(step, name)
+        for step in taken
+        for name in STEPS[step].arguments()
+        if name not in CONSTANT
+    }
+    for name in form:
+        if name not in allowed:
+            raise UserError(
+                f"form: {name!r} can be no field of this recipe's; {', '.join(sorted(allowed))} can"
+            )
 
 
-def _check_sizes(recipe: Recipe, candidate: Candidate) -> None:
-    side = recipe.resolve("ingest", "image_side", {}, candidate)
-    for step in STEPS:
-        if STEPS[step].component is None or not recipe.has(step):
-            continue
-        if "image_size" in STEPS[step].arguments():
-            size = recipe.resolve(step, "image_size", {}, candidate)
+def _check_seeds(recipe: Recipe) -> None:
+    if recipe.seeds == (None,):
+        return
+    sections = [recipe.values, *(each.values for each in recipe.candidates)]
+    written = [step for section in sections for step in section if "seed" in section[step]]
+    fields = {field_name(step, "seed") for step in STEPS}
+    for place in [*written, *(name for name in recipe.form if name in fields)]:
+        raise UserError(f"{place}: seeds={list(recipe.seeds)} says it: remove one of them")
+
+
+def _check_tasks(tasks: Sequence[Task]) -> None:
+    """Refuse crops that are larger than the stored images, and models of different data sets."""
+    ingests = {task.name: task for task in tasks if task.step == "ingest"}
+    for task in tasks:
+        if "models" in task.inputs and len(ingests) > 1:
+            raise UserError(
+                f"{task.step}: its models are of one data set, but variants have their own"
+            )
+        if "image_size" in task.values:
+            images = task.inputs["images"]
+            assert isinstance(images, Output)
+            size, side = task.values["image_size"], ingests[images.task].values["image_side"]
             if size > side:
                 raise UserError(
-                    f"{step}: image_size={size} is larger than the stored images: "
+                    f"{task.step}: image_size={size} is larger than the stored images: "
                     f"set ingest image_side={side} to {size} or more"
                 )
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,11 +21,12 @@ from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.reports import html
 from components.shared.reports.html import Page
-from components.shared.reports.titles import Name, candidate_title
+from components.shared.reports.titles import Name
 from components.shared.stage.errors import UserError
 from pipelines.run import plots, record, samples
 from pipelines.run.graph_drawing import draw_graph
 from pipelines.run.record import RunRecord, TaskRecord, duration
+from pipelines.steps import PRETRAINING_TITLES
 
 logger = logging.getLogger(__name__)
 
@@ -82,18 +84,21 @@ def _output(run: RunRecord, step: str, name: str) -> Path | None:
 def _headline(run: RunRecord) -> Iterator[tuple[str, str]]:
     path = _output(run, "compare", "comparison")
     found = read_comparison(path) if path else {"accuracy": [], "gains": []}
+    names = {str(name): name for name in (replace(t.candidate, seed=None) for t in run.tasks)}
     if found["accuracy"]:
         best = max(found["accuracy"], key=lambda each: float(each["top1"]["mean"]))
-        what = candidate_title(best["candidate"]) or best["step"]
+        name = names.get(best["candidate"], Name(best["candidate"]))
+        what = name.title(PRETRAINING_TITLES) or best["step"]
         yield f"{best['top1']['mean']:.1%}", f"top-1, {what}"
         yield f"{best['top5']['mean']:.1%}", f"top-5, {what}"
     first = found["accuracy"][0]["step"] if found["accuracy"] else ""
     of_candidates = {each["of"]["candidate"]: each for each in reversed(found["gains"])}
     for candidate, each in reversed(of_candidates.items()):
-        name = Name.parse(candidate)
-        if name and name.pretraining != "none" and each["of"]["step"] == first:
+        name = names.get(candidate, Name(candidate))
+        if name.is_pretrained and each["of"]["step"] == first:
             error = f" ± {100 * each['error']:.1f}" if "error" in each else ""
-            yield f"{100 * each['mean']:+.1f}{error}", f"points of {name.title} over scratch"
+            what = replace(name, backbone="").title(PRETRAINING_TITLES)
+            yield f"{100 * each['mean']:+.1f}{error}", f"points of {what} over scratch"
     labels = _output(run, "ingest", "labels")
     if labels:
         targets = Targets.load(labels)

@@ -1,8 +1,9 @@
-"""The steps of the method: which stage each one runs, and whose values it inherits."""
+"""The steps of the method: which stage each one runs, whose values it inherits, how it shows."""
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
+from typing import NamedTuple
 
 from components.compare.component import compare
 from components.ensemble.component import ensemble
@@ -11,6 +12,7 @@ from components.ingest.component import ingest
 from components.lw_pretrain.component import lw_pretrain
 from components.multitask_pretrain.component import multitask_pretrain
 from components.pseudo_label.component import pseudo_label
+from components.shared.reports.titles import SCRATCH
 from components.shared.stage.container import Component
 from components.shared.stage.interface import Argument, Value, arguments
 from components.tagging.component import tagging
@@ -31,7 +33,7 @@ def _number(name: str, help: str, default: int) -> Argument:
 
 # What each step has besides its stage's parameters. KFP reads resources only as texts.
 _RERUN = _text("rerun", "Any text; another one runs the stage again.", "")
-_POD = [
+_POD = (
     _text("cpu", "CPU cores of the pod.", "4"),
     _text(
         "memory", "Memory that the pod may use, with 16Gi of shared memory for training.", "32Gi"
@@ -39,20 +41,41 @@ _POD = [
     _number("retries", "How often KFP starts the pod again after it has failed.", 2),
     _number("timeout_hours", "After so many hours a try is ended.", 72),
     _text("queue", "Kueue's queue that the pod waits in; or none.", "none"),
-]
-_DISK = [
+)
+_DISK_POD = (
+    *_POD,
     _text("disk", "Size of the pod's disk: two windows and the validation set, or more.", "128Gi"),
     _text("disk_class", "Its storage class; or default.", "default"),
-]
-_GPUS = _text("gpus", "GPUs of the pod; 0 trains on the CPU.", "1")
-_NODES = _text("num_nodes", "Nodes that the stage runs on, each with so many GPUs.", "1")
-_EMBEDDING_GPUS = _text("gpus", "GPUs of the pod, 0 or 1, for similarity=embedding.", "0")
+)
+_EMBEDDING_POD = (
+    *_POD,
+    _text("gpus", "GPUs of the pod, 0 or 1, for similarity=embedding.", "0"),
+)
+_GPU_POD = (*_DISK_POD, _text("gpus", "GPUs of the pod; 0 trains on the CPU.", "1"))
+_GPU_NODES = (
+    *_GPU_POD,
+    _text("num_nodes", "Nodes that the stage runs on, each with so many GPUs.", "1"),
+)
 # What the pods get; the stages do not know of it.
-POD = tuple(argument.name for argument in (*_POD, *_DISK, _GPUS, _NODES))
+POD = tuple(argument.name for argument in _GPU_NODES)
 # Of these, what KFP takes only while compiling: no field of the form.
 CONSTANT = ("retries", "timeout_hours", "queue", "disk", "disk_class")
-# The candidates say these, not the steps.
+# The candidates say these, or the pipeline, not the steps.
 OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights", "names")
+
+
+class Pretraining(NamedTuple):
+    """A way to pretrain a candidate.
+
+    Attributes:
+        name: What recipes and names of tasks call it.
+        title: What people read.
+        color: Of the candidates in plots.
+    """
+
+    name: str
+    title: str
+    color: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,65 +84,98 @@ class Step:
 
     Attributes:
         component: The stage; None for a group, which only gives values to those that inherit it.
+        title: What people read.
+        pod: What recipes may say of the pod.
         inherits: The step whose values hold where the recipe gives this one none.
         defaults: Values that go before inherited ones.
+        pretraining: The pretraining that it is, if it is one.
+        continues: The step whose models it goes on with, at a higher resolution.
+        color: In plots, of what all candidates are together after it.
     """
 
     component: Component | None
+    title: str
+    pod: tuple[Argument, ...] = _POD
+    _: KW_ONLY
     inherits: str | None = None
     defaults: Mapping[str, Value] = field(default_factory=dict)
+    pretraining: Pretraining | None = None
+    continues: str | None = None
+    color: str | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains a candidate's backbone."""
+        return self.component is not None and any(
+            argument.name == "backbone" for argument in _arguments(self.component.stage)
+        )
 
     def arguments(self) -> dict[str, Argument]:
         """Return the parameters that a recipe may set, by name."""
         if self.component is None:
             found = [argument for argument in _arguments(finetune.stage) if argument.settings]
-            found += [*_POD, *_DISK, _GPUS, _NODES]
         else:
             found = [a for a in _arguments(self.component.stage) if a.artifact is None]
-            found += [_RERUN, *_POD]
-            trains = self.component.target == "train"
-            found += _DISK if trains or self.component is ingest else []
-            found += [_GPUS] if trains else []
-            found += [_NODES] if trains and self.component is not ensemble else []
-            found += [_EMBEDDING_GPUS] if self.component is weighting else []
+            found.append(_RERUN)
+        found += self.pod
         return {argument.name: argument for argument in found if argument.name not in OF_CANDIDATES}
 
 
 STEPS = {
-    "ingest": Step(ingest),
-    "tagging": Step(tagging),
-    "weighting": Step(weighting),
-    "training": Step(None),
-    "wt_pretrain": Step(wt_pretrain, inherits="training"),
-    "lw_pretrain": Step(lw_pretrain, inherits="training"),
-    "multitask_pretrain": Step(multitask_pretrain, inherits="training"),
-    "finetune": Step(finetune, inherits="training"),
+    "ingest": Step(ingest, "ingest", _DISK_POD),
+    "tagging": Step(tagging, "tagging"),
+    "weighting": Step(weighting, "weighting", _EMBEDDING_POD),
+    "training": Step(None, "training", _GPU_NODES),
+    "wt_pretrain": Step(
+        wt_pretrain,
+        "WT pretrain",
+        _GPU_NODES,
+        inherits="training",
+        pretraining=Pretraining("wt", "WT", "#0b7285"),
+    ),
+    "lw_pretrain": Step(
+        lw_pretrain,
+        "LW pretrain",
+        _GPU_NODES,
+        inherits="training",
+        pretraining=Pretraining("lw", "LW", "#e8890c"),
+    ),
+    "multitask_pretrain": Step(
+        multitask_pretrain,
+        "multi-task pretrain",
+        _GPU_NODES,
+        inherits="training",
+        pretraining=Pretraining("multitask", "multi-task", "#862e9c"),
+    ),
+    "finetune": Step(finetune, "finetune", _GPU_NODES, inherits="training"),
     "finetune_large": Step(
         finetune,
+        "large",
+        _GPU_NODES,
         inherits="finetune",
         # A converged classifier goes on learning at a higher resolution (method §1, tricks).
         defaults={"keep_head": True, "continue_learning_rate": True},
+        continues="finetune",
     ),
-    "pseudo_label": Step(pseudo_label),
-    "finetune_again": Step(finetune, inherits="finetune"),
-    "finetune_again_large": Step(finetune, inherits="finetune_large"),
-    "ensemble": Step(ensemble),
-    "compare": Step(compare, defaults={"cpu": "1", "memory": "4Gi"}),
+    "pseudo_label": Step(pseudo_label, "pseudo label", _GPU_NODES),
+    "finetune_again": Step(finetune, "again", _GPU_NODES, inherits="finetune"),
+    "finetune_again_large": Step(
+        finetune,
+        "again, large",
+        _GPU_NODES,
+        inherits="finetune_large",
+        continues="finetune_again",
+    ),
+    "ensemble": Step(ensemble, "ensemble", _GPU_POD, color="#862e9c"),
+    "compare": Step(compare, "compare", defaults={"cpu": "1", "memory": "4Gi"}),
 }
-# A recipe has these only if it has a section for them.
-OPTIONAL = ("finetune_large", "finetune_again", "finetune_again_large", "ensemble")
+_WAYS = [step.pretraining for step in STEPS.values() if step.pretraining]
+# By name, in the order of legends.
+PRETRAININGS = {way.name: way for way in [*_WAYS, Pretraining(SCRATCH, "scratch", "#868e96")]}
+PRETRAINING_TITLES = {way.name: way.title for way in PRETRAININGS.values()}
 
 
 def field_name(step: str, parameter: str) -> str:
     """Return the name of the pipeline parameter that governs a step's parameter."""
     shared = step == "ingest" and parameter in ("dataset", "dataset_version")
     return parameter if shared else f"{step}_{parameter}"
-
-
-def split_task(task: str) -> tuple[str, str]:
-    """Return the step and the candidate (or backbone, or nothing) in a task's name."""
-    for step in sorted(STEPS, key=len, reverse=True):
-        prefix = step.replace("_", "-")
-        if task == prefix or task.startswith(f"{prefix}-"):
-            return step, task[len(prefix) + 1 :]
-    return task, ""

@@ -28,6 +28,7 @@ from pipelines.cluster.watch import follow
 from pipelines.compile import compile_recipe
 from pipelines.recipe import load
 from pipelines.run import table
+from pipelines.steps import STEPS, field_name
 
 logger = logging.getLogger("pipelines.submit")  # also where this is `__main__`
 _LOGS = Path("runs")
@@ -137,8 +138,9 @@ def _start(submission: Submission, given: argparse.Namespace, access: Access) ->
         experiment, f"{name} {version}", submission.graph.form, source, given.service_account
     )
     logger.info("pipeline  %s, version %s", name, version)
+    reruns = [field_name(step, "rerun") for step in STEPS]
     for field, value in submission.graph.form.items():
-        if field.endswith("_rerun") and value:
+        if field in reruns and value:
             logger.info("later runs go on from this one with %s=%s", field, value)
     if given.no_follow:
         logger.info("run       %s", cluster.link(run))

@@ -1,92 +1,111 @@
-"""The tasks of a pipeline being compiled."""
+"""The tasks that a recipe comes to, as plain values: what is compiled, counted and checked."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from components.shared.reports.titles import seed_word
-from components.shared.stage.container import Nodes
+from components.shared.reports.titles import Name
 from components.shared.stage.errors import UserError
-from pipelines.cluster import pod_settings
-from pipelines.images import LAUNCHER, reference
-from pipelines.recipe import Candidate, Recipe
-from pipelines.steps import POD, STEPS
+from components.shared.stage.interface import Value
+from pipelines.steps import PRETRAININGS, STEPS, Step
+from pipelines.values import Candidate, Recipe
 
-Form = Mapping[str, Any]
-Outputs = Mapping[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """In place of a value: the form's field that says it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a task makes, for others to read."""
+
+    task: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task of the pipeline.
+
+    Attributes:
+        step: One of `STEPS`.
+        candidate: Whom it is for.
+        values: Of all parameters of the step; a `Field` where the form says it.
+        inputs: What it reads by the stage's names, and parameters that are no value of a recipe's.
+    """
+
+    step: str
+    candidate: Name
+    values: Mapping[str, Any]
+    inputs: Mapping[str, Output | Sequence[Output] | str]
+
+    @property
+    def name(self) -> str:
+        """Its name in KFP's graph, such as `finetune-large-resnest101e-wt`."""
+        return "-".join(filter(None, [self.step.replace("_", "-"), str(self.candidate)]))
+
+    def __getitem__(self, output: str) -> Output:
+        """Return one of its outputs."""
+        return Output(self.name, output)
+
+    def identity(self) -> dict[str, Any]:
+        """Return step and candidate, for JSON."""
+        return {"step": self.step, **self.candidate.parts()}
 
 
 class Tasks:
-    """Adds tasks to the pipeline that KFP's compiler is at; those that would be the same, once."""
+    """Collects tasks; those that would be the same, once."""
 
-    def __init__(self, recipe: Recipe, form: Form, backend: pod_settings.Backend) -> None:
-        """Begin with none.
+    def __init__(self, recipe: Recipe) -> None:
+        """Begin with none; the recipe gives the parameters their values."""
+        self._recipe = recipe
+        self._form = {name: Field(name) for name in recipe.form}
+        self._added: dict[str, Task] = {}
 
-        Args:
-            recipe: Gives the parameters their values.
-            form: The pipeline's parameters by name, which go before these.
-            backend: The version of KFP's backend that pods are configured for.
-        """
-        self._recipe, self._form, self._backend = recipe, form, backend
-        self._added: dict[str, tuple[str, Outputs]] = {}
+    def __iter__(self) -> Iterator[Task]:
+        """Yield the tasks, each after those that it reads."""
+        return iter(self._added.values())
 
     def add(
-        self, step: str, candidate: Candidate | None, *, seed: int | None = None, **inputs: Any
-    ) -> Outputs:
-        """Return the outputs of a step's task for a candidate.
+        self,
+        step: str,
+        whom: Candidate | Name,
+        /,
+        **inputs: Output | Sequence[Output] | str | None,
+    ) -> Task:
+        """Return a step's task.
 
         Candidates share it where it has the same values and inputs; the first one names it, so a
         variant's name is only in the names of tasks that it changes.
 
         Args:
             step: One of `STEPS`.
-            candidate: Whom it is for; None if it is for all of them.
-            seed: That of the candidates whose models it takes.
-            **inputs: Outputs of other tasks, and parameters that are no value of the recipe's.
+            whom: The candidate that it is for, or what those have in common whom it is for.
+            **inputs: As in `Task`; None is left out.
         """
+        given = {name: value for name, value in inputs.items() if value is not None}
+        candidate = whom if isinstance(whom, Candidate) else None
         values = {
             name: self._recipe.resolve(step, name, self._form, candidate)
             for name in STEPS[step].arguments()
         }
-        if candidate is not None:
-            values |= _of_candidate(step, candidate, inputs)
-        content = repr(sorted((name, str(value)) for name, value in (values | inputs).items()))
-        for name in _names(step, candidate, seed):
-            if name not in self._added:
-                self._added[name] = content, self._new(step, name, values, inputs)
-            if self._added[name][0] == content:
-                return self._added[name][1]
-        raise UserError(f"candidates: two need a task {name} with different values: name a variant")
-
-    def _new(
-        self, step: str, name: str, values: Mapping[str, Any], inputs: Mapping[str, Any]
-    ) -> Outputs:
-        component = STEPS[step].component
-        assert component is not None, f"{step} is a group"
-        image = reference(component)
-        given = {each: value for each, value in values.items() if each not in POD}
-        # A field of the form may be any number; only a constant is known to be one.
-        number = values.get("num_nodes", "1")
-        nodes = None if str(number) == "1" else Nodes(number, reference(LAUNCHER))
-        task = component.task(name, image=image, nodes=nodes, **inputs, **given)
-        pod_settings.configure(
-            task,
-            pipeline=self._recipe.name,
-            component=component,
-            image=image,
-            values={each: values[each] for each in POD if each in values},
-            form=self._form,
-            backend=self._backend,
-            several_nodes=nodes is not None,
+        if candidate is not None and STEPS[step].trains:
+            values |= _of_candidate(candidate, starts="initial_model" not in given)
+        for name in [whom] if isinstance(whom, Name) else _names(step, whom.name):
+            task = Task(step, name, values, given)
+            if self._added.setdefault(task.name, task) == task:
+                return task
+        raise UserError(
+            f"candidates: two need a task {task.name} with different values: name a variant"
         )
-        outputs: Outputs = task.outputs
-        return outputs
 
 
-def _of_candidate(step: str, candidate: Candidate, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a candidate alone says of a step that trains."""
-    if not _trains(step):
-        return {}
-    starts = inputs.get("initial_model") is None
+def _of_candidate(candidate: Candidate, *, starts: bool) -> dict[str, Value]:
+    """Return what a candidate alone says of a training; it starts without a model, or goes on."""
     seed = {} if candidate.seed is None else {"seed": candidate.seed}
     return {
         "backbone": candidate.backbone,
@@ -96,22 +115,32 @@ def _of_candidate(step: str, candidate: Candidate, inputs: Mapping[str, Any]) ->
     }
 
 
-def _names(step: str, candidate: Candidate | None, seed: int | None) -> Iterator[str]:
-    """Yield the names that a task may have, the shortest first."""
-    if candidate is None:
-        yield _joined(step, seed_word(seed))
-    elif step.startswith("finetune"):
-        yield _joined(step, candidate.name)
-    else:
-        whose = [candidate.short_backbone] if _trains(step) else []
-        last = seed_word(candidate.seed) if _trains(step) else ""
-        yield _joined(step, *whose, last)
-        yield _joined(step, *whose, candidate.variant, last)
+def _names(step: str, candidate: Name) -> list[Name]:
+    """Return whom a task may be called for, the most general first."""
+    if not STEPS[step].trains:
+        return [Name(), Name(variant=candidate.variant)]
+    if STEPS[step].pretraining is None:
+        return [candidate]
+    own = replace(candidate, pretraining="")
+    return [replace(own, variant=""), own]
 
 
-def _joined(step: str, *words: str) -> str:
-    return "-".join([step.replace("_", "-"), *filter(None, words)])
+def described(predictions: Sequence[Task]) -> str:
+    """Return what `compare` is told of the tasks whose predictions it reads, as JSON."""
+    steps = {task.step: STEPS[task.step] for task in predictions}
+    found = {task.candidate.pretraining for task in predictions}
+    shown = {
+        "predictions": [task.identity() for task in predictions],
+        "steps": {name: _look(step) for name, step in steps.items()},
+        "pretrainings": {
+            name: {"title": each.title, "color": each.color}
+            for name, each in PRETRAININGS.items()
+            if name in found
+        },
+    }
+    return json.dumps(shown)
 
 
-def _trains(step: str) -> bool:
-    return step.startswith("finetune") or step.endswith("_pretrain")
+def _look(step: Step) -> dict[str, str]:
+    look = {"title": step.title, "color": step.color, "continues": step.continues}
+    return {name: value for name, value in look.items() if value}

@@ -1,6 +1,5 @@
 """Predictions of made-up classifiers, which have the label of a given share of the images."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from components.shared.data.identity import Numbering
 from components.shared.data.image_set import ImageSet
 from components.shared.data.predictions import History, Predictions, Training
 from components.shared.data.targets import Targets
+from pipelines.tasks import Task, described
+from tests.candidates import named
 from tests.synthetic import targets
 
 CLASSES = ["red fox", "kit fox", "grey fox", "<script>alert(1)</script>", "fennec", "corsac"]
@@ -75,10 +76,11 @@ def run(
         )
         for (step, candidate), each in right.items()
     ]
-    names = ("comparison.json", "summary.md", "report.html", "metrics.json")
+    tasks = [Task(step, named(candidate), {}, {}) for step, candidate in right]
+    outputs = ("comparison.json", "summary.md", "report.html", "metrics.json")
     compare(
         paths,
         folder / "labels",
-        *(folder / name for name in names),
-        **{"names": json.dumps(list(right)), **values},
+        *(folder / name for name in outputs),
+        **{"names": described(tasks), **values},
     )

@@ -1,6 +1,5 @@
 """The results of a run at the challenge's size, made up in seconds, and the pages drawn of them."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,6 +33,8 @@ from components.weighting import report as weighting_report
 from components.weighting.tally import Tally
 from components.weighting.weights import Weights
 from pipelines.run.record import RunRecord, TaskRecord
+from pipelines.tasks import Task, described
+from tests.candidates import named
 from tests.synthetic import image_set
 
 CLASSES, KEYWORDS = 5_000, 35_000
@@ -199,7 +200,7 @@ def write_run(folder: Path, inputs: Inputs, pages: dict[str, Path]) -> RunRecord
                 name=name,
                 stage=stage,
                 step=step,
-                candidate=candidate,
+                candidate=named(candidate),
                 dependencies=list(before),
                 parameters=asdict(TrainingSettings()),
                 status="ran",
@@ -352,13 +353,13 @@ def _predictions(random: np.random.Generator, truth: NDArray[np.int64], top1: fl
 
 def _compare(random: np.random.Generator, folder: Path, inputs: Inputs, page: Path) -> None:
     """Let the stage compare the candidates after the first two steps, with two seeds each."""
-    names, paths = [], []
+    compared, paths = [], []
     truth = np.asarray(inputs.validation_labels.classes, np.int64)
     for number, step in enumerate(STEPS[:2]):
         for pretraining, top1 in PRETRAININGS.items():
             for seed in SEEDS[:2]:
-                names.append((step, f"resnest101e-{pretraining}-seed{seed}"))
-                paths.append(folder / "-".join(names[-1]))
+                compared.append((step, f"resnest101e-{pretraining}-seed{seed}"))
+                paths.append(folder / "-".join(compared[-1]))
                 predictions.write(
                     paths[-1],
                     inputs.validation_images,
@@ -373,5 +374,5 @@ def _compare(random: np.random.Generator, folder: Path, inputs: Inputs, page: Pa
         folder / "summary.md",
         page,
         folder / "metrics.json",
-        names=json.dumps(names),
+        names=described([Task(step, named(candidate), {}, {}) for step, candidate in compared]),
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from components.compare.names import Names
 from components.compare.outputs import read_comparison, write_comparison
 from components.compare.results import Comparison
 from components.shared.data import predictions, texts
@@ -16,6 +17,7 @@ from components.shared.data.identity import Numbering
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.data.texts import Texts
+from components.shared.reports.titles import Name
 from components.shared.stage.errors import UserError
 from components.shared.training import models
 from components.trainjob.handover import Handover
@@ -58,7 +60,12 @@ class Format(NamedTuple):
 
 def write_record(folder: Path) -> None:
     task = TaskRecord(
-        name="ingest", stage="ingest", step="ingest", candidate="", dependencies=[], parameters={}
+        name="ingest",
+        stage="ingest",
+        step="ingest",
+        candidate=Name(),
+        dependencies=[],
+        parameters={},
     )
     run = RunRecord(pipeline="p", recipe="r", parameters={"seed": 1}, started=2.0, tasks=[task])
     run.write(folder)
@@ -141,7 +148,8 @@ FORMATS = {
         "comparison.json",
         "gains",
         lambda folder: write_comparison(
-            folder / "comparison.json", Comparison(np.zeros(0, np.int64), {}, [], [])
+            folder / "comparison.json",
+            Comparison(Names([], {}, {}), np.zeros(0, np.int64), {}, [], []),
         ),
         lambda folder: read_comparison(folder / "comparison.json"),
     ),

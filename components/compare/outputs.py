@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.compare.results import ENSEMBLE, Comparison, Difference
+from components.compare.results import Comparison, Difference, Place
 from components.compare.statistics import Estimate
 from components.compare.tables import Titles, markdown
 from components.shared.reports import metrics
@@ -21,7 +21,7 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
         "format": FORMAT,
         "accuracy": [
             {
-                **place._asdict(),
+                **_place(place),
                 "seeds": classifiers.seeds,
                 "top1": _estimate(classifiers.top1),
                 "top5": _estimate(classifiers.top5),
@@ -60,19 +60,23 @@ def write_metrics(path: Path, comparison: Comparison) -> None:
 
 def _scalars(comparison: Comparison) -> Iterator[tuple[str, float]]:
     titles = Titles(comparison)
-    last = [step for step in comparison.steps if step != ENSEMBLE][-1]
+    last = comparison.trainings[-1]
     for place, classifiers in comparison.places.items():
-        if place.step in (last, ENSEMBLE):
+        if place.step == last or place.is_ensemble:
             yield f"top1, {titles.candidate(place)}", classifiers.top1.mean
     for each in comparison.gains:
         if each.of.step == last:
             yield f"gain, {titles.difference(each)}", each.gain.mean
 
 
+def _place(place: Place) -> dict[str, str]:
+    return {"step": place.step, "candidate": str(place.candidate)}
+
+
 def _difference(difference: Difference) -> dict[str, Any]:
     return {
-        "of": difference.of._asdict(),
-        "to": difference.to._asdict(),
+        "of": _place(difference.of),
+        "to": _place(difference.to),
         **_estimate(difference.gain),
         "images": list(difference.images),
     }

@@ -7,26 +7,24 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from components.compare.results import ENSEMBLE, Classifiers, Comparison, Difference, Place
+from components.compare.results import Classifiers, Comparison, Difference, Place
 from components.compare.statistics import standard_error
 from components.compare.tables import Titles, curve
-from components.shared.reports.titles import PRETRAININGS, step_title
+from components.shared.reports.titles import Name
 
-_COLORS = {"wt": "#0b7285", "lw": "#e8890c", "multitask": "#862e9c", "none": "#868e96"}
 _STYLES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D")
-_LARGE = "_large"
 _WIDE = 100  # levels that reach so much further than the lowest are shown on a log scale
 _MARKED = 20  # points of a curve, or fewer
 _CLASSES_NAMED = 40  # beyond that, only where they lie
 
 
-def plot_gains(differences: Sequence[Difference], titles: Titles) -> Figure:
+def plot_gains(comparison: Comparison, differences: Sequence[Difference], titles: Titles) -> Figure:
     """Plot differences with both intervals, one below the other."""
     figure = Figure(figsize=(8.4, 0.9 + 0.36 * len(differences)), layout="constrained")
     axes = figure.subplots()
     for row, each in enumerate(differences):
-        color = _color(each.of)
+        color = _color(comparison, each.of)
         images, seeds = ([100 * value for value in ends] for ends in (each.images, each.gain.seeds))
         axes.plot(images, [row, row], color=color, alpha=0.35, linewidth=7, solid_capstyle="butt")
         axes.plot(seeds, [row, row], color=color, linewidth=2)
@@ -47,9 +45,11 @@ def plot_curves(comparison: Comparison, titles: Titles) -> Figure:
     Bands are one standard error of the mean to each side. A large round goes on where its base
     ended, with large marks.
     """
-    rounds = [step for step in comparison.steps if _is_round(step)]
+    bases = {step: comparison.names.steps[step].continues for step in comparison.trainings}
+    rounds = [step for step, base in bases.items() if not base]
+    larger = {base: step for step, base in bases.items()}
     panels = [(step, False) for step in rounds]
-    if any(place.name and place.name.pretraining != "none" for place in comparison.places):
+    if any(candidate.is_pretrained for candidate in comparison.candidates):
         panels.insert(1, (rounds[0], True))
     figure = Figure(figsize=(3.6 * len(panels) + 2.4, 3.8), layout="constrained")
     looks = _looks(comparison, titles)
@@ -58,12 +58,12 @@ def plot_curves(comparison: Comparison, titles: Titles) -> Figure:
     ):
         for candidate, look in looks.items():
             end = 0
-            for name, marks in ((step, 3), (step + _LARGE, 7)):
+            for name, marks in ((step, 3), (larger.get(step, ""), 7)):
                 place = Place(name, candidate)
                 if place in comparison.places:
                     before = _before(comparison.places[place]) if in_all else end
                     end = before + _plot_curve(axes, comparison, place, before, look, marks)
-        title = step_title(step) if len(rounds) > 1 else "finetuning"
+        title = titles.step(step) if len(rounds) > 1 else "finetuning"
         axes.set_title(title, fontsize=10)
         what = "pretraining included" if in_all else "in finetuning"
         axes.set(xlabel=f"images seen, thousands, {what}")
@@ -79,7 +79,7 @@ def plot_sweeps(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(3.2 * len(sweeps) + 1.6, 3.6), layout="constrained")
     panels = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
     for axes, (what, levels) in zip(panels, sweeps.items(), strict=True):
-        for pretraining, title in PRETRAININGS.items():
+        for pretraining, (title, color) in comparison.names.pretrainings.items():
             points = [
                 (level, comparison.places[places[pretraining]].top1)
                 for level, places in sorted(levels.items())
@@ -90,7 +90,7 @@ def plot_sweeps(comparison: Comparison) -> Figure:
                     [level for level, _ in points],
                     [100 * top1.mean for _, top1 in points],
                     yerr=[100 * np.nan_to_num(top1.error) for _, top1 in points],
-                    color=_COLORS[pretraining],
+                    color=color,
                     label=title,
                     marker="o",
                     markersize=5,
@@ -109,7 +109,7 @@ def plot_sweeps(comparison: Comparison) -> Figure:
 
 def plot_steps(comparison: Comparison, titles: Titles) -> Figure:
     """Plot each candidate's accuracy after each step, and the ensemble's."""
-    steps = [step for step in comparison.steps if step != ENSEMBLE]
+    steps = comparison.trainings
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     axes = figure.subplots()
     for candidate, look in _looks(comparison, titles).items():
@@ -122,21 +122,22 @@ def plot_steps(comparison: Comparison, titles: Titles) -> Figure:
         y = [100 * top1.mean for _, top1 in points]
         errors = [100 * np.nan_to_num(top1.error) for _, top1 in points]
         axes.errorbar(x, y, yerr=errors, capsize=3, markersize=6, linewidth=1.8, **look)
-    together = Place(ENSEMBLE, "")
-    if together in comparison.places:
-        top1 = comparison.places[together].top1
-        axes.axhline(100 * top1.mean, color="#862e9c", linewidth=1.4, label=ENSEMBLE)
+    for place, classifiers in comparison.places.items():
+        if place.is_ensemble:
+            look = {"color": _color(comparison, place), "label": titles.candidate(place)}
+            axes.axhline(100 * classifiers.top1.mean, linewidth=1.4, **look)
     axes.set(ylabel="balanced top-1, %", xlim=(-0.25, len(steps) - 0.75))
-    axes.set_xticks(range(len(steps)), [step_title(step) for step in steps])
+    axes.set_xticks(range(len(steps)), [titles.step(step) for step in steps])
     axes.grid(axis="y", color="#e9edf1")
     _finish(figure)
     return figure
 
 
-def plot_classes(difference: Difference, names: Sequence[str]) -> Figure:
+def plot_classes(comparison: Comparison, difference: Difference, names: Sequence[str]) -> Figure:
     """Plot the gain in each class, from the largest to the smallest.
 
     Args:
+        comparison: What it is a part of.
         difference: Of two places.
         names: Titles of the classes that it knows of.
     """
@@ -144,7 +145,8 @@ def plot_classes(difference: Difference, names: Sequence[str]) -> Figure:
     order = np.argsort(-gains, kind="stable")
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     axes = figure.subplots()
-    colors = np.where(gains[order] >= 0, _color(difference.of), "#adb5bd")
+    color = _color(comparison, difference.of)
+    colors = np.where(gains[order] >= 0, color, "#adb5bd")
     if len(order) <= _CLASSES_NAMED:
         bars: Any = None
         if len(difference.classes) > 1:
@@ -155,7 +157,7 @@ def plot_classes(difference: Difference, names: Sequence[str]) -> Figure:
             range(len(order)), words, rotation=40, ha="right", fontsize=9, parse_math=False
         )
     else:
-        axes.fill_between(range(len(order)), gains[order], color=_color(difference.of), alpha=0.5)
+        axes.fill_between(range(len(order)), gains[order], color=color, alpha=0.5)
         axes.set(xlabel="classes, by gain")
     axes.axhline(0, color="#495057", linewidth=1)
     axes.set(ylabel="points of top-1")
@@ -175,7 +177,7 @@ def _plot_curve(
     points = np.array(curve(comparison, place))
     images, top1 = (before + points[:, 0]) / 1000, 100 * points[:, 1]
     histories = comparison.places[place].histories
-    large = place.step.endswith(_LARGE)
+    large = bool(comparison.names.steps[place.step].continues)
     shown = look | {"label": None} if large else look
     shown |= {"markersize": marks, "markevery": -(-len(points) // _MARKED)}
     axes.plot(images, top1, linewidth=1 if large else 1.8, **shown)
@@ -191,21 +193,17 @@ def _before(classifiers: Classifiers) -> int:
     return classifiers.images - classifiers.histories[0].lineage[-1].images
 
 
-def _is_round(step: str) -> bool:
-    return step != ENSEMBLE and not step.endswith(_LARGE)
-
-
-def _looks(comparison: Comparison, titles: Titles) -> dict[str, dict[str, Any]]:
+def _looks(comparison: Comparison, titles: Titles) -> dict[Name, dict[str, Any]]:
     """Return colour (by pretraining), line and marker (by what else differs) of each candidate."""
-    looks: dict[str, dict[str, Any]] = {}
+    looks: dict[Name, dict[str, Any]] = {}
     same: dict[str, int] = {}
     for place in comparison.places:
-        if place.name is None or place.candidate in looks:
+        if place.is_ensemble or place.candidate in looks:
             continue
-        number = same.get(place.name.pretraining, 0)
-        same[place.name.pretraining] = number + 1
+        number = same.get(place.candidate.pretraining, 0)
+        same[place.candidate.pretraining] = number + 1
         looks[place.candidate] = {
-            "color": _color(place),
+            "color": _color(comparison, place),
             "linestyle": _STYLES[number % len(_STYLES)],
             "marker": _MARKERS[number % len(_MARKERS)],
             "label": titles.candidate(place),
@@ -213,8 +211,10 @@ def _looks(comparison: Comparison, titles: Titles) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def _color(place: Place) -> str:
-    return _COLORS[place.name.pretraining] if place.name else "#862e9c"
+def _color(comparison: Comparison, place: Place) -> str:
+    if place.is_ensemble:
+        return comparison.names.steps[place.step].color
+    return comparison.names.pretrainings[place.candidate.pretraining].color
 
 
 def _finish(figure: Figure, *, legend: bool = True) -> None:

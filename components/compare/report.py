@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from components.compare.plots import plot_classes, plot_curves, plot_gains, plot_steps, plot_sweeps
-from components.compare.results import ENSEMBLE, Comparison
+from components.compare.results import Comparison
 from components.compare.tables import Titles, interval, tables
 from components.shared.reports.html import Page
 
@@ -58,7 +58,7 @@ def _headline(comparison: Comparison, titles: Titles) -> Iterator[tuple[str, str
 
 
 def _add_plots(page: Page, comparison: Comparison, titles: Titles) -> None:
-    if sum(step != ENSEMBLE for step in comparison.steps) >= _STEPS_PLOTTED:
+    if len(comparison.trainings) >= _STEPS_PLOTTED:
         page.figure(plot_steps(comparison, titles), "Top-1 after each step.")
     page.figure(
         plot_curves(comparison, titles),
@@ -68,7 +68,7 @@ def _add_plots(page: Page, comparison: Comparison, titles: Titles) -> None:
     first = [each for each in comparison.gains if each.of.step == comparison.steps[0]]
     if first:
         page.figure(
-            plot_gains(first, titles),
+            plot_gains(comparison, first, titles),
             "Points over training from scratch, after the first finetuning. Thin: 95 % interval "
             "had the seeds been others; thick: had the validation images been others.",
         )
@@ -85,7 +85,7 @@ def _add_classes(
         shown = min(_CLASSES, (len(order) + 1) // 2)
         page.heading(f"Gains by class: {titles.candidate(each.of)}")
         page.figure(
-            plot_classes(each, names),
+            plot_classes(comparison, each, names),
             f"Points of top-1 over {titles.candidate(each.to)}, mean over the seeds.",
         )
         page.table(

@@ -2,20 +2,20 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.compare.names import Names
 from components.compare.statistics import Estimate, Interval, balanced, over_images, per_class
 from components.shared.data.identity import Numbering
 from components.shared.data.predictions import History, read
-from components.shared.reports.titles import Name, seed_of
+from components.shared.reports.titles import SCRATCH, Name
 from components.shared.stage.errors import UserError
 
-ENSEMBLE = "ensemble"
 _LEVELS = 3  # of a sweep, or more
 
 
@@ -23,12 +23,12 @@ class Place(NamedTuple):
     """A candidate after a step, whatever the seed; the ensemble is a step without candidate."""
 
     step: str
-    candidate: str
+    candidate: Name
 
     @property
-    def name(self) -> Name | None:
-        """The parts of the candidate's name."""
-        return Name.parse(self.candidate)
+    def is_ensemble(self) -> bool:
+        """Whether it is of all candidates together."""
+        return self.candidate == Name()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class Comparison:
     """All places, in the order of the pipeline.
 
     Attributes:
+        names: How steps and pretrainings show.
         labels: (N,) The validation images' classes.
         places: Their classifiers.
         gains: Differences to training from scratch, after the same step; of each place the most
@@ -92,6 +93,7 @@ class Comparison:
         tricks: Differences to the step before.
     """
 
+    names: Names
     labels: NDArray[np.int64]
     places: dict[Place, Classifiers]
     gains: list[Difference]
@@ -103,10 +105,14 @@ class Comparison:
         return list(dict.fromkeys(place.step for place in self.places))
 
     @property
-    def candidates(self) -> list[str]:
-        """The candidates, in order; without the ensemble."""
-        found = dict.fromkeys(place.candidate for place in self.places if place.candidate)
-        return list(found)
+    def trainings(self) -> list[str]:
+        """The steps that train candidates, in order: all but the ensemble."""
+        return list(dict.fromkeys(each.step for each in self.places if not each.is_ensemble))
+
+    @property
+    def candidates(self) -> list[Name]:
+        """The candidates, in order."""
+        return list(dict.fromkeys(each.candidate for each in self.places if not each.is_ensemble))
 
     @property
     def sweeps(self) -> dict[str, dict[int, dict[str, Place]]]:
@@ -116,54 +122,53 @@ class Comparison:
         """
         found: dict[str, dict[int, dict[str, Place]]] = {}
         for place in self.places:
-            level = re.fullmatch(r"([a-z]+)(\d+)", place.name.variant) if place.name else None
-            if level and place.name and place.step == self.steps[0]:
+            level = re.fullmatch(r"([a-z]+)(\d+)", place.candidate.variant)
+            if level and place.step == self.steps[0]:
                 levels = found.setdefault(level[1], {})
-                levels.setdefault(int(level[2]), {}).setdefault(place.name.pretraining, place)
+                levels.setdefault(int(level[2]), {}).setdefault(place.candidate.pretraining, place)
         return {what: levels for what, levels in found.items() if len(levels) >= _LEVELS}
 
     @property
     def first_gains(self) -> list[Difference]:
         """What plain pretrained candidates gain in the first step, over each scratch in turn."""
-
-        def plain(name: Name | None) -> bool:
-            return name is not None and name.pretraining != "none" and not name.variant
-
         gains = (each for each in self.gains if each.of.step == self.steps[0])
-        return [each for each in gains if plain(each.of.name)]
+        return [each for each in gains if _is_plain(each.of.candidate)]
 
 
 def compare(
-    paths: Sequence[Path], names: Sequence[tuple[str, str]], numbering: Numbering, resamples: int
+    paths: Sequence[Path], names: Names, numbering: Numbering, resamples: int
 ) -> Comparison:
     """Read predictions and compare them.
 
     Args:
         paths: The files.
-        names: Step and candidate of each, as in task names.
+        names: What the pipeline says of them.
         numbering: The validation images.
         resamples: As in `statistics.over_images`.
 
     Raises:
         UserError: They are of other images, or there are not as many names.
     """
-    if len(paths) != len(names) or not paths:
-        raise UserError(f"names: {len(names)} of {len(paths)} predictions: give each its name")
+    given = len(names.predictions)
+    if len(paths) != given or not paths:
+        raise UserError(f"names: {given} of {len(paths)} predictions: give each its name")
     found: dict[Place, list[tuple[int | None, NDArray[np.bool_], History]]] = {}
-    for path, (step, candidate) in zip(paths, names, strict=True):
+    for path, (step, candidate) in zip(paths, names.predictions, strict=True):
         of, labels, predictions, history = read(path)
         numbering.check(of, f"{step} {candidate}".strip())
         right = predictions.classes == labels[:, None]
         hits = np.stack([right[:, 0], right.any(axis=1)])
-        name = Name.parse(candidate)
-        whose = str(name._replace(seed=None)) if name else ""
-        seed = name.seed if name else seed_of(candidate)
-        found.setdefault(Place(step, whose), []).append((seed, hits, history))
+        place = Place(step, replace(candidate, seed=None))
+        found.setdefault(place, []).append((candidate.seed, hits, history))
     classes = labels.astype(np.int64)
     places = {place: _classifiers(each, classes) for place, each in found.items()}
     gains = list(_differences(places, list(_to_scratch(places)), classes, resamples))
     tricks = list(_differences(places, list(_to_before(places)), classes, resamples))
-    return Comparison(classes, places, gains, tricks)
+    return Comparison(names, classes, places, gains, tricks)
+
+
+def _is_plain(candidate: Name) -> bool:
+    return candidate.is_pretrained and not candidate.variant
 
 
 def _classifiers(
@@ -183,20 +188,18 @@ def _to_scratch(places: dict[Place, Classifiers]) -> Iterator[tuple[Place, Place
     with the scratch of the same variant, which may have a data set of its own, else the plain one.
     """
     for place in places:
-        if place.name is None:
+        if place.is_ensemble:
             continue
         plain, own = (
-            Place(place.step, str(place.name._replace(pretraining="none", variant=variant)))
-            for variant in ("", place.name.variant)
+            Place(place.step, replace(place.candidate, pretraining=SCRATCH, variant=variant))
+            for variant in ("", place.candidate.variant)
         )
         others = [own if own in places and own != place else plain]
-        if place.name.pretraining != "none" and not place.name.variant:
+        if _is_plain(place.candidate):
             others += [
                 other
                 for other in places
-                if other.name
-                and other.name._replace(variant="") == plain.name
-                and other.step == place.step
+                if other._replace(candidate=replace(other.candidate, variant="")) == plain
             ]
         for other in dict.fromkeys(others):
             if other in places and other != place:
@@ -208,9 +211,9 @@ def _to_before(places: dict[Place, Classifiers]) -> Iterator[tuple[Place, Place]
 
     The ensemble's is the best candidate's after the last one.
     """
-    last: dict[str, Place] = {}
+    last: dict[Name, Place] = {}
     for place in places:
-        if place.step == ENSEMBLE:
+        if place.is_ensemble:
             if last:
                 yield place, max(last.values(), key=lambda each: places[each].top1.mean)
         else:

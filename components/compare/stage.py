@@ -19,7 +19,7 @@ def compare(
     report: OutputHTML,
     metrics: OutputMetrics,
     *,
-    names: str = "[]",
+    names: str = '{"predictions": []}',
     resamples: int = 1000,
 ) -> None:
     """Compare candidates over seeds: means, differences and their intervals.
@@ -31,24 +31,18 @@ def compare(
         summary: The tables.
         report: The tables, accuracy against images seen, gains by class.
         metrics: Top-1 accuracy of each candidate after the last step, and its gain over scratch.
-        names: Step and candidate of each of the predictions: a JSON list of pairs.
+        names: Whose the predictions are, and how steps and pretrainings show (JSON; `names.py`).
         resamples: How often the validation images are drawn anew for the bootstrap.
     """
-    import json
-
     from components.compare import outputs, results
+    from components.compare.names import Names
     from components.compare.report import draw
     from components.shared.data.targets import Targets
 
     if resamples < 100:
         raise UserError(f"resamples={resamples}: 100 or more are needed for an interval")
     labels = Targets.load(validation_labels)
-    found = results.compare(
-        predictions,
-        [(step, candidate) for step, candidate in json.loads(names)],
-        labels.numbering,
-        resamples,
-    )
+    found = results.compare(predictions, Names.parse(names), labels.numbering, resamples)
     outputs.write_comparison(comparison, found)
     outputs.write_summary(summary, found)
     draw(report, found, labels.titles)

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from components.compare.results import ENSEMBLE, Comparison, Difference, Place
+from components.compare.results import Comparison, Difference, Place
 from components.compare.statistics import Estimate, Interval
-from components.shared.reports.titles import PRETRAININGS, candidate_title, step_title
+from components.shared.reports.titles import Name
 
 NONE = "–"
 
@@ -25,21 +26,26 @@ class Titles:
 
     def __init__(self, comparison: Comparison) -> None:
         """Look at which backbones there are."""
-        names = [place.name for place in comparison.places]
-        self._one = len({name.backbone for name in names if name}) == 1
+        self._names = comparison.names
+        self._one = len({candidate.backbone for candidate in comparison.candidates}) == 1
         self._steps = len(comparison.steps) > 1
 
     def candidate(self, place: Place) -> str:
         """Return what to call a place's candidate."""
-        if place.step == ENSEMBLE:
-            return ENSEMBLE
-        return place.name.title if self._one and place.name else candidate_title(place.candidate)
+        if place.is_ensemble:
+            return self.step(place.step)
+        candidate = place.candidate
+        return self._names.title(replace(candidate, backbone="") if self._one else candidate)
+
+    def step(self, step: str) -> str:
+        """Return what to call a step."""
+        return self._names.steps[step].title
 
     def place(self, place: Place) -> str:
         """Return what to call a place among those of all steps."""
-        if place.step == ENSEMBLE or not self._steps:
+        if place.is_ensemble or not self._steps:
             return self.candidate(place)
-        return f"{self.candidate(place)}, {step_title(place.step)}"
+        return f"{self.candidate(place)}, {self.step(place.step)}"
 
     def difference(self, difference: Difference) -> str:
         """Return what to call a difference of two candidates after the same step."""
@@ -54,7 +60,7 @@ def tables(comparison: Comparison) -> Iterator[Table]:
     yield Table(
         "Accuracy",
         f"Top-1 / top-5 in percent: of each class, averaged over the classes; {over}.",
-        ["candidate", *map(step_title, comparison.steps)],
+        ["candidate", *map(titles.step, comparison.steps)],
         list(_accuracy_rows(comparison, titles)),
     )
     for heading, note, differences in (
@@ -116,7 +122,7 @@ def _escaped(text: str) -> str:
 
 
 def _accuracy_rows(comparison: Comparison, titles: Titles) -> Iterator[list[str]]:
-    for candidate in [*comparison.candidates, ""]:
+    for candidate in [*comparison.candidates, Name()]:
         places = [Place(step, candidate) for step in comparison.steps]
         there = [place for place in places if place in comparison.places]
         if there:
@@ -159,7 +165,7 @@ def _difference_rows(differences: Sequence[Difference], titles: Titles) -> Itera
 
 def _cost_rows(comparison: Comparison, titles: Titles) -> Iterator[list[str]]:
     for place, classifiers in comparison.places.items():
-        if place.step != ENSEMBLE:
+        if not place.is_ensemble:
             last = classifiers.histories[0].lineage[-1].images
             yield [
                 titles.place(place),
@@ -173,13 +179,12 @@ def _cost_rows(comparison: Comparison, titles: Titles) -> Iterator[list[str]]:
 def _caught_up(comparison: Comparison, place: Place) -> str:
     """Say after how many images a pretrained candidate was as good as scratch at its end."""
     gain = next((each for each in comparison.gains if each.of == place), None)
-    name = place.name
-    if gain is None or name is None or name.pretraining == "none":
+    if gain is None or not place.candidate.is_pretrained:
         return NONE
     goal = comparison.places[gain.to].top1
     for images, top1 in curve(comparison, place):
         if top1 >= goal.mean:
-            return f"{PRETRAININGS['none']} at its end after {images:,} images"
+            return f"scratch at its end after {images:,} images"
     return "never as good as scratch at its end"
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pipelines.run.graph import Graph, Task
-from pipelines.steps import split_task
 
 
 class _Backbone(NamedTuple):
@@ -72,7 +71,7 @@ def estimate(graph: Graph, images: int = 0, images_per_second: float = 0.0) -> E
     tasks = {task.name: task for task in graph.tasks}
     vocabulary = max((int(t.parameters.get("vocabulary_size", 0)) for t in graph.tasks), default=0)
     for task in graph.tasks:
-        step, _ = split_task(task.name)
+        step = task.step
         if "image_side" in task.parameters:
             area = (task.parameters["image_side"] / 256) ** 2
             found.shards = images * _BYTES_OF_AN_IMAGE * area / 1e9
@@ -80,7 +79,7 @@ def estimate(graph: Graph, images: int = 0, images_per_second: float = 0.0) -> E
             backbone = task.parameters["backbone"]
             known = _BACKBONES.get(backbone, _OTHER)
             found.rates[backbone] = images_per_second or known.images_per_second
-            head = _FEATURES * vocabulary if step == "wt_pretrain" else 0
+            head = _FEATURES * vocabulary if "keywords" in task.inputs else 0
             found.models += 4 * (known.parameters + head) / 1e9
             found.checkpoints += 2 * 8 * (known.parameters + head) / 1e9  # with the momentum
         seconds = sum(_seconds(task, tasks, images, images_per_second))

@@ -4,6 +4,7 @@ What is constant here (all but GPUs, their nodes, CPU and memory) is not in KFP'
 larger disk or another bucket retrains nothing.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from kfp import dsl, kubernetes
 from components.shared.stage.container import Component
 from components.shared.stage.errors import UserError
 from pipelines.cluster.placement import Nodes, Place, Pod
+from pipelines.run.graph import IDENTITY
 
 # The oldest version of KFP's backend that a file shall run on.
 Backend = Literal["2.15", "2.16", "2.17"]
@@ -31,14 +33,6 @@ _SETTINGS = (
 )
 # Of nodes: the ClusterTrainingRuntime that they are made by, and what more each may need (JSON).
 _NODE_SETTINGS = ("WEBLY_TRAINJOB_RUNTIME", "WEBLY_TRAINJOB_RESOURCES")
-# What the rest of this module tells stages, and what starts their nodes, by constants.
-ENVIRONMENT = frozenset(
-    (
-        *("WEBLY_IMAGE", "WEBLY_GPUS", "WEBLY_CACHE", "WEBLY_CACHE_GIGABYTES", "TMPDIR"),
-        *("WEBLY_NODE_ENV", "WEBLY_NODE_VOLUMES"),
-        *("WEBLY_TRAINJOB_HOURS", "WEBLY_TRAINJOB_QUEUE"),
-    )
-)
 _DISK = "/mnt/webly"
 _UNITS = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 # Workers hand batches to the trainer through shared memory; the default 64 MiB end in bus errors.
@@ -51,6 +45,7 @@ def configure(
     *,
     pipeline: str,
     component: Component,
+    identity: Mapping[str, Any],
     image: str,
     values: Mapping[str, Any],
     form: Mapping[str, Any],
@@ -63,6 +58,7 @@ def configure(
         task: The task.
         pipeline: The pipeline's name.
         component: The stage that the task runs.
+        identity: The task's step and candidate.
         image: The stage's image.
         values: The step's values of `steps.POD`, by name.
         form: The pipeline's parameters by name.
@@ -77,6 +73,7 @@ def configure(
     is_queued = several_nodes or queue is not None
     _with_retries(task, values["retries"], values["timeout_hours"], is_queued=is_queued)
     _labelled(task, pipeline, component.name)
+    kubernetes.add_pod_annotation(task, IDENTITY, json.dumps(identity))
     place.limit(values["timeout_hours"], queue)
     # Tags follow what can change a result: newer code of the same tag may write better logs.
     kubernetes.set_image_pull_policy(task, "Always")

@@ -10,10 +10,9 @@ from pathlib import Path
 import yaml
 
 from components.shared.stage.errors import UserError
-from pipelines.engine.engine import ROOT
+from components.shared.stage.fingerprint import ROOT
 from pipelines.run import graph
 from pipelines.run.graph import Graph
-from pipelines.steps import split_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +88,7 @@ def _tasks(name: str, pipeline: Graph) -> set[str]:
     """Return the tasks that a user means by a task's, a step's or a stage's name."""
     names: dict[str, set[str]] = {}
     for task in pipeline.tasks:
-        step, stage = split_task(task.name)[0], task.module.rpartition(".")[2]
-        for known in {task.name, step, stage}:
+        for known in {task.name, task.step, task.stage}:
             names.setdefault(known, set()).add(task.name)
     for known in (name, name.replace("-", "_")):
         if known in names:

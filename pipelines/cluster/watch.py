@@ -9,9 +9,8 @@ from typing import Any
 
 from pipelines.cluster.kfp_api import Cluster
 from pipelines.cluster.kubernetes_api import Namespace, UnknownError
-from pipelines.run.graph import Graph
+from pipelines.run.graph import Graph, Task
 from pipelines.run.record import RunRecord, Status, TaskRecord
-from pipelines.steps import split_task
 
 logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LOOKS = 5.0
@@ -72,16 +71,8 @@ def record(pipeline: Graph, run: Any) -> RunRecord:
     )
 
 
-def _task(task: Any, nodes: Mapping[str, Any], over: bool) -> TaskRecord:
-    step, candidate = split_task(task.name)
-    told = TaskRecord(
-        name=task.name,
-        stage=task.module.rpartition(".")[2],
-        step=step,
-        candidate=candidate,
-        dependencies=list(task.dependencies),
-        parameters=dict(task.parameters),
-    )
+def _task(task: Task, nodes: Mapping[str, Any], over: bool) -> TaskRecord:
+    told = TaskRecord.of(task)
     node, driver = nodes.get(task.name), nodes.get(f"{task.name}-driver")
     told.status = _status(node, driver, over)
     latest = node or driver

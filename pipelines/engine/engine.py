@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.shared.stage.fingerprint import ROOT
 from pipelines.engine.cache import Cache, Entry
 from pipelines.run.graph import Graph, Task
 from pipelines.run.record import RunRecord, Status, TaskRecord
 
-ROOT = Path(__file__).parents[2]
 _SECONDS_BETWEEN_SHOWS = 0.5
 # A stage that is asked to end may remove what is half done within this time; then it is killed.
 SECONDS_TO_END = 10

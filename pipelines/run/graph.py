@@ -16,11 +16,22 @@ from google.protobuf import json_format
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
+from components.shared.reports.titles import Name
 from components.shared.stage.container import LAUNCHER_MODULE
 from components.shared.stage.errors import UserError
 from components.shared.stage.machine import OWN_INPUT
 from components.trainjob.job import number_of_nodes
-from pipelines.cluster.pod_settings import ENVIRONMENT
+
+# What pods are told of themselves by constants, which means nothing to whoever reads a pipeline.
+ENVIRONMENT = frozenset(
+    (
+        *("WEBLY_IMAGE", "WEBLY_GPUS", "WEBLY_CACHE", "WEBLY_CACHE_GIGABYTES", "TMPDIR"),
+        *("WEBLY_NODE_ENV", "WEBLY_NODE_VOLUMES"),
+        *("WEBLY_TRAINJOB_HOURS", "WEBLY_TRAINJOB_QUEUE"),
+    )
+)
+# The annotation of a task's pod that says step and candidate, as JSON. KFP has no field for them.
+IDENTITY = "webly/task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,8 @@ class Task:
 
     Attributes:
         name: Its name in the graph.
+        step: Its step; in a pipeline that says nothing of steps, its name.
+        candidate: Whom it is for.
         module: The stage's module.
         image: The container's image.
         command: The container's command and arguments, as written.
@@ -50,6 +63,8 @@ class Task:
     """
 
     name: str
+    step: str
+    candidate: Name
     module: str
     image: str
     command: tuple[str, ...]
@@ -59,6 +74,11 @@ class Task:
     dependencies: tuple[str, ...]
     enable_cache: bool
     num_nodes: int = 0
+
+    @property
+    def stage(self) -> str:
+        """The stage's name."""
+        return self.module.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +106,8 @@ def read(path: Path, words: Sequence[str]) -> Graph:
     Raises:
         UserError: A word is no field of the form, or the pipeline is not static.
     """
-    spec = _checked(documents(path))
-    return _graph(spec, dict(_given(_fields(spec), words)))
+    spec, pods = _checked(documents(path))
+    return _graph(spec, pods, dict(_given(_fields(spec), words)))
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -107,12 +127,12 @@ def from_documents(content: Sequence[Mapping[str, Any]], values: Mapping[str, An
     Raises:
         UserError: The pipeline is not static.
     """
-    return _graph(_checked(content), values)
+    return _graph(*_checked(content), values)
 
 
-def _graph(spec: Mapping[str, Any], given: Mapping[str, Any]) -> Graph:
+def _graph(spec: Mapping[str, Any], pods: Mapping[str, Any], given: Mapping[str, Any]) -> Graph:
     form = _form(_fields(spec), given)
-    tasks = [_task(name, spec, form) for name in spec["root"]["dag"]["tasks"]]
+    tasks = [_task(name, spec, pods, form) for name in spec["root"]["dag"]["tasks"]]
     return Graph(spec["pipelineInfo"]["name"], form, tuple(_in_order(tasks)))
 
 
@@ -121,16 +141,18 @@ def _fields(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return fields
 
 
-def _checked(content: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the pipeline's document, after a parse that takes no unknown field."""
+def _checked(content: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the pipeline's document and its pods, after a parse that takes no unknown field."""
     spec, *platforms = content
+    pods: dict[str, Any] = {}
     json_format.ParseDict(spec, PipelineSpec())
     for platform in platforms:
         json_format.ParseDict(platform, PlatformSpec())
         deployment = platform["platforms"]["kubernetes"]["deploymentSpec"]
         for executor in deployment["executors"].values():
             json_format.ParseDict(executor, KubernetesExecutorConfig())
-    return spec
+        pods |= deployment["executors"]
+    return spec, pods
 
 
 def _given(fields: Mapping[str, Any], words: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -182,7 +204,9 @@ def _as_declared(value: Any, kind: str | None) -> Any:
     return int(value) if kind == "NUMBER_INTEGER" else value
 
 
-def _task(name: str, spec: Mapping[str, Any], form: Mapping[str, Any]) -> Task:
+def _task(
+    name: str, spec: Mapping[str, Any], pods: Mapping[str, Any], form: Mapping[str, Any]
+) -> Task:
     task = spec["root"]["dag"]["tasks"][name]
     known = {"cachingOptions", "componentRef", "dependentTasks", "inputs", "retryPolicy"}
     _refuse(name, set(task) - known - {"taskInfo"})
@@ -193,7 +217,6 @@ def _task(name: str, spec: Mapping[str, Any], form: Mapping[str, Any]) -> Task:
     _refuse(name, set(executor) - {"container"})
     container = executor["container"]
     _refuse(name, set(container) - {"args", "command", "env", "image", "resources"})
-    # What pods are told of themselves means nothing here.
     variables = {f"env {variable['name']}" for variable in container.get("env", [])}
     _refuse(name, variables - {f"env {known}" for known in ENVIRONMENT})
     command, arguments = container["command"], container["args"]
@@ -206,8 +229,12 @@ def _task(name: str, spec: Mapping[str, Any], form: Mapping[str, Any]) -> Task:
     inputs = dict(_inputs(name, task, component))
     producers = {source.task for source in inputs.values()}
     parameters = _parameters(name, task, component, form)
+    pod = pods.get(component["executorLabel"], {}).get("podMetadata", {})
+    identity = {"step": name} | json.loads(pod.get("annotations", {}).get(IDENTITY, "{}"))
     return Task(
         name=name,
+        step=identity.pop("step"),
+        candidate=Name(**identity),
         module=command[-1],
         image=container["image"],
         command=(*command, *arguments),

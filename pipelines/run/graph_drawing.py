@@ -2,13 +2,13 @@
 
 import html
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from components.shared.reports.titles import candidate_title, step_title
+from components.shared.reports.titles import Name
 from pipelines.run.record import Status, TaskRecord, duration
+from pipelines.steps import PRETRAINING_TITLES, STEPS
 
 _WIDTH, _HEIGHT = 144, 52  # of a task, in pixels
 _GAP_X, _GAP_Y = 18, 14
@@ -17,7 +17,6 @@ _COLORS = {"ran": "#0b7285", "cached": "#8fa1b0", "failed": "#c92a2a"}
 _OTHER_COLOR = "#ced6dd"
 # What shows of several tasks.
 _URGENCY: tuple[Status, ...] = ("failed", "running", "waiting", "skipped", "ran", "cached")
-_SEED = re.compile(r"(^|-)seed\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class _Node:
     tasks: Sequence[TaskRecord]
     name: str
     step: str
-    candidate: str
+    candidate: Name
     dependencies: Sequence[str]
     status: Status
 
@@ -74,23 +73,22 @@ def draw_graph(tasks: Sequence[TaskRecord]) -> str:
 
 def _folded(tasks: Sequence[TaskRecord]) -> list[_Node]:
     """Return the nodes; each has the name of its first task."""
-    together: dict[tuple[str, str], list[TaskRecord]] = {}
+    together: dict[tuple[str, Name], list[TaskRecord]] = {}
     for task in tasks:
-        together.setdefault((task.step, _SEED.sub("", task.candidate)), []).append(task)
-    groups = list(together.values())
-    names = {task.name: group[0].name for group in groups for task in group}
+        together.setdefault((task.step, replace(task.candidate, seed=None)), []).append(task)
+    names = {task.name: group[0].name for group in together.values() for task in group}
     return [
         _Node(
             tasks=group,
             name=group[0].name,
             step=group[0].step,
-            candidate=group[0].candidate if len(group) == 1 else _SEED.sub("", group[0].candidate),
+            candidate=group[0].candidate if len(group) == 1 else candidate,
             dependencies=list(
                 dict.fromkeys(names[name] for task in group for name in task.dependencies)
             ),
             status=min((task.status for task in group), key=_URGENCY.index),
         )
-        for group in groups
+        for (_, candidate), group in together.items()
     ]
 
 
@@ -147,19 +145,19 @@ def _layers(
 def _order(
     layers: Sequence[list[_Slot]],
     sources: Mapping[_Slot, Sequence[_Slot]],
-    candidates: Mapping[str, str],
+    candidates: Mapping[str, Name],
 ) -> None:
     """Sort each column by the mean rows of what its slots come from.
 
     Where these are equal, candidates keep the order that they had before.
     """
     rows: dict[_Slot, float] = {}
-    standing: dict[str, float] = {}
+    standing: dict[Name, float] = {}
     for layer in layers:
         keys = {}
         for slot in layer:
             before = [rows[source] for source in sources[slot]]
-            candidate = candidates.get(slot.task, "")
+            candidate = candidates.get(slot.task, Name())
             keys[slot] = (sum(before) / max(1, len(before)), standing.get(candidate, 0.0))
         layer.sort(key=keys.__getitem__)
         rows |= {slot: (row + 0.5) / len(layer) for row, slot in enumerate(layer)}
@@ -185,8 +183,9 @@ def _curve(places: Sequence[tuple[float, float]]) -> str:
 def _draw(node: _Node, x: float, y: float) -> str:
     color = _COLORS.get(node.status, _OTHER_COLOR)
     dash = "" if node.status in _COLORS else ' stroke-dasharray="4 3"'
-    title = _shortened(step_title(node.step), _LONGEST_TITLE)
-    candidate = _shortened(candidate_title(node.candidate), _LONGEST_TEXT)
+    step = STEPS[node.step].title if node.step in STEPS else node.step
+    title = _shortened(step, _LONGEST_TITLE)
+    candidate = _shortened(node.candidate.title(PRETRAINING_TITLES), _LONGEST_TEXT)
     lines = (
         (17, 'font-weight="600" font-size="13" fill="#1b2733"', title),
         (31, 'font-size="11.5" fill="#1b2733"', candidate),

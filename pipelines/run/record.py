@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from components.shared.reports.titles import Name
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats
+from pipelines.run.graph import Task
 
 Status = Literal["waiting", "running", "cached", "ran", "failed", "skipped"]
 FILE, FORMAT = "record.json", 1
@@ -24,7 +26,7 @@ class TaskRecord:
         name: The task, such as `finetune-large-resnest101e-wt`.
         stage: The stage that it runs, such as `finetune`.
         step: Its place in the method, such as `finetune_large`; see `pipelines/steps.py`.
-        candidate: The candidate that it trains, such as `resnest101e-wt`; else empty.
+        candidate: Whom it is for.
         dependencies: The tasks whose outputs it reads.
         parameters: The stage's parameters, as resolved.
         status: `cached` means that an earlier run had made the same outputs already.
@@ -41,7 +43,7 @@ class TaskRecord:
     name: str
     stage: str
     step: str
-    candidate: str
+    candidate: Name
     dependencies: list[str]
     parameters: dict[str, Any]
     status: Status = "waiting"
@@ -53,6 +55,18 @@ class TaskRecord:
     started: float | None = None
     ended: float | None = None
     exit_code: int | None = None
+
+    @classmethod
+    def of(cls, task: Task) -> "TaskRecord":
+        """Return the record of a task that has not started."""
+        return cls(
+            name=task.name,
+            stage=task.stage,
+            step=task.step,
+            candidate=task.candidate,
+            dependencies=list(task.dependencies),
+            parameters=dict(task.parameters),
+        )
 
     def metrics(self) -> dict[str, float]:
         """Return the scalars of the task's `metrics` output; none if it has not made them."""
@@ -99,8 +113,16 @@ def read(folder: Path) -> RunRecord:
     if not path.is_file():
         raise UserError(f"{folder}: no run there ({FILE} is missing)")
     with formats.reading(path.read_bytes(), FORMAT, path) as content:
-        tasks = [formats.fill(TaskRecord, task) for task in content["tasks"]]
+        tasks = [
+            formats.fill(TaskRecord, task | {"candidate": _name(task["candidate"])})
+            for task in content["tasks"]
+        ]
         return formats.fill(RunRecord, content | {"tasks": tasks})
+
+
+def _name(candidate: Any) -> Name:
+    """Return a candidate's name in parts; records without a number have it in one."""
+    return Name(candidate) if isinstance(candidate, str) else formats.fill(Name, candidate)
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from components.finetune.component import finetune
 from pipelines.compile import compile_recipe
 from pipelines.engine.cache import Cache
-from pipelines.recipe import Recipe, load
+from pipelines.recipe import load
 from pipelines.run import graph
-from pipelines.steps import CONSTANT, STEPS, split_task
+from pipelines.steps import CONSTANT, STEPS
+from pipelines.values import Recipe
 from tests.pipelines.recipes import RECIPES
 
 # The pods' alone: KFP resolves them without making them inputs of the task.
@@ -89,8 +91,8 @@ def reached(path: Path, field: str) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-def steps(tasks: set[str]) -> set[str]:
-    return {split_task(task)[0] for task in tasks}
+def steps(path: Path, tasks: Collection[str]) -> set[str]:
+    return {task.step for task in graph.read(path, []).tasks if task.name in tasks}
 
 
 @pytest.mark.slow
@@ -116,16 +118,15 @@ def test_a_field_reaches_its_own_steps_and_what_follows_them(
 def test_finetunings_fields_reach_finetuning_and_later_but_no_pretraining(
     recipe: Recipe, compiled: Compiled
 ) -> None:
-    finetunings = {step for step in STEPS if step.startswith("finetune") and recipe.has(step)}
-    later = finetunings | {"pseudo_label", "ensemble", "compare"}
     path = compiled(recipe)
+    later = {name for name, step in STEPS.items() if step.component is finetune}
+    later = (later | {"pseudo_label", "ensemble", "compare"}) & steps(path, keys(path))
 
     # GPUs of the form are in the key, for KFP makes them inputs of the task.
     own = {"finetune_learning_rate", "finetune_epochs", "finetune_rerun", "finetune_gpus"}
     assert {"finetune_rerun", "finetune_gpus"} <= own & set(fields(path))
     for field in own & set(fields(path)):
-        found = steps(reached(path, field))
-        assert found == {step for step in later if recipe.has(step)}, field
+        assert steps(path, reached(path, field)) == later, field
 
 
 def test_a_data_set_version_reaches_every_task(recipe: Recipe, compiled: Compiled) -> None:
@@ -137,9 +138,9 @@ def test_a_data_set_version_reaches_every_task(recipe: Recipe, compiled: Compile
 def test_a_keyword_pretraining_shares_nothing_with_the_other(compiled: Compiled) -> None:
     path = compiled(load("paper"))
 
-    assert "lw_pretrain" not in steps(reached(path, "tagging_vocabulary_size"))
-    assert "weighting" not in steps(reached(path, "tagging_rerun"))
-    assert "wt_pretrain" not in steps(reached(path, "weighting_top_k"))
+    assert "lw_pretrain" not in steps(path, reached(path, "tagging_vocabulary_size"))
+    assert "weighting" not in steps(path, reached(path, "tagging_rerun"))
+    assert "wt_pretrain" not in steps(path, reached(path, "weighting_top_k"))
 
 
 def test_where_pods_run_reaches_no_key(recipe: Recipe, compiled: Compiled) -> None:

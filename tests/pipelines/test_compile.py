@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -15,20 +16,15 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import arguments
 from pipelines.compile import compile_recipe
-from pipelines.recipe import Recipe, load
+from pipelines.images import components
+from pipelines.recipe import load
 from pipelines.run import graph
-from pipelines.steps import STEPS, split_task
+from pipelines.steps import STEPS
+from pipelines.values import Recipe
 from tests.pipelines.recipes import RECIPES
 
 GOLDEN = Path(__file__).parent / "golden"
-TRAINING = {
-    "wt_pretrain",
-    "lw_pretrain",
-    "multitask_pretrain",
-    "finetune",
-    "pseudo_label",
-    "ensemble",
-}
+TRAINING = {component.name for component in components() if component.target == "train"}
 
 
 @pytest.fixture(scope="module", params=RECIPES)
@@ -55,10 +51,10 @@ def pods(documents: list[Any]) -> dict[str, Any]:
     return executors(documents[1]["platforms"]["kubernetes"])
 
 
-def stage(task: str) -> str:
-    component = STEPS[split_task(task)[0]].component
-    assert component is not None
-    return component.name
+def stage(spec: Any, task: str) -> str:
+    """Return which stage a task runs, by its command."""
+    command = executors(spec)[spec["components"][f"comp-{task}"]["executorLabel"]]["container"]
+    return str(command["command"][-1].rpartition(".")[2])
 
 
 def test_a_compiled_recipe_parses_without_unknown_fields(documents: list[Any]) -> None:
@@ -99,10 +95,10 @@ def test_training_tasks_take_gpus_and_nodes_from_the_form(documents: list[Any]) 
     for name in tasks(spec):
         resources = executors(spec)[f"exec-{name}"]["container"]["resources"]
         pod = pods(documents)[f"exec-{name}"]
-        if stage(name) not in TRAINING:
+        if stage(spec, name) not in TRAINING:
             assert "accelerator" not in resources and "nodeSelector" not in pod, name
             continue
-        count = f"{stage(name)}_gpus"
+        count = f"{stage(spec, name)}_gpus"
         given = tasks(spec)[name]["inputs"]["parameters"][f"pipelinechannel--{count}"]
         assert given == {"componentInputParameter": count}
         assert f"pipelinechannel--{count}" in resources["accelerator"]["resourceCount"]
@@ -170,7 +166,7 @@ def test_a_pod_that_reads_images_has_a_disk_that_its_cache_fits(documents: list[
 
     for name, pod in pods(documents).items():
         environment = variables(spec, name)
-        reads = stage(name.removeprefix("exec-")) in TRAINING | {"ingest"}
+        reads = stage(spec, name.removeprefix("exec-")) in TRAINING | {"ingest"}
         assert ("genericEphemeralVolume" in pod) == ("WEBLY_CACHE" in environment) == reads, name
         if reads:
             (disk,) = pod["genericEphemeralVolume"]
@@ -198,7 +194,7 @@ def test_pods_know_their_names_and_images_and_are_found_by_their_stages(
         assert pod["podMetadata"]["labels"] == {
             "app.kubernetes.io/name": "webly",
             "app.kubernetes.io/part-of": recipe.name,
-            "app.kubernetes.io/component": stage(name.removeprefix("exec-")),
+            "app.kubernetes.io/component": stage(spec, name.removeprefix("exec-")),
         }
 
 
@@ -308,17 +304,16 @@ def test_a_value_that_no_pod_can_have_is_named(section: str, message: str, tmp_p
 def test_a_rerun_field_reaches_its_stage_alone(documents: list[Any]) -> None:
     spec, _ = documents
 
-    for name in {stage(task) for task in tasks(spec)}:
-        assert {stage(task) for task in reached(spec, f"{name}_rerun")} == {name}
+    for name in {stage(spec, task) for task in tasks(spec)}:
+        assert {stage(spec, task) for task in reached(spec, f"{name}_rerun")} == {name}
 
 
 def test_stages_and_components_declare_the_same_parameters(documents: list[Any]) -> None:
     spec, _ = documents
 
+    stages = {component.name: component.stage for component in components()}
     for name in tasks(spec):
-        component = STEPS[split_task(name)[0]].component
-        assert component is not None
-        parameters = {a.name for a in arguments(component.stage) if a.artifact is None}
+        parameters = {a.name for a in arguments(stages[stage(spec, name)]) if a.artifact is None}
         declared = spec["components"][f"comp-{name}"]["inputDefinitions"]["parameters"]
         assert set(declared) == parameters | {"rerun"}, name
 
@@ -365,7 +360,9 @@ def golden(documents: list[Any]) -> str:
         environment = variables(spec, component["executorLabel"])
         assert environment.pop("WEBLY_IMAGE") == container["image"]
         pod = pods(documents)[component["executorLabel"]] | container["resources"]
-        pod |= {"environment": environment, "retry": task["retryPolicy"]}
+        metadata = dict(pod["podMetadata"])
+        content["tasks"][name] |= json.loads(metadata.pop("annotations")[graph.IDENTITY])
+        pod |= {"environment": environment, "podMetadata": metadata, "retry": task["retryPolicy"]}
         same = next((entry for entry in content["pods"] if entry["pod"] == pod), None)
         if same is None:
             content["pods"].append({"tasks": [name], "pod": pod})

@@ -3,14 +3,19 @@ from pathlib import Path
 
 import pytest
 
+from components.finetune.component import finetune
+from components.shared.reports.titles import Name
 from components.shared.stage.errors import UserError
 from pipelines.compile import compile_recipe
-from pipelines.recipe import FOLDER, Candidate, Recipe, load
+from pipelines.pretraining import pretraining
+from pipelines.recipe import FOLDER, load
 from pipelines.run import graph
-from pipelines.run.graph import Task
-from pipelines.steps import STEPS, split_task
+from pipelines.steps import STEPS
+from pipelines.tasks import Task
+from pipelines.values import Candidate, Recipe
 
 HEAD = "name: webly-test\n"
+FINETUNINGS = [name for name, step in STEPS.items() if step.component is finetune]
 BACKBONE = "candidates: [{backbone: resnet18, pretraining: [wt, none]}]\n"
 
 
@@ -37,7 +42,7 @@ finetune_again_large: {warmup_epochs: 0}
 """,
     )
 
-    epochs = {step: read.resolve(step, "epochs", {}) for step in STEPS if "finetune" in step}
+    epochs = {step: read.resolve(step, "epochs", {}) for step in FINETUNINGS}
     assert epochs == {
         "finetune": 20,
         "finetune_large": 3,
@@ -55,7 +60,7 @@ def test_the_large_round_goes_on_where_the_first_ended(tmp_path: Path) -> None:
     read = recipe(tmp_path, "finetune_large: {}\nfinetune_again: {}\nfinetune_again_large: {}\n")
 
     for name in ("keep_head", "continue_learning_rate"):
-        values = {step: read.resolve(step, name, {}) for step in STEPS if "finetune" in step}
+        values = {step: read.resolve(step, name, {}) for step in FINETUNINGS}
         assert values == {
             "finetune": False,
             "finetune_large": True,
@@ -106,7 +111,7 @@ candidates:
         Candidate("resnet10t", "none", '{"stem_width": 16}'),
         Candidate("tf_efficientnet_b4.ns_jft", "none", "{}", "s3://b/w"),
     )
-    assert read.candidates[2].name == "tf-efficientnet-b4-ns-jft-none"
+    assert str(read.candidates[2].name) == "tf-efficientnet-b4-ns-jft-none"
 
 
 @pytest.mark.parametrize(
@@ -164,17 +169,15 @@ def test_wrong_candidates_are_refused(tmp_path: Path, candidates: str, message: 
         recipe(tmp_path, candidates, HEAD)
 
 
-@pytest.mark.parametrize(
-    ("task", "parts"),
-    [
-        ("ingest", ("ingest", "")),
-        ("wt-pretrain-resnest101e", ("wt_pretrain", "resnest101e")),
-        ("finetune-resnet18-wt", ("finetune", "resnet18-wt")),
-        ("finetune-again-large-resnet18-none", ("finetune_again_large", "resnet18-none")),
-    ],
-)
-def test_a_tasks_name_tells_its_step_and_candidate(task: str, parts: tuple[str, str]) -> None:
-    assert split_task(task) == parts
+def test_a_compiled_task_tells_its_step_and_candidate(tmp_path: Path) -> None:
+    read = recipe(tmp_path, "seeds: [0, 1]\nfinetune_large: {}\nensemble: {}\n")
+
+    compile_recipe(read, tmp_path / "compiled.yaml")
+
+    tasks = graph.read(tmp_path / "compiled.yaml", []).tasks
+    assert {task.name: (task.step, task.candidate) for task in tasks} == {
+        task.name: (task.step, task.candidate) for task in pretraining(read)
+    }
 
 
 VARIANT = """
@@ -188,7 +191,7 @@ def test_a_variants_values_go_before_the_forms_and_the_recipes(tmp_path: Path) -
     read = recipe(tmp_path, "finetune: {epochs: 20}\nfinetune_large: {}\n", HEAD + VARIANT)
     plain, longer = read.candidates[1:]
 
-    assert [each.name for each in read.candidates] == [
+    assert [str(each.name) for each in read.candidates] == [
         "resnet18-wt",
         "resnet18-none",
         "resnet18-none-longer",
@@ -199,7 +202,7 @@ def test_a_variants_values_go_before_the_forms_and_the_recipes(tmp_path: Path) -
     assert read.resolve("finetune_large", "epochs", form, longer) == 40  # inherited
 
 
-def compiled(tmp_path: Path, text: str, head: str) -> dict[str, Task]:
+def compiled(tmp_path: Path, text: str, head: str) -> dict[str, graph.Task]:
     compile_recipe(recipe(tmp_path, text, head), tmp_path / "compiled.yaml")
     return {task.name: task for task in graph.read(tmp_path / "compiled.yaml", []).tasks}
 
@@ -297,8 +300,8 @@ def test_what_is_compared_is_named_in_the_order_of_its_inputs(tmp_path: Path) ->
     compare = compiled(tmp_path, text, HEAD + BACKBONE)["compare"]
 
     sources = [compare.inputs[f"predictions_{number}"].task for number in range(6)]
-    names = json.loads(compare.parameters["names"])
-    assert ["-".join(words) for words in names] == sources
+    names = json.loads(compare.parameters["names"])["predictions"]
+    assert [Task(each.pop("step"), Name(**each), {}, {}).name for each in names] == sources
 
 
 def test_multi_task_pretraining_reads_keywords_and_weights(tmp_path: Path) -> None:
@@ -317,12 +320,12 @@ def test_a_recipe_takes_from_another_what_it_does_not_say(tmp_path: Path) -> Non
     read, base = recipe(tmp_path, text, ""), load("paper")
 
     assert read.name == base.name
-    assert [each.name for each in read.candidates] == ["resnet18-none"]
+    assert [str(each.name) for each in read.candidates] == ["resnet18-none"]
     large = STEPS["finetune_large"].arguments()
     values = {name: read.resolve("finetune_large", name, {}) for name in large}
     below = {name: base.resolve("finetune_large", name, {}) for name in large}
     assert values == below | {"epochs": 3}
-    assert not read.has("wt_pretrain")
+    assert "wt_pretrain" not in {task.step for task in pretraining(read)}
 
 
 def test_a_recipe_draws_its_data(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pipelines import report
 from pipelines.run import samples
 from pipelines.run.record import RunRecord, TaskRecord
 from tests import comparisons
+from tests.candidates import named
 from tests.html_reader import Reader
 from tests.synthetic import coloured_squares, image_set, targets
 
@@ -45,7 +46,7 @@ def task(
         name=name,
         stage="finetune" if step.startswith("finetune") else step,
         step=step,
-        candidate=candidate,
+        candidate=named(candidate),
         dependencies=dependencies,
         parameters={"seed": 0},
         status="ran",
@@ -313,7 +314,7 @@ def test_the_time_and_the_memory_of_all_tasks_are_added_up(tmp_path: Path) -> No
 
 
 def test_a_run_that_failed_at_once_is_reported_with_its_log(tmp_path: Path) -> None:
-    fields: dict[str, Any] = {"candidate": "", "parameters": {}}
+    fields: dict[str, Any] = {"candidate": named(""), "parameters": {}}
     (tmp_path / "ingest.log").write_text("ERROR ingest: <data>: no such folder\n")
     failed = TaskRecord(
         name="ingest",

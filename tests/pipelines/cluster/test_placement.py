@@ -190,9 +190,8 @@ def test_a_number_that_is_none_is_refused(number: str, tmp_path: Path) -> None:
 def test_stages_that_train_and_label_can_run_on_several_nodes() -> None:
     several = {step for step in STEPS if "num_nodes" in STEPS[step].arguments()}
 
-    finetunings = {step for step in STEPS if step.startswith("finetune")}
-    pretrainings = {"wt_pretrain", "lw_pretrain", "multitask_pretrain"}
-    assert several == finetunings | pretrainings | {"training", "pseudo_label"}
+    training = {name for name, step in STEPS.items() if step.trains}
+    assert several == training | {"training", "pseudo_label"}
 
 
 def test_the_cache_key_has_the_nodes_and_their_image(

@@ -2,6 +2,7 @@ import re
 
 from pipelines.run.graph_drawing import draw_graph
 from pipelines.run.record import Status, TaskRecord
+from tests.candidates import named
 from tests.html_reader import Reader
 
 
@@ -11,7 +12,7 @@ def task(name: str, *before: str, status: Status = "ran", seconds: float = 60) -
         name=name,
         stage=step,
         step=step,
-        candidate=candidate,
+        candidate=named(candidate),
         dependencies=list(before),
         parameters={},
         status=status,

@@ -2,6 +2,7 @@ import io
 import time
 from pathlib import Path
 
+from components.shared.reports.titles import Name
 from pipelines.run.record import RunRecord, TaskRecord
 from pipelines.run.table import LiveTable, results
 
@@ -14,7 +15,7 @@ class Terminal(io.StringIO):
 
 
 def task(name: str, **values: object) -> TaskRecord:
-    fields = {"stage": "finetune", "step": "finetune", "candidate": "", "dependencies": []}
+    fields = {"stage": "finetune", "step": "finetune", "candidate": Name(), "dependencies": []}
     return TaskRecord(name=name, parameters={}, **{**fields, **values})
 
 

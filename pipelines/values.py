@@ -1,0 +1,117 @@
+"""What a recipe says: what to train, and which value each step takes."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from components.shared.reports.titles import Name
+from components.shared.stage.interface import Argument, Value
+from pipelines.demo.settings import DataSettings
+from pipelines.steps import STEPS, field_name
+
+Values = Mapping[str, Mapping[str, Value]]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A backbone with one way to pretrain it, and what else sets it apart.
+
+    Attributes:
+        backbone: A timm model.
+        pretraining: One of `PRETRAININGS`; `none` is training from scratch.
+        backbone_args: More arguments for `timm.create_model`, as JSON.
+        initial_weights: A timm folder that the first training starts from; or none.
+        variant: What to call candidates with values of their own; else empty.
+        values: Their values by step and parameter, which go before the recipe's and the form's.
+        seed: The seed of its trainings; None where it is a value like others.
+    """
+
+    backbone: str
+    pretraining: str
+    backbone_args: str = "{}"
+    initial_weights: str = "none"
+    variant: str = ""
+    values: Values = field(default_factory=dict, compare=False)
+    seed: int | None = None
+
+    @property
+    def name(self) -> Name:
+        """Its name; the backbone in it as a part of task names."""
+        backbone = re.sub("[^a-z0-9]+", "-", self.backbone.lower()).strip("-")
+        return Name(backbone, self.pretraining, self.variant, self.seed)
+
+    @property
+    def pretraining_step(self) -> str | None:
+        """The step that pretrains it, if it is not trained from scratch."""
+        for name, step in STEPS.items():
+            if step.pretraining and step.pretraining.name == self.pretraining:
+                return name
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A recipe; `pipelines.recipe.load` reads and checks one.
+
+    Attributes:
+        name: The pipeline's name. KFP looks for cached tasks under it: it never changes.
+        description: What the pipeline is for, shown in KFP's UI.
+        candidates: What to train.
+        seeds: Everything is trained once with each of them; of a single None, once.
+        drawn: Data sets that `pipelines.local` draws before it runs the pipeline, by their folder.
+        form: Names of the pipeline's parameters.
+        values: Values by step and parameter, where they differ from the defaults.
+        one_node: Whether every stage runs on one node, whatever the values say.
+    """
+
+    name: str
+    description: str
+    candidates: tuple[Candidate, ...]
+    seeds: tuple[int | None, ...]
+    drawn: Mapping[str, DataSettings]
+    form: tuple[str, ...]
+    values: Values
+    one_node: bool = False
+
+    def has(self, step: str) -> bool:
+        """Return whether there is a section for a step, which is how a recipe asks for some."""
+        return step in self.values
+
+    def resolve(
+        self, step: str, name: str, form: Mapping[str, Any], candidate: Candidate | None = None
+    ) -> Any:
+        """Return a parameter's value in a step.
+
+        Args:
+            step: One of `STEPS`.
+            name: One of its parameters.
+            form: Values of the form's fields; one is taken if it governs this parameter.
+            candidate: The candidate that it is for, if it is for one.
+        """
+        if name == "num_nodes" and self.one_node:
+            return "1"
+        at: str | None = step
+        while at is not None:
+            if candidate and name in candidate.values.get(at, {}):
+                return candidate.values[at][name]
+            if field_name(at, name) in form:
+                return form[field_name(at, name)]
+            for given in (self.values.get(at, {}), STEPS[at].defaults):
+                if name in given:
+                    return given[name]
+            at = STEPS[at].inherits
+        return STEPS[step].arguments()[name].default
+
+    def fields(self) -> dict[str, Argument]:
+        """Return the form's fields by name, each with the recipe's value as default."""
+        known = {
+            field_name(step, name): (step, argument)
+            for step in STEPS
+            for name, argument in STEPS[step].arguments().items()
+        }
+        fields = {name: known[name] for name in self.form}
+        return {
+            name: replace(argument, default=self.resolve(step, argument.name, {}))
+            for name, (step, argument) in fields.items()
+        }
