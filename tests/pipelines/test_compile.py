@@ -361,7 +361,8 @@ def golden(documents: list[Any]) -> str:
         assert environment.pop("WEBLY_IMAGE") == container["image"]
         pod = pods(documents)[component["executorLabel"]] | container["resources"]
         metadata = dict(pod["podMetadata"])
-        content["tasks"][name] |= json.loads(metadata.pop("annotations")[graph.IDENTITY])
+        identity = json.loads(metadata.pop("annotations")[graph.IDENTITY])
+        content["tasks"][name]["identity"] = identity
         pod |= {"environment": environment, "podMetadata": metadata, "retry": task["retryPolicy"]}
         same = next((entry for entry in content["pods"] if entry["pod"] == pod), None)
         if same is None:
