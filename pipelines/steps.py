@@ -121,32 +121,19 @@ class Step:
         return {argument.name: argument for argument in found if argument.name not in OF_CANDIDATES}
 
 
+def _pretraining(component: Component, name: str, title: str, color: str) -> Step:
+    way = Pretraining(name, title, color)
+    return Step(component, f"{title} pretrain", _GPU_NODES, inherits="training", pretraining=way)
+
+
 STEPS = {
     "ingest": Step(ingest, "ingest", _DISK_POD),
     "tagging": Step(tagging, "tagging"),
     "weighting": Step(weighting, "weighting", _EMBEDDING_POD),
     "training": Step(None, "training", _GPU_NODES),
-    "wt_pretrain": Step(
-        wt_pretrain,
-        "WT pretrain",
-        _GPU_NODES,
-        inherits="training",
-        pretraining=Pretraining("wt", "WT", "#0b7285"),
-    ),
-    "lw_pretrain": Step(
-        lw_pretrain,
-        "LW pretrain",
-        _GPU_NODES,
-        inherits="training",
-        pretraining=Pretraining("lw", "LW", "#e8890c"),
-    ),
-    "multitask_pretrain": Step(
-        multitask_pretrain,
-        "multi-task pretrain",
-        _GPU_NODES,
-        inherits="training",
-        pretraining=Pretraining("multitask", "multi-task", "#862e9c"),
-    ),
+    "wt_pretrain": _pretraining(wt_pretrain, "wt", "WT", "#0b7285"),
+    "lw_pretrain": _pretraining(lw_pretrain, "lw", "LW", "#e8890c"),
+    "multitask_pretrain": _pretraining(multitask_pretrain, "multitask", "multi-task", "#862e9c"),
     "finetune": Step(finetune, "finetune", _GPU_NODES, inherits="training"),
     "finetune_large": Step(
         finetune,
