@@ -112,15 +112,7 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
     tasks = pretraining(recipe)
     taken = {task.step for task in tasks}
     taken |= {step for step in STEPS if STEPS[step].component is None}
-    for step in values.keys() - taken:
-        if (step, "") in lines:
-            base = STEPS[step].continues
-            why = (
-                f"it goes on from {base}, which is missing"
-                if base and base not in taken
-                else ("nothing in this recipe takes this step")
-            )
-            raise UserError(f"{step}: {why}")
+    _check_sections([step for step in values if (step, "") in lines], taken)
     # What is only inherited may be for steps that this recipe does not take.
     values = {step: section for step, section in values.items() if step in taken}
     shown = dict.fromkeys([*_always_shown(taken), *form])
@@ -221,6 +213,15 @@ def _always_shown(taken: Collection[str]) -> Iterator[str]:
             yield field_name(step, "rerun")
             if component.target == "train":
                 yield field_name(step, "gpus")
+
+
+def _check_sections(sections: Sequence[str], taken: Collection[str]) -> None:
+    for step in sections:
+        base = STEPS[step].continues
+        if step not in taken and base and base not in taken:
+            raise UserError(f"{step}: it goes on from {base}, which is missing")
+        if step not in taken:
+            raise UserError(f"{step}: nothing in this recipe takes this step")
 
 
 def _check_form(form: Collection[str], taken: Collection[str]) -> None:

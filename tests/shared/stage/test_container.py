@@ -21,7 +21,7 @@ from components.shared.stage.interface import (
     OutputHTML,
     OutputMetrics,
 )
-from pipelines.images import ROOT
+from pipelines.images import ROOT, components
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -281,20 +281,7 @@ def test_a_task_with_a_missing_or_unknown_parameter_is_refused(tmp_path: Path) -
         compiled(tmp_path / "p.yaml", **PARAMETERS, step=1)
 
 
-@pytest.mark.parametrize(
-    "stage",
-    [
-        "ingest",
-        "tagging",
-        "weighting",
-        "wt_pretrain",
-        "lw_pretrain",
-        "multitask_pretrain",
-        "finetune",
-        "pseudo_label",
-        "ensemble",
-    ],
-)
+@pytest.mark.parametrize("stage", [component.name for component in components()])
 def test_help_of_a_stage_imports_nothing_heavy_and_no_kfp(stage: str) -> None:
     program = (
         "import runpy, sys\n"
