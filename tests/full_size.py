@@ -23,7 +23,7 @@ from components.shared.data.image_set import ImageSet
 from components.shared.data.predictions import History, Predictions, Training
 from components.shared.data.targets import Targets, TargetsWriter
 from components.shared.data.texts import Texts
-from components.shared.training import outputs
+from components.shared.training import report as training_report
 from components.shared.training.accuracy import BalancedAccuracy
 from components.shared.training.models import Record
 from components.shared.training.settings import TrainingSettings
@@ -150,7 +150,7 @@ def write_pages(folder: Path, inputs: Inputs) -> dict[str, Path]:
     ):
         record = replace(records[0], stage=stage, names=names, titles=names)
         per_class = random.random(CLASSES) if score == "top1" else None
-        outputs.page(record, _Measured(score, per_class)).write(pages[stage])
+        training_report.page(record, _Measured(score, per_class)).write(pages[stage])
 
     comparison = Comparison(labels, min_confidence=0.3)
     classes, shares = inputs.pseudo_labels.padded(np.arange(IMAGES))

@@ -42,16 +42,12 @@ def finetune(
         keep_head: Take the initial model's last layer too, not only what is below it.
         continue_learning_rate: Start at the learning rate that the initial model ended with.
     """
-    from dataclasses import asdict
-
     from components.finetune.continuation import check_head, continued, lineage
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets
-    from components.shared.storage.resume import place
-    from components.shared.training import models, outputs, ranks
-    from components.shared.training.checkpoints import Checkpoints
-    from components.shared.training.loop import train
+    from components.shared.training import models, ranks
     from components.shared.training.losses import TargetsLoss
+    from components.shared.training.run import TrainingRun
     from components.shared.training.validation import LabelValidation
 
     image_set, labels = ImageSet.load(images), Targets.load(targets)
@@ -60,7 +56,8 @@ def finetune(
         ImageSet.load(validation_images),
         Targets.load(validation_labels),
         labels.names,
-        training,
+        training.image_size,
+        training.micro_batch_size,
     )
     if continue_learning_rate:
         training = continued(training, initial_model)
@@ -72,30 +69,13 @@ def finetune(
     # Given labels have the weight 1, pseudo labels a probability.
     kind = "pseudo labels" if labels.weights.min() < 1 else "given labels"
     ranks.launch()
-    inputs = [images, targets, validation_images, validation_labels, initial_model]
-    checkpoints = Checkpoints(place("finetune", inputs, **asdict(training), keep_head=keep_head))
-    curve = train(
-        network,
-        image_set,
-        labels,
-        TargetsLoss(),
-        validation,
-        training,
-        checkpoints,
-        balance_on="strongest",
-    )
-    outputs.write(
-        model,
-        report,
-        metrics,
-        checkpoints,
+    run = TrainingRun(
         stage="finetune",
-        model=network,
-        targets=labels,
-        curve=curve,
-        validation=validation,
+        inputs=[images, targets, validation_images, validation_labels, initial_model],
         settings=training,
+        parameters={"keep_head": keep_head},
         what=f"finetune on {kind}",
-        before=lineage(initial_model),
-        predictions=predictions,
+        lineage=lineage(initial_model),
     )
+    trained = run.fit(network, image_set, labels, TargetsLoss(), validation, balance_on="strongest")
+    trained.save(model, report, metrics, predictions)

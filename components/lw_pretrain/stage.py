@@ -31,15 +31,11 @@ def lw_pretrain(
         training: How to train.
         target_norm: Whether an image's loss is the sum over its targets or their mean.
     """
-    from dataclasses import asdict
-
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets
-    from components.shared.storage.resume import place
-    from components.shared.training import models, outputs, ranks
-    from components.shared.training.checkpoints import Checkpoints
-    from components.shared.training.loop import train
+    from components.shared.training import models, ranks
     from components.shared.training.losses import TargetsLoss
+    from components.shared.training.run import TrainingRun
     from components.shared.training.validation import LabelValidation
 
     image_set, targets = ImageSet.load(images), Targets.load(weights)
@@ -48,35 +44,17 @@ def lw_pretrain(
         ImageSet.load(validation_images),
         Targets.load(validation_labels),
         targets.names,
-        training,
+        training.image_size,
+        training.micro_batch_size,
     )
     network = models.create(training, len(targets.names))
-    loss = TargetsLoss(target_norm)
     ranks.launch()
-    inputs = [images, weights, validation_images, validation_labels]
-    checkpoints = Checkpoints(
-        place("lw_pretrain", inputs, **asdict(training), target_norm=target_norm)
-    )
-    curve = train(
-        network,
-        image_set,
-        targets,
-        loss,
-        validation,
-        training,
-        checkpoints,
-        balance_on="strongest",
-    )
-    outputs.write(
-        model,
-        report,
-        metrics,
-        checkpoints,
+    run = TrainingRun(
         stage="lw_pretrain",
-        model=network,
-        targets=targets,
-        curve=curve,
-        validation=validation,
+        inputs=[images, weights, validation_images, validation_labels],
         settings=training,
-        what="lw_pretrain",
+        parameters={"target_norm": target_norm},
     )
+    loss = TargetsLoss(target_norm)
+    trained = run.fit(network, image_set, targets, loss, validation, balance_on="strongest")
+    trained.save(model, report, metrics)

@@ -36,16 +36,12 @@ def multitask_pretrain(
         concepts_weight: What the concepts' loss counts where the keywords' counts 1.
         target_norm: Whether an image's loss in a head is the sum over its targets or their mean.
     """
-    from dataclasses import asdict
-
     from components.multitask_pretrain.joining import joined
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets
-    from components.shared.storage.resume import place
-    from components.shared.training import models, outputs, ranks
-    from components.shared.training.checkpoints import Checkpoints
-    from components.shared.training.loop import train
+    from components.shared.training import models, ranks
     from components.shared.training.losses import Head, TargetsLoss
+    from components.shared.training.run import TrainingRun
     from components.shared.training.validation import LabelValidation
 
     if not concepts_weight > 0:
@@ -62,35 +58,18 @@ def multitask_pretrain(
         ImageSet.load(validation_images),
         Targets.load(validation_labels),
         concepts.names,
-        training,
+        training.image_size,
+        training.micro_batch_size,
         first_output=heads[0].size,
     )
     network = models.create(training, heads[0].size + heads[1].size)
     ranks.launch()
-    targets = joined(words, concepts)
-    inputs = [images, keywords, weights, validation_images, validation_labels]
-    parameters = {"concepts_weight": concepts_weight, "target_norm": target_norm}
-    checkpoints = Checkpoints(place("multitask_pretrain", inputs, **asdict(training), **parameters))
-    curve = train(
-        network,
-        image_set,
-        targets,
-        TargetsLoss(target_norm, heads),
-        validation,
-        training,
-        checkpoints,
-        balance_on="any",
-    )
-    outputs.write(
-        model,
-        report,
-        metrics,
-        checkpoints,
+    run = TrainingRun(
         stage="multitask_pretrain",
-        model=network,
-        targets=targets,
-        curve=curve,
-        validation=validation,
+        inputs=[images, keywords, weights, validation_images, validation_labels],
         settings=training,
-        what="multitask_pretrain",
+        parameters={"concepts_weight": concepts_weight, "target_norm": target_norm},
     )
+    targets, loss = joined(words, concepts), TargetsLoss(target_norm, heads)
+    trained = run.fit(network, image_set, targets, loss, validation, balance_on="any")
+    trained.save(model, report, metrics)

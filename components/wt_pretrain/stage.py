@@ -27,48 +27,27 @@ def wt_pretrain(
         training: How to train.
         target_norm: Whether an image's loss is the sum over its targets or their mean.
     """
-    from dataclasses import asdict
-
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets
-    from components.shared.storage.resume import place
-    from components.shared.training import models, outputs, ranks
-    from components.shared.training.checkpoints import Checkpoints
-    from components.shared.training.loop import train
+    from components.shared.training import models, ranks
     from components.shared.training.losses import TargetsLoss
+    from components.shared.training.run import TrainingRun
     from components.shared.training.validation import HeldOutValidation, held_out
 
     image_set, targets = ImageSet.load(images), Targets.load(keywords)
     image_set.numbering.check(targets.numbering, "keywords")
     loss, apart = TargetsLoss(target_norm), held_out(targets)
-    validation = HeldOutValidation(image_set, targets, apart, loss, training)
+    sizes = training.image_size, training.micro_batch_size
+    validation = HeldOutValidation(image_set, targets, apart, loss, *sizes)
     network = models.create(training, len(targets.names))
     ranks.launch()
-    inputs = [images, keywords]
-    checkpoints = Checkpoints(
-        place("wt_pretrain", inputs, **asdict(training), target_norm=target_norm)
-    )
-    curve = train(
-        network,
-        image_set,
-        targets,
-        loss,
-        validation,
-        training,
-        checkpoints,
-        balance_on="any",
-        left_out=apart,
-    )
-    outputs.write(
-        model,
-        report,
-        metrics,
-        checkpoints,
+    run = TrainingRun(
         stage="wt_pretrain",
-        model=network,
-        targets=targets,
-        curve=curve,
-        validation=validation,
+        inputs=[images, keywords],
         settings=training,
-        what="wt_pretrain",
+        parameters={"target_norm": target_norm},
     )
+    trained = run.fit(
+        network, image_set, targets, loss, validation, balance_on="any", left_out=apart
+    )
+    trained.save(model, report, metrics)

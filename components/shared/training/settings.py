@@ -72,6 +72,11 @@ class TrainingSettings:
         parts = self.batch_size >= 2 * steps
         self._check("accumulation_steps", parts, "batch norm needs two images or more in each part")
 
+    @property
+    def micro_batch_size(self) -> int:
+        """The most images that go through the model at a time."""
+        return self.batch_size // self.accumulation_steps
+
     def _check(self, name: str, right: bool, remedy: str) -> None:
         if not right:
             raise UserError(f"{name}={getattr(self, name)}: {remedy}")

@@ -19,7 +19,6 @@ from components.shared.training import ranks
 from components.shared.training.accuracy import BalancedAccuracy, top_k
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.models import autocast
-from components.shared.training.settings import TrainingSettings
 from components.shared.training.transforms import device, evaluation_batches, normalized
 
 _HELD_OUT = 0.005
@@ -53,13 +52,20 @@ class LabelValidation:
         images: ImageSet,
         labels: Targets,
         names: Sequence[str],
-        settings: TrainingSettings,
+        image_size: int,
+        batch_size: int,
         *,
         first_output: int = 0,
     ) -> None:
         """Take the labelled images of a validation set, and the names of the model's classes.
 
-        The model's outputs for these classes begin at `first_output`, and are its last ones.
+        Args:
+            images: The images; those without a label are left out.
+            labels: Their labels.
+            names: The model's classes, which must be those of the labels.
+            image_size: Side of the crops, in pixels.
+            batch_size: Images at a time.
+            first_output: Where the model's outputs for these classes begin; they are its last.
 
         Raises:
             UserError: Images, labels and classes do not belong together, or no image has a label.
@@ -70,8 +76,8 @@ class LabelValidation:
                 f"the validation labels' {len(labels.names):,} classes are not the targets' "
                 f"{len(names):,}: use the outputs of one and the same ingest"
             )
-        self._images, self._labels, self._settings = images, labels, settings
-        self._first_output = first_output
+        self._images, self._labels, self._first_output = images, labels, first_output
+        self._sizes = image_size, batch_size
         self._numbers = np.flatnonzero(np.diff(labels.offsets) > 0)
         if not len(self._numbers):
             raise UserError(f"{images.folder}: no validation image has a label")
@@ -81,7 +87,7 @@ class LabelValidation:
         accuracy = BalancedAccuracy(len(self._labels.names))
         shape = (len(self._images), min(TOP, len(self._labels.names)))
         ranked, probabilities = torch.zeros(shape, dtype=torch.int32), torch.zeros(shape)
-        for numbers, logits in _logits(model, self._images, self._numbers, self._settings):
+        for numbers, logits in _logits(model, self._images, self._numbers, *self._sizes):
             labels = self._labels.classes[self._labels.offsets[numbers]]
             logits = logits[:, self._first_output :]
             classes = top_k(logits, TOP)[1]
@@ -114,16 +120,17 @@ class HeldOutValidation:
         targets: Targets,
         numbers: NDArray[np.int64],
         loss: TargetsLoss,
-        settings: TrainingSettings,
+        image_size: int,
+        batch_size: int,
     ) -> None:
-        """Take the images with these numbers, each of which has targets."""
+        """Take the images with these numbers, each of which has targets; see `LabelValidation`."""
         self._images, self._targets, self._numbers = images, targets, numbers
-        self._loss, self._settings = loss, settings
+        self._loss, self._sizes = loss, (image_size, batch_size)
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Return the mean loss, and the share of an image's targets among its top five outputs."""
         sums = torch.zeros(2, dtype=torch.float64)
-        for numbers, logits in _logits(model, self._images, self._numbers, self._settings):
+        for numbers, logits in _logits(model, self._images, self._numbers, *self._sizes):
             classes, weights = (
                 torch.from_numpy(part).to(logits.device) for part in self._targets.padded(numbers)
             )
@@ -148,14 +155,16 @@ def held_out(targets: Targets) -> NDArray[np.int64]:
 
 @torch.inference_mode()
 def _logits(
-    model: nn.Module, images: ImageSet, numbers: NDArray[np.int64], settings: TrainingSettings
+    model: nn.Module,
+    images: ImageSet,
+    numbers: NDArray[np.int64],
+    image_size: int,
+    batch_size: int,
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Yield image numbers (B,) of this rank's share and their logits (B, C) in fp32."""
     where = device()
     share = numbers[ranks.rank() :: ranks.world()]
-    # What can be trained on at a time can be evaluated at a time.
-    batch_size = settings.batch_size // settings.accumulation_steps
-    for batch, (crops,) in evaluation_batches(images, [share], [settings.image_size], batch_size):
+    for batch, (crops,) in evaluation_batches(images, [share], [image_size], batch_size):
         with autocast():
             logits = model(normalized(crops, where))
         yield batch, logits.float()

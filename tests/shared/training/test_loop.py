@@ -44,7 +44,8 @@ def trained(
     checkpoints: Checkpoints | None = None,
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     images, labels = squares
-    validation = LabelValidation(images, labels, COLOURS, settings)
+    sizes = settings.image_size, settings.micro_batch_size
+    validation = LabelValidation(images, labels, COLOURS, *sizes)
     model = models.create(settings, len(COLOURS))
     with tempfile.TemporaryDirectory() as folder:
         curve = train(
@@ -199,7 +200,7 @@ def test_recall_is_the_share_of_an_images_keywords_among_the_top_five(tmp_path: 
     images = image_set(tmp_path, pictures)
     pairs = [[(0, 1.0), (1, 1.0), (6, 1.0)], [(5, 1.0), (6, 1.0)]]
     keywords = targets(tmp_path / "keywords", images.numbering, pairs, list("abcdefg"))
-    validation = HeldOutValidation(images, keywords, np.array([0, 1]), TargetsLoss(), SETTINGS)
+    validation = HeldOutValidation(images, keywords, np.array([0, 1]), TargetsLoss(), 24, 2)
     measures = validation(Fixed([7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]))
     # The top five are a … e: two of three keywords, and none of two.
     assert measures["recall5"] == pytest.approx((2 / 3 + 0) / 2)
@@ -224,4 +225,4 @@ def test_validation_labels_over_other_classes_are_refused(
     squares: tuple[ImageSet, Targets],
 ) -> None:
     with pytest.raises(UserError, match="one and the same ingest"):
-        LabelValidation(*squares, ["red", "blue", "green"], SETTINGS)
+        LabelValidation(*squares, ["red", "blue", "green"], image_size=24, batch_size=4)

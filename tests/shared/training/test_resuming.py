@@ -86,7 +86,7 @@ def trained(
         ImageSet.load(data.images),
         Targets.load(data.labels),
         TargetsLoss(),
-        LabelValidation(images, labels, COLOURS, settings),
+        LabelValidation(images, labels, COLOURS, settings.image_size, settings.micro_batch_size),
         settings,
         Checkpoints(uri),
         balance_on="strongest",

@@ -1,26 +1,17 @@
-"""What a training stage leaves behind: the model, its report and its metrics."""
+"""The page of a training: its curves, the best and worst classes, its settings."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
-from torch import nn
 
-from components.shared.data.predictions import History, Training
-from components.shared.data.targets import Targets
-from components.shared.reports import metrics
 from components.shared.reports.html import Page
-from components.shared.training import models, ranks
-from components.shared.training.checkpoints import Checkpoints
 from components.shared.training.models import Record
-from components.shared.training.settings import TrainingSettings
 from components.shared.training.transforms import device
-from components.shared.training.validation import LabelValidation, Validation
+from components.shared.training.validation import Validation
 
 _LABELS = {
     "loss": "training loss",
@@ -33,77 +24,6 @@ _LABELS = {
 _PANELS = (("loss", "validation_loss"), ("top1", "top5", "recall5"), ("learning_rate",))
 _CLASSES_SHOWN = 10
 _EPOCHS_MARKED = 40  # more marks would run into a thick line, and make most of the page
-
-
-def write(
-    model_folder: Path,
-    report: Path,
-    metrics_file: Path,
-    checkpoints: Checkpoints,
-    *,
-    stage: str,
-    model: nn.Module,
-    targets: Targets,
-    curve: list[dict[str, float]],
-    validation: Validation,
-    settings: TrainingSettings,
-    what: str,
-    before: Sequence[Training] = (),
-    predictions: Path | None = None,
-) -> None:
-    """Write what a training stage has made; of several ranks, the first does.
-
-    Args:
-        model_folder: Where the model goes.
-        report: Where the page goes.
-        metrics_file: Where the metrics go.
-        checkpoints: What the training could have gone on from, removed at the end.
-        stage: The stage's name.
-        model: The trained model.
-        targets: What it was trained on.
-        curve: As `training.train` returns it.
-        validation: What it was measured by.
-        settings: How it was trained.
-        what: The training, in the model's lineage.
-        before: The trainings that the model had gone through.
-        predictions: Where its predictions go, of a classifier that was measured on labels.
-    """
-    if ranks.rank() > 0:
-        return
-    last = curve[-1]
-    training = Training(
-        f"{what} {settings.image_size} px", int(last["images"]), round(last["seconds"], 1)
-    )
-    record = Record(
-        stage=stage,
-        backbone=settings.backbone,
-        image_size=settings.image_size,
-        names=targets.names,
-        titles=targets.titles,
-        score=last[validation.score],
-        metrics=_metrics(last),
-        last_learning_rate=last["learning_rate"],
-        curve=curve,
-        settings=asdict(settings),
-        lineage=[*before, training],
-    )
-    models.save(model_folder, model, record)
-    metrics.write(metrics_file, record.metrics)
-    if predictions:
-        assert isinstance(validation, LabelValidation)
-        validation.write_predictions(predictions, History(record.lineage, curve))
-    page(record, validation).write(report)
-    checkpoints.remove()
-
-
-def _metrics(last: dict[str, float]) -> dict[str, float]:
-    measures = {name: value for name, value in last.items() if name in _LABELS}
-    cost = {
-        "images_seen": last["images"],
-        "seconds": last["seconds"],
-        "images_per_second": last["images"] / last["seconds"],
-    }
-    return measures | cost
 
 
 def page(record: Record, validation: Validation) -> Page:

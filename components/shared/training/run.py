@@ -1,0 +1,135 @@
+"""What the training stages do alike: train from the last checkpoint on, write their outputs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from components.shared.data.image_set import ImageSet
+from components.shared.data.predictions import History, Training
+from components.shared.data.targets import Targets
+from components.shared.reports import metrics
+from components.shared.storage import resume
+from components.shared.training import models, ranks
+from components.shared.training.checkpoints import Checkpoints
+from components.shared.training.loop import train
+from components.shared.training.losses import TargetsLoss
+from components.shared.training.models import Record
+from components.shared.training.report import page
+from components.shared.training.settings import TrainingSettings
+from components.shared.training.validation import LabelValidation, Validation
+
+# Of an entry of the curve: how far the training is, not how good.
+_PROGRESS = ("epoch", "images", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingRun:
+    """A training; one that was killed is found again by its stage, inputs and parameters.
+
+    Attributes:
+        stage: The stage's name.
+        inputs: The stage's input artifacts; None for one that was left out.
+        settings: How to train.
+        parameters: The stage's other parameters that the weights depend on.
+        what: What to call the training in the model's lineage; by default the stage's name.
+        lineage: The trainings that the model has gone through before.
+    """
+
+    stage: str
+    inputs: Sequence[Path | None]
+    settings: TrainingSettings
+    parameters: Mapping[str, object]
+    what: str = ""
+    lineage: Sequence[Training] = ()
+
+    def fit(
+        self,
+        model: nn.Module,
+        images: ImageSet,
+        targets: Targets,
+        loss: TargetsLoss,
+        validation: Validation,
+        *,
+        balance_on: Literal["any", "strongest"],
+        left_out: NDArray[np.int64] | Sequence[int] = (),
+    ) -> "TrainedModel":
+        """Train a model in place, all ranks together, from the last checkpoint on; see `train`."""
+        checkpoints = Checkpoints(
+            resume.place(self.stage, self.inputs, **asdict(self.settings), **self.parameters)
+        )
+        curve = train(
+            model,
+            images,
+            targets,
+            loss,
+            validation,
+            self.settings,
+            checkpoints,
+            balance_on=balance_on,
+            left_out=left_out,
+        )
+        record = self._record(targets, curve, validation.score)
+        return TrainedModel(model, record, validation, checkpoints)
+
+    def _record(self, targets: Targets, curve: list[dict[str, float]], score: str) -> Record:
+        last, settings = curve[-1], self.settings
+        images, seconds = int(last["images"]), last["seconds"]
+        what = f"{self.what or self.stage} {settings.image_size} px"
+        cost = {"images_seen": images, "seconds": seconds, "images_per_second": images / seconds}
+        return Record(
+            stage=self.stage,
+            backbone=settings.backbone,
+            image_size=settings.image_size,
+            names=targets.names,
+            titles=targets.titles,
+            score=last[score],
+            metrics={name: last[name] for name in last if name not in _PROGRESS} | cost,
+            last_learning_rate=last["learning_rate"],
+            curve=curve,
+            settings=asdict(settings),
+            lineage=[*self.lineage, Training(what, images, round(seconds, 1))],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """What a training has made.
+
+    Attributes:
+        model: The model.
+        record: What is known of it.
+        validation: What it was measured by.
+        checkpoints: What its training could have gone on from.
+    """
+
+    model: nn.Module
+    record: Record
+    validation: Validation
+    checkpoints: Checkpoints
+
+    def save(
+        self, model: Path, report: Path, metrics_file: Path, predictions: Path | None = None
+    ) -> None:
+        """Write a stage's outputs, and remove the checkpoints; of several ranks, the first does.
+
+        Args:
+            model: Where the model goes.
+            report: Where the page goes.
+            metrics_file: Where the metrics go.
+            predictions: Where the predictions go of a classifier that was measured on labels.
+        """
+        if ranks.rank() > 0:
+            return
+        models.save(model, self.model, self.record)
+        metrics.write(metrics_file, self.record.metrics)
+        if predictions:
+            assert isinstance(self.validation, LabelValidation)
+            history = History(self.record.lineage, self.record.curve)
+            self.validation.write_predictions(predictions, history)
+        page(self.record, self.validation).write(report)
+        self.checkpoints.remove()
