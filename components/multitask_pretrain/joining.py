@@ -22,7 +22,7 @@ def joined(keywords: Targets, concepts: Targets) -> Targets:
     have them open, and go when the last process does, however it ends.
     """
     name = torch.tensor(secrets.randbits(62), device=device())
-    ranks.of_first(name)
+    ranks.broadcast(name)
     folder = Path(tempfile.gettempdir(), f"webly-{name.item():x}")
     if ranks.local_rank() == 0:
         write(folder, keywords, concepts)

@@ -34,7 +34,7 @@ from timm.optim import create_optimizer_v2
 from torch import nn
 
 from components.shared.training import models
-from components.shared.training.loop import _Example, _gradients, _parallel
+from components.shared.training.loop import _Examples, _gradients, _parallel
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.schedule import Division
 from components.shared.training.settings import TrainingSettings
@@ -55,17 +55,22 @@ Step = Callable[[], None]
 def our_step(settings: TrainingSettings, where: str) -> Step:
     """Return a step of our training loop."""
     model = _placed(settings).to(memory_format=FORMATS[where])
-    state, parallel = TrainingState(model, settings.weight_decay), _parallel(model, settings)
+    state, parallel = (
+        TrainingState(model, settings.weight_decay),
+        _parallel(model, compiled=settings.compile),
+    )
     classes = torch.randint(NUM_CLASSES, (settings.batch_size, TARGETS))
     pinned = map(_pinned, (_crops(settings), classes, torch.rand(classes.shape)))
     examples, loss, division = (
-        repeat(_Example(*pinned, first=0)),
+        repeat(_Examples(*pinned, first=0)),
         TargetsLoss(),
         Division(1, len(classes)),
     )
 
     def step() -> None:
-        state.losses += _gradients(parallel, examples, loss, settings, division)
+        state.losses += _gradients(
+            parallel, examples, loss, division, settings.batch_size, settings.seed
+        )
         state.take_step(settings.learning_rate, settings.clip_norm)
 
     return step
@@ -95,7 +100,7 @@ def timm_step(settings: TrainingSettings, where: str) -> Step:
 
 
 def _placed(settings: TrainingSettings) -> nn.Module:
-    return models.place(models.create(settings, NUM_CLASSES), settings.backbone)
+    return models.to_device(models.create(settings, NUM_CLASSES), settings.backbone)
 
 
 def _crops(settings: TrainingSettings) -> torch.Tensor:
@@ -108,7 +113,7 @@ def _pinned(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def chosen(settings: TrainingSettings) -> str:
-    """Return where `models.place` puts the channels: `first` or `last`."""
+    """Return where `models.to_device` puts the channels: `first` or `last`."""
     kernels = (each for each in _placed(settings).parameters() if each.ndim == 4)
     kernel = next(each for each in kernels if min(each.shape[1:]) > 1)
     return "last" if kernel.is_contiguous(memory_format=torch.channels_last) else "first"
@@ -273,7 +278,7 @@ def main() -> None:
             row = rows.setdefault((backbone, size), {})
             row |= {column: told.get(column, told[""]) for column in columns}
     print(f"\n{found[arguments.device]}; {arguments.batch_size} images a step; images/s, memory;")
-    print("**bold**: as `models.place` chooses\n")
+    print("**bold**: as `models.to_device` chooses\n")
     columns = [*OURS, COMPILED, *TIMM, RATIO]
     print_table(
         ["", *columns],

@@ -26,7 +26,7 @@ from components.shared.stage import environment
 from components.shared.storage import filesystem
 from components.shared.training import models
 from components.shared.training.checkpoints import Checkpoints
-from components.shared.training.loop import _Example, _gradients
+from components.shared.training.loop import _Examples, _gradients
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.schedule import Division
 from components.shared.training.settings import TrainingSettings
@@ -84,19 +84,19 @@ class Training:
         """Take a first step, for there is no momentum before."""
         self._settings = settings
         self._model: nn.Module = models.create(settings, num_classes)
-        self._model = models.place(self._model, settings.backbone)
+        self._model = models.to_device(self._model, settings.backbone)
         self.state = TrainingState(self._model, settings.weight_decay)
         for parameter in self._model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.state.take_step(0.0, settings.clip_norm)
 
     def step(self) -> None:
-        """Train on a batch, in one part."""
+        """Train on a batch, in one micro-batch."""
         crops = empty_batch(self._settings.batch_size, self._settings.image_size)
         ones = torch.ones(len(crops), 1)
-        examples = repeat(_Example(crops, ones.long(), ones, 0))
-        division = Division(1, len(crops))
-        _gradients(self._model, examples, TargetsLoss(), self._settings, division)
+        examples = repeat(_Examples(crops, ones.long(), ones, 0))
+        division, seed = Division(1, len(crops)), self._settings.seed
+        _gradients(self._model, examples, TargetsLoss(), division, len(crops), seed)
         self.state.take_step(self._settings.learning_rate, self._settings.clip_norm)
         if device().type == "cuda":
             torch.cuda.synchronize()

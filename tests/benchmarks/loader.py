@@ -31,7 +31,7 @@ from torchvision.transforms import v2
 from components.ingest.encoding import stored
 from components.shared.data.image_set import INDEX, ImageSet
 from components.shared.storage.shard_cache import Shard
-from components.shared.training.loop import _Examples
+from components.shared.training.loop import _TrainingImages
 from components.shared.training.sampling import Plan
 from components.shared.training.settings import TrainingSettings
 from tests.benchmarks.rounds import interleaved, machine, on_one_core, print_table, ratio
@@ -83,8 +83,10 @@ def ours(folder: Path) -> Iterator[Any]:
         shard_images=[len(index)],
         window_shards=1,
     )
-    examples = _Examples(ImageSet.load(folder / "images"), keywords, settings)
-    return iter(DataLoader(examples, batch_size=None, sampler=plan.parts(BATCH)))
+    examples = _TrainingImages(
+        ImageSet.load(folder / "images"), keywords, SIZE, settings.smallest_crop, settings.seed
+    )
+    return iter(DataLoader(examples, batch_size=None, sampler=plan.micro_batches(BATCH)))
 
 
 def torchvisions(folder: Path, **arguments: Any) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""The state of a training, left now and then for one that was killed: see `resume`."""
+"""The state of a training, saved now and then for it to go on from after a kill: see `resume`."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ class Checkpoints:
         self._uri, self._names, self._last = uri, list[str](), time.monotonic()
 
     def newest(self) -> Checkpoint | None:
-        """Return the last checkpoint that is whole and of this format; others are told of."""
+        """Return the newest checkpoint that is intact and of this format; warn of others."""
         filesystem.abandon_uploads(self._uri)
         self._names = [entry.name for entry in filesystem.listed(self._uri)]
         for name in self._names[::-1]:

@@ -198,7 +198,7 @@ class Labelling:
 
     def _missing(self) -> list[int]:
         """Return the shards of this rank's share that have no part, or a damaged one."""
-        share = range(ranks.rank(), len(self.images.shards), ranks.world())
+        share = range(ranks.rank(), len(self.images.shards), ranks.world_size())
         parts = Parts(self.place)
         missing = [shard for shard in share if parts.load(shard) is None]
         if len(missing) < len(share):

@@ -3,10 +3,10 @@
 They differ in the targets, how these are drawn, the weights that the model starts with, and what
 it is measured by.
 
-A batch goes through the model in parts: one after another, on several GPUs, or both. Where the
-parts are the same, so is the step, to fp32 rounding: gradients are divided by the images of the
-whole batch, and batch norm normalises each part by itself. (Only its running statistics differ:
-they are the first rank's, which has seen its own parts.)
+A batch goes through the model in micro-batches: one after another, on several GPUs, or both. As
+long as these are the same, so is the step, to fp32 rounding: gradients are divided by the images of
+the whole batch, and batch norm normalises each micro-batch by itself. (Only its running statistics
+differ: they are the first rank's, which has seen its own micro-batches.)
 
 All randomness is a function of the seed and the step, so a training that goes on from a checkpoint
 is the one that was interrupted; on the CPU bit for bit.
@@ -36,9 +36,9 @@ from components.shared.storage.shard_cache import Shard
 from components.shared.training import ranks
 from components.shared.training.checkpoints import Checkpoints
 from components.shared.training.losses import TargetsLoss
-from components.shared.training.models import autocast, place
-from components.shared.training.sampling import Part, Plan
-from components.shared.training.schedule import Division, learning_rate, steps_per_epoch
+from components.shared.training.models import autocast, to_device
+from components.shared.training.sampling import MicroBatch, Plan
+from components.shared.training.schedule import Division, Schedule, steps_per_epoch
 from components.shared.training.settings import TrainingSettings
 from components.shared.training.state import TrainingState
 from components.shared.training.transforms import (
@@ -79,8 +79,8 @@ def train(
         loss: What is minimised.
         validation: What the model is measured by after each epoch.
         settings: How to train.
-        checkpoints: Where to go on from, and to leave what a killed training goes on from: after
-            each epoch, after some minutes, and at SIGTERM, which ends the process with 143.
+        checkpoints: Training goes on from the newest one. Others are saved after each epoch, every
+            few minutes, and at SIGTERM, which then ends the process with 143.
         balance_on: As in `Plan`.
         left_out: Image numbers that are never drawn.
 
@@ -90,8 +90,8 @@ def train(
         were) and the validation's measures.
 
     Raises:
-        UserError: No image has a target, the stored images are too small, a part of a batch does
-            not fit the GPU, or the loss is no longer finite.
+        UserError: No image has a target, the stored images are too small, a micro-batch does not
+            fit the GPU, or the loss is no longer finite.
     """
     if settings.image_size > images.image_side:
         raise UserError(
@@ -109,35 +109,43 @@ def train(
         window_shards=images.window_shards(settings.window_gigabytes),
     )
     torch.backends.cudnn.benchmark = True
-    state = TrainingState(place(model, settings.backbone), settings.weight_decay)
+    state = TrainingState(to_device(model, settings.backbone), settings.weight_decay)
     state.restore(checkpoints)
-    parallel, division = _parallel(model, settings), Division.of(settings, ranks.world())
-    steps = steps_per_epoch(settings, plan.num_images)
+    parallel, world_size = _parallel(model, compiled=settings.compile), ranks.world_size()
+    division = Division.of(settings.batch_size, settings.accumulation_steps, world_size)
+    steps = steps_per_epoch(settings.epoch_images or plan.num_images, settings.batch_size)
+    schedule = Schedule(
+        steps_per_epoch=steps,
+        learning_rate=settings.learning_rate,
+        warmup_epochs=settings.warmup_epochs,
+        decay_epochs=settings.decay_epochs,
+    )
     logger.info(
-        "%d epochs of %d steps of %d images in %d × %d parts, on %s",
+        "%d epochs of %d steps of %d images in %d × %d micro-batches, on %s",
         settings.epochs,
         steps,
         settings.batch_size,
-        ranks.world(),
-        division.parts,
+        world_size,
+        division.micro_batches,
         device(),
     )
-    left = plan.parts(
+    left = plan.micro_batches(
         division.size,
         rank=ranks.rank(),
-        world=ranks.world(),
-        skip=state.step * division.parts,
+        world_size=world_size,
+        skip=state.step * division.micro_batches,
     )
     draw = state.step * settings.batch_size + ranks.rank() * division.size
     windows = _windows(plan, images, draw) if ranks.local_rank() == 0 else []
     with (
         ranks.termination() as termination,
         shard_cache.ahead(windows) as advance,
-        _naming_a_remedy(settings, division),
+        _naming_a_remedy(settings.batch_size, division.size, settings.image_size),
     ):
-        num_parts = (settings.epochs * steps - state.step) * division.parts
-        order = _telling(islice(left, num_parts), advance)
-        examples = batches(_Examples(images, targets, settings), order)
+        num_left = (settings.epochs * steps - state.step) * division.micro_batches
+        order = _advancing(islice(left, num_left), advance)
+        crop = settings.image_size, settings.smallest_crop
+        examples = batches(_TrainingImages(images, targets, *crop, settings.seed), order)
         for epoch in range(len(state.curve), settings.epochs):
             model.train()
             end, what = (epoch + 1) * steps, f"epoch {epoch + 1} of {settings.epochs}"
@@ -146,13 +154,15 @@ def train(
                 range(state.step, end), total=end - state.step, unit="step", what=what
             ):
                 started = time.monotonic()
-                rate = learning_rate(step, steps, settings)
-                state.losses += _gradients(parallel, examples, loss, settings, division)
+                rate = schedule.rate(step)
+                state.losses += _gradients(
+                    parallel, examples, loss, division, settings.batch_size, settings.seed
+                )
                 state.take_step(rate, settings.clip_norm)
                 if state.step % _STEPS_BETWEEN_CHECKS == 0 or state.step == end:
                     _check_finite(state.losses, rate, epoch + 1)
                 state.seconds += time.monotonic() - started
-                terminated = termination.noted
+                terminated = termination.received
                 if ranks.rank() == 0:
                     if terminated or state.step == end or checkpoints.due:
                         checkpoints.save(state.checkpoint())
@@ -160,59 +170,60 @@ def train(
                         termination.leave()
             # What was trained is in a checkpoint: SIGTERM may come at any time.
             termination.at_once = True
-            if termination.noted:
+            if termination.received:
                 termination.leave()
-            rate = learning_rate(end - 1, steps, settings)
+            rate = schedule.rate(end - 1)
             state.add_to_curve(steps * settings.batch_size, rate, validation(_synchronised(model)))
             _log(state.curve[-1], settings.epochs)
     return state.curve
 
 
-def _parallel(model: nn.Module, settings: TrainingSettings) -> nn.Module:
+def _parallel(model: nn.Module, *, compiled: bool) -> nn.Module:
     """Return the model as the ranks train it together."""
-    if settings.compile:
+    if compiled:
         if not any(map(shutil.which, ("cc", "gcc", "clang"))):
             raise UserError("compile=true: there is no C compiler here: install gcc, or set false")
         model = torch.compile(model)  # type: ignore[assignment]
-    if ranks.world() == 1:
+    if ranks.world_size() == 1:
         return model
-    # Of the buffers, batch norm's statistics, only evaluation makes use: see `_synchronised`.
+    # Only evaluation uses the buffers, batch norm's statistics: see `_synchronised`.
     return DistributedDataParallel(model, broadcast_buffers=False)
 
 
 def _synchronised(model: nn.Module) -> nn.Module:
     """Return the model in evaluation mode, with the first rank's running statistics."""
     for buffer in model.buffers():
-        ranks.of_first(buffer)
+        ranks.broadcast(buffer)
     return model.eval()
 
 
 def _gradients(
     model: nn.Module,
-    examples: Iterator["_Example"],
+    examples: Iterator["_Examples"],
     loss: TargetsLoss,
-    settings: TrainingSettings,
     division: Division,
+    batch_size: int,
+    seed: int,
 ) -> Tensor:
     """Add the gradients of one step to the model; return the sum of all its images' losses."""
     where = device()
     losses = torch.zeros((), device=where)
-    for number, example in enumerate(islice(examples, division.parts), start=1):
-        # Dropout is that of the part, whichever rank has it.
-        sequence = np.random.SeedSequence((settings.seed, example.first))
+    for number, micro_batch in enumerate(islice(examples, division.micro_batches), start=1):
+        # Dropout is that of the micro-batch, whichever rank has it.
+        sequence = np.random.SeedSequence((seed, micro_batch.first))
         torch.manual_seed(int(sequence.generate_state(1)[0]))
-        waits = isinstance(model, DistributedDataParallel) and number < division.parts
+        waits = isinstance(model, DistributedDataParallel) and number < division.micro_batches
         with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
             with autocast():
-                logits = model(normalized(example.crops, where))
-            classes = example.classes.to(where, non_blocking=True)
-            weights = example.weights.to(where, non_blocking=True)
-            part = loss(logits, classes, weights).sum()
+                logits = model(normalized(micro_batch.crops, where))
+            classes = micro_batch.classes.to(where, non_blocking=True)
+            weights = micro_batch.weights.to(where, non_blocking=True)
+            summed = loss(logits, classes, weights).sum()
             # The mean is over all images of the step, and a plan holds none without targets; the
             # ranks' gradients are averaged.
-            (part * ranks.world() / settings.batch_size).backward()
-        losses += part.detach()
-    return ranks.total(losses)
+            (summed * ranks.world_size() / batch_size).backward()
+        losses += summed.detach()
+    return ranks.all_reduce(losses)
 
 
 def _windows(plan: Plan, images: ImageSet, draw: int) -> Iterator[list[Shard]]:
@@ -220,59 +231,66 @@ def _windows(plan: Plan, images: ImageSet, draw: int) -> Iterator[list[Shard]]:
         yield [images.shards[shard] for shard in window.tolist()]
 
 
-def _telling(parts: Iterable[Part], advance: Callable[[], None]) -> Iterator[Part]:
-    """Yield the parts; tell when one begins in another window, so that one more is fetched."""
+def _advancing(
+    micro_batches: Iterable[MicroBatch], advance: Callable[[], None]
+) -> Iterator[MicroBatch]:
+    """Yield the micro-batches; for each window they enter, have one more fetched."""
     window = None
-    for part in parts:
-        for _ in range(part.window if window is None else window, part.window):
+    for micro_batch in micro_batches:
+        for _ in range(micro_batch.window if window is None else window, micro_batch.window):
             advance()
-        window = part.window
-        yield part
+        window = micro_batch.window
+        yield micro_batch
 
 
 @contextmanager
-def _naming_a_remedy(settings: TrainingSettings, division: Division) -> Iterator[None]:
+def _naming_a_remedy(batch_size: int, micro_batch_size: int, image_size: int) -> Iterator[None]:
     """Turn a lack of GPU memory into what to set."""
     try:
         yield
     except torch.OutOfMemoryError as error:
-        parts = settings.batch_size // division.size
         finer = [
             steps
-            for steps in range(2 * parts, settings.batch_size // 2 + 1)
-            if settings.batch_size % steps == 0 and steps % ranks.world() == 0
+            for steps in range(2 * batch_size // micro_batch_size, batch_size // 2 + 1)
+            if batch_size % steps == 0 and steps % ranks.world_size() == 0
         ]
         remedy = f"set accumulation_steps={finer[0]}" if finer else "lower image_size"
         raise UserError(
-            f"{division.size} images of {settings.image_size} pixels do not fit the GPU's memory: "
+            f"{micro_batch_size} images of {image_size} pixels do not fit the GPU's memory: "
             f"{remedy} ({error})"
         ) from error
 
 
-class _Example(NamedTuple):
+class _Examples(NamedTuple):
     crops: Tensor  # (B, 3, S, S) uint8
     classes: Tensor  # (B, K) int64
     weights: Tensor  # (B, K) float32
-    first: int  # as in `Part`
+    first: int  # as in `MicroBatch`
 
 
-class _Examples(Dataset[_Example]):
-    """Pictures and targets of the parts of a plan."""
+class _TrainingImages(Dataset[_Examples]):
+    """Crops and targets of a plan's micro-batches."""
 
-    def __init__(self, images: ImageSet, targets: Targets, settings: TrainingSettings) -> None:
+    def __init__(
+        self,
+        images: ImageSet,
+        targets: Targets,
+        image_size: int,
+        smallest_crop: float,
+        seed: int,
+    ) -> None:
         self._images, self._targets = images, targets
-        self._size, self._smallest_crop = settings.image_size, settings.smallest_crop
-        self._seed = settings.seed
+        self._size, self._smallest_crop, self._seed = image_size, smallest_crop, seed
 
-    def __getitem__(self, part: Part) -> _Example:
-        crops = empty_batch(len(part.images), self._size)
-        for row, image in enumerate(part.images.tolist()):
-            # By its place in the plan, not by the worker that happens to decode it.
-            random = np.random.default_rng((self._seed, part.first + row))
+    def __getitem__(self, micro_batch: MicroBatch) -> _Examples:
+        crops = empty_batch(len(micro_batch.images), self._size)
+        for row, image in enumerate(micro_batch.images.tolist()):
+            # By its position in the plan, not by the worker that happens to decode it.
+            random = np.random.default_rng((self._seed, micro_batch.first + row))
             picture = decoded(self._images.read(image))
             crops[row] = training_crop(picture, self._size, self._smallest_crop, random)
-        classes, weights = self._targets.padded(part.images)
-        return _Example(crops, torch.from_numpy(classes), torch.from_numpy(weights), part.first)
+        classes, weights = map(torch.from_numpy, self._targets.padded(micro_batch.images))
+        return _Examples(crops, classes, weights, micro_batch.first)
 
 
 def _check_finite(loss: Tensor, rate: float, epoch: int) -> None:

@@ -148,7 +148,7 @@ def load(folder: Path) -> nn.Module:
     """Return the model of a folder, ready to evaluate on this process's device."""
     _config(folder)
     model: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    return place(model, read_record(folder).backbone).eval()
+    return to_device(model, read_record(folder).backbone).eval()
 
 
 def read_record(folder: Path) -> Record:
@@ -161,8 +161,8 @@ def read_record(folder: Path) -> Record:
         return formats.fill(Record, content | {"lineage": lineage})
 
 
-def place(model: nn.Module, backbone: str) -> nn.Module:
-    """Move a model to this process's device, in the memory format that suits it there."""
+def to_device(model: nn.Module, backbone: str) -> nn.Module:
+    """Return a model moved to this process's device, in the memory format that suits it there."""
     where = device()
     channels_last = where.type == "cpu" or backbone.startswith(_CHANNELS_LAST_ON_GPU)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format

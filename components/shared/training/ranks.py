@@ -93,7 +93,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world() -> int:
+def world_size() -> int:
     """Return how many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -103,80 +103,80 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def local_world() -> int:
+def local_world_size() -> int:
     """Return how many processes this node has."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def total(tensor: Tensor) -> Tensor:
+def all_reduce(tensor: Tensor) -> Tensor:
     """Return the sum of the ranks' tensors."""
-    if world() == 1:
+    if world_size() == 1:
         return tensor
     summed = tensor.cuda() if dist.get_backend() == "nccl" else tensor.clone()
     dist.all_reduce(summed)
     return summed.to(tensor.device)
 
 
-def of_first(tensor: Tensor) -> None:
-    """Overwrite a tensor by the first rank's."""
-    if world() > 1:
+def broadcast(tensor: Tensor) -> None:
+    """Overwrite a tensor with the first rank's."""
+    if world_size() > 1:
         dist.broadcast(tensor, 0)
 
 
 def barrier() -> None:
     """Wait until all ranks are here."""
-    if world() > 1:
+    if world_size() > 1:
         dist.barrier()
 
 
 class Termination:
-    """SIGTERM while training: where a step is half done it is only noted.
+    """SIGTERM during a training: amid a step it is deferred.
 
     Attributes:
-        at_once: Whether it ends the process when it comes.
+        at_once: Whether it ends the process immediately.
     """
 
     def __init__(self) -> None:
         """Begin outside of any step."""
         self.at_once = True
-        self._noted = False
+        self._received = False
 
     @property
-    def noted(self) -> bool:
-        """Whether it has come; the first rank is told by other nodes' ranks, too.
+    def received(self) -> bool:
+        """Whether the signal has come, to the first rank also by way of other nodes' ranks.
 
-        The first rank then leaves a checkpoint and calls `leave`; the others go on with it until
-        then, for it needs them to complete its step.
+        The first rank then saves a checkpoint and calls `leave`; until then the others go on, for
+        it needs them to complete its step.
         """
-        if not self._noted and rank() == 0 and world() > local_world():
-            self._noted = _store.check([_TERMINATING])
-        return self._noted
+        if not self._received and rank() == 0 and world_size() > local_world_size():
+            self._received = _store.check([_TERMINATING])
+        return self._received
 
     def leave(self) -> None:
         """End this process, and the other ranks that know of the signal."""
-        if world() > 1 and rank() == 0:
+        if world_size() > 1 and rank() == 0:
             _store.set(_TERMINATED, "")
         sys.exit(_EXIT_CODE)
 
-    def note(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle the signal."""
         if self.at_once:
             self.leave()
-        if not self._noted and rank() > 0:
+        if not self._received and rank() > 0:
             threading.Thread(target=_leave_after_first, daemon=True).start()
-        self._noted = True
+        self._received = True
 
 
 @contextmanager
 def termination() -> Iterator[Termination]:
-    """Yield what becomes of SIGTERM within the block."""
-    noted = Termination()
+    """Defer SIGTERM to the next step, wherever the block asks for that."""
+    deferred = Termination()
     if threading.current_thread() is not threading.main_thread():
-        yield noted  # only a main thread may handle signals
+        yield deferred  # only a main thread may handle signals
         return
-    before = signal.signal(signal.SIGTERM, noted.note)
+    before = signal.signal(signal.SIGTERM, deferred.handle)
     try:
-        yield noted
+        yield deferred
     finally:
         signal.signal(signal.SIGTERM, before)
 

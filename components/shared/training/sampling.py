@@ -3,9 +3,9 @@
 A plan goes through *passes* of as many draws as there are images. Each draw picks a class with
 probability ∝ n_c^q of its n_c images (q = 0 balanced, ½ square root, 1 natural), then one of its
 images (class-aware sampling: Shen et al. 2016, "Relay backpropagation"; with several targets an
-image: Wu et al. 2020, "Distribution-balanced loss"). With five keywords an image no order of images
-balances the *keywords*: each draw of a rare one brings four others along. Simulated, the largest
-keyword is seen 1,383 times as often as the smallest, against 5,973 times without balance.
+image: Wu et al. 2020, "Distribution-balanced loss"). With five keywords per image no order of
+images balances the *keywords*: each draw of a rare one brings four others along. Simulated, the
+largest keyword is seen 1,383 times as often as the smallest, against 5,973 times without balance.
 
 A draw is equivalently a pair (image, class) picked with probability ∝ n_c^(q-1). The pairs, each as
 long as its expected number of draws, are laid end to end, and one point is drawn uniformly in every
@@ -34,8 +34,8 @@ from components.shared.stage.errors import UserError
 _NUMBERS_A_COUNT = 4
 
 
-class Part(NamedTuple):
-    """Some consecutive draws of a plan.
+class MicroBatch(NamedTuple):
+    """Consecutive draws of a plan, which go through the model together.
 
     Attributes:
         images: (B,) int64 image numbers.
@@ -119,8 +119,8 @@ class Plan:
         self._expected_C *= self.num_images / (images_C * self._expected_C).sum()
         lengths = [self._expected_C[self._pairs(shard)[1]].sum() for shard in shards]
         # Where each shard begins on the line, and at last its end; whole there, whatever rounding.
-        self._places = np.concatenate([[0.0], np.cumsum(lengths)])
-        self._places[-1] = self.num_images
+        self._starts = np.concatenate([[0.0], np.cumsum(lengths)])
+        self._starts[-1] = self.num_images
         self._pass: _Pass | None = None
         self._order: tuple[tuple[int, int], NDArray[np.int32]] | None = None
 
@@ -129,27 +129,29 @@ class Plan:
         windows = range(len(self._laid_out(number).windows))
         return np.concatenate([self._window(number, window) for window in windows])
 
-    def parts(self, size: int, *, rank: int = 0, world: int = 1, skip: int = 0) -> Iterator[Part]:
-        """Yield a rank's share of the plan, without end, in parts of `size` draws.
+    def micro_batches(
+        self, size: int, *, rank: int = 0, world_size: int = 1, skip: int = 0
+    ) -> Iterator[MicroBatch]:
+        """Yield a rank's share of the plan, without end.
 
-        The plan's parts are dealt to the ranks in turn. A part may reach into the next window.
+        The ranks take turns. A micro-batch may reach into the next window.
 
         Args:
-            size: Draws in a part.
+            size: Draws of a micro-batch.
             rank: Which of the ranks, from 0.
-            world: How many ranks there are.
-            skip: Leave out so many of this rank's parts at the beginning.
+            world_size: How many ranks there are.
+            skip: Leave out this rank's first so many micro-batches.
         """
-        for part in count(skip * world + rank, world):
-            first = draw = part * size
-            number, window, _ = self._where(first)
-            window += number * len(self._laid_out(number).windows)
+        for number in count(skip * world_size + rank, world_size):
+            first = draw = number * size
+            pass_number, window, _ = self._where(first)
+            window += pass_number * len(self._laid_out(pass_number).windows)
             pieces = list[NDArray[np.int32]]()
             while draw < first + size:
-                *place, begin = self._where(draw)
-                pieces.append(self._window(*place)[begin : begin + first + size - draw])
+                *where, begin = self._where(draw)
+                pieces.append(self._window(*where)[begin : begin + first + size - draw])
                 draw += len(pieces[-1])
-            yield Part(np.concatenate(pieces).astype(np.int64), first, window)
+            yield MicroBatch(np.concatenate(pieces).astype(np.int64), first, window)
 
     def windows(self, draw: int) -> Iterator[NDArray[np.int64]]:
         """Yield the shards of each window, without end, from the one that a draw is in."""
@@ -159,20 +161,20 @@ class Plan:
             skip = 0
 
     def _where(self, draw: int) -> tuple[int, int, int]:
-        """Return the pass and window of a draw, and its place in that window."""
-        number, place = divmod(draw, self.num_images)
+        """Return the pass and window of a draw, and its position in that window."""
+        number, position = divmod(draw, self.num_images)
         ends = self._laid_out(number).ends
-        window = int(np.searchsorted(ends, place, side="right"))
-        return number, window, place - (int(ends[window - 1]) if window else 0)
+        window = int(np.searchsorted(ends, position, side="right"))
+        return number, window, position - (int(ends[window - 1]) if window else 0)
 
     def _laid_out(self, number: int) -> _Pass:
         if self._pass is None or self._pass.number != number:
             shards = len(self._ends)
-            points = self._places.astype(np.int64)  # the unit that a shard begins in
+            points = self._starts.astype(np.int64)  # the unit that a shard begins in
             for shard in range(1, shards):
                 if points[shard] < self.num_images:
                     (within,) = self._uniform(number, points[shard], points[shard] + 1)
-                    points[shard] += points[shard] + within < self._places[shard]
+                    points[shard] += points[shard] + within < self._starts[shard]
             order = np.random.default_rng((self._seed, number)).permutation(shards)
             starts = range(0, shards, self._window_shards)
             windows = [np.sort(order[start : start + self._window_shards]) for start in starts]
@@ -197,7 +199,7 @@ class Plan:
         images, classes = self._pairs(shard)
         first, end = layout.points[shard], layout.points[shard + 1]
         points = np.arange(first, end) + self._uniform(layout.number, first, end)
-        ends = self._places[shard] + self._expected_C[classes].cumsum()
+        ends = self._starts[shard] + self._expected_C[classes].cumsum()
         pairs = np.searchsorted(ends, points, side="right")
         return images[np.minimum(pairs, len(ends) - 1)]  # beyond them only by rounding
 

@@ -1,43 +1,60 @@
-"""How a training goes: so many steps, each of so many parts, at such a learning rate."""
+"""The course of a training: its steps, their micro-batches, their learning rates."""
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from components.shared.stage.errors import UserError
-from components.shared.training.settings import TrainingSettings
 
 
-def steps_per_epoch(settings: TrainingSettings, num_images: int) -> int:
-    """Return the optimizer steps of an epoch; passes go on from one epoch to the next."""
-    return max(1, round((settings.epoch_images or num_images) / settings.batch_size))
+def steps_per_epoch(num_images: int, batch_size: int) -> int:
+    """Return the optimizer steps of an epoch of about so many images, at least one."""
+    return max(1, round(num_images / batch_size))
 
 
-def learning_rate(step: int, steps_per_epoch: int, settings: TrainingSettings) -> float:
-    """Return the learning rate of a step: a linear warm-up, then a tenth every `decay_epochs`."""
-    warmup_steps = settings.warmup_epochs * steps_per_epoch
-    warmup = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
-    decays = step // (settings.decay_epochs * steps_per_epoch)
-    return settings.learning_rate * warmup * float(0.1**decays)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """The learning rate: a linear warm-up, then a tenth every `decay_epochs`.
+
+    Attributes:
+        steps_per_epoch: Optimizer steps of an epoch.
+        learning_rate: The rate after the warm-up.
+        warmup_epochs: How long the rate rises.
+        decay_epochs: After how many epochs, the warm-up's included, it falls.
+    """
+
+    steps_per_epoch: int
+    learning_rate: float
+    warmup_epochs: float
+    decay_epochs: int
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        warmup_steps = self.warmup_epochs * self.steps_per_epoch
+        warmup = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+        decays = step // (self.decay_epochs * self.steps_per_epoch)
+        return self.learning_rate * warmup * float(0.1**decays)
 
 
 class Division(NamedTuple):
-    """How a batch is divided: a rank takes so many parts of it, each of so many images."""
+    """How the ranks divide a batch: each takes so many micro-batches, each of so many images."""
 
-    parts: int
+    micro_batches: int
     size: int
 
     @classmethod
-    def of(cls, settings: TrainingSettings, world: int) -> Self:
-        """Return the coarsest division among `world` ranks with enough parts.
+    def of(cls, batch_size: int, accumulation_steps: int, world_size: int) -> Self:
+        """Return the coarsest division with at least `accumulation_steps` micro-batches in all.
 
         Raises:
-            UserError: The batch cannot be divided so.
+            UserError: The ranks cannot divide the batch evenly.
         """
-        parts = math.ceil(settings.accumulation_steps / world)
-        size, rest = divmod(settings.batch_size, parts * world)
+        micro_batches = math.ceil(accumulation_steps / world_size)
+        in_all = micro_batches * world_size
+        size, rest = divmod(batch_size, in_all)
         if rest or size < 2:
             raise UserError(
-                f"batch_size={settings.batch_size}: it is divided among {world} processes into "
-                f"{parts} parts each: make it a multiple of {parts * world}, two images a part"
+                f"batch_size={batch_size}: {world_size} processes divide it into {micro_batches} "
+                f"micro-batches each: make it a multiple of {in_all}, and at least {2 * in_all}"
             )
-        return cls(parts, size)
+        return cls(micro_batches, size)

@@ -21,14 +21,14 @@ class TrainingSettings:
         decay_epochs: The learning rate falls to a tenth every so many epochs.
         warmup_epochs: The learning rate rises linearly for so many epochs.
         batch_size: Images per optimizer step, all accumulation steps together.
-        accumulation_steps: A batch goes through the model in so many parts, or more on more GPUs:
-            a whole number each.
+        accumulation_steps: Micro-batches that a batch goes through the model in; on several GPUs
+            rounded up to a multiple of their number.
         weight_decay: Weight decay of all but norms and biases.
         clip_norm: Largest norm of the gradient.
         balance: Classes are drawn by n^balance; 0 is balanced, 0.5 square root, 1 natural.
         max_repeats: Draw no image more often than this in a pass.
-        window_gigabytes: Images are read in random order within so much of the set at a time; of
-            shards on S3, two such windows must fit the cache.
+        window_gigabytes: The set is shuffled in windows of this size, one after another; two of
+            them must fit the cache if its shards are on S3.
         compile: Whether to compile the model: slow to start, then faster on a GPU.
         seed: Seed of weights, draws and augmentation.
     """
@@ -69,8 +69,8 @@ class TrainingSettings:
         steps = self.accumulation_steps
         divides = steps >= 1 and self.batch_size % steps == 0
         self._check("accumulation_steps", divides, f"it must divide batch_size={self.batch_size}")
-        parts = self.batch_size >= 2 * steps
-        self._check("accumulation_steps", parts, "batch norm needs two images or more in each part")
+        large = self.batch_size >= 2 * steps
+        self._check("accumulation_steps", large, "batch norm needs micro-batches of two images")
 
     @property
     def micro_batch_size(self) -> int:

@@ -77,7 +77,7 @@ class TrainingState:
         if ranks.rank() == 0:
             ranks.barrier()
         step = torch.tensor(found.step if found else 0)
-        if ranks.total(step) != ranks.world() * step:
+        if ranks.all_reduce(step) != ranks.world_size() * step:
             raise StorageError("the processes have read different checkpoints: run the stage again")
         if found is None:
             return

@@ -1,4 +1,4 @@
-"""What a model is measured by after each epoch: on labelled images, or on held-out targets."""
+"""How a model is measured after each epoch: on labelled images, or on held-out targets."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -94,12 +94,12 @@ class LabelValidation:
             accuracy.update_ranked(classes, torch.from_numpy(labels).long().to(logits.device))
             ranked[numbers] = classes.int().cpu()
             probabilities[numbers] = logits.softmax(dim=1).gather(1, classes).cpu()
-        accuracy.counts = ranks.total(accuracy.counts)
+        accuracy.counts = ranks.all_reduce(accuracy.counts)
         others = np.full(self._first_output, np.nan)
         self.per_class = np.concatenate([others, accuracy.per_class])
         # Each rank has filled the rows of its share.
         self._predictions = Predictions(
-            ranks.total(ranked).numpy(), ranks.total(probabilities).numpy()
+            ranks.all_reduce(ranked).numpy(), ranks.all_reduce(probabilities).numpy()
         )
         return {"top1": accuracy.top1, "top5": accuracy.top5}
 
@@ -138,7 +138,7 @@ class HeldOutValidation:
             found = (classes[:, :, None] == top_k(logits, 5)[1][:, None, :]).any(dim=2)
             there = weights > 0
             sums[1] += ((found & there).sum(dim=1) / there.sum(dim=1)).sum().item()
-        loss, recall = (ranks.total(sums) / len(self._numbers)).tolist()
+        loss, recall = (ranks.all_reduce(sums) / len(self._numbers)).tolist()
         return {"validation_loss": loss, "recall5": recall}
 
 
@@ -163,7 +163,7 @@ def _logits(
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Yield image numbers (B,) of this rank's share and their logits (B, C) in fp32."""
     where = device()
-    share = numbers[ranks.rank() :: ranks.world()]
+    share = numbers[ranks.rank() :: ranks.world_size()]
     for batch, (crops,) in evaluation_batches(images, [share], [image_size], batch_size):
         with autocast():
             logits = model(normalized(crops, where))

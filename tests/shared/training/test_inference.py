@@ -187,7 +187,7 @@ def test_the_ranks_make_together_what_one_makes_alone(
 ) -> None:
     labelling(images, folders[:1], str(tmp_path / "alone")).make("test")
     seen.clear()
-    monkeypatch.setattr(ranks, "world", lambda: 3)
+    monkeypatch.setattr(ranks, "world_size", lambda: 3)
     monkeypatch.setattr(ranks, "barrier", lambda: None)
     shares = []
     for rank in (2, 0, 1):

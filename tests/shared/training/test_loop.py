@@ -16,7 +16,7 @@ from components.shared.training import models
 from components.shared.training.checkpoints import Checkpoints
 from components.shared.training.loop import train
 from components.shared.training.losses import TargetsLoss
-from components.shared.training.schedule import learning_rate, steps_per_epoch
+from components.shared.training.schedule import Schedule, steps_per_epoch
 from components.shared.training.settings import TrainingSettings
 from components.shared.training.validation import HeldOutValidation, LabelValidation, held_out
 from tests.synthetic import COLOURS, TRAINING, coloured_squares, image_set, targets
@@ -100,10 +100,10 @@ def test_a_model_learns_the_colours(squares: tuple[ImageSet, Targets]) -> None:
     assert curve[-1]["top5"] == 1.0  # of three classes
 
 
-def test_accumulating_parts_gives_the_gradient_of_the_whole_batch(
+def test_accumulating_micro_batches_gives_the_gradient_of_the_whole_batch(
     squares: tuple[ImageSet, Targets],
 ) -> None:
-    # Batch norm sees the parts; a net without it cannot tell.
+    # Batch norm sees micro-batches; a net without it cannot tell.
     arguments = json.dumps(
         {"patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2, "img_size": 24}
     )
@@ -155,16 +155,23 @@ def test_only_weights_of_several_dimensions_decay(squares: tuple[ImageSet, Targe
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_tenth() -> None:
-    settings = replace(SETTINGS, learning_rate=0.4, warmup_epochs=0.5, decay_epochs=2)
-    rates = [learning_rate(step, 8, settings) for step in range(34)]
+    schedule = Schedule(steps_per_epoch=8, learning_rate=0.4, warmup_epochs=0.5, decay_epochs=2)
+    rates = [schedule.rate(step) for step in range(34)]
     assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
     assert (rates[15], rates[16], rates[31]) == pytest.approx((0.4, 0.04, 0.04))
     assert rates[32] == pytest.approx(0.004)
 
 
-@pytest.mark.parametrize(("epoch_images", "steps"), [(0, 13), (1000, 125), (3, 1)])
-def test_an_epoch_is_as_many_steps_as_its_images_fill(epoch_images: int, steps: int) -> None:
-    assert steps_per_epoch(replace(SETTINGS, epoch_images=epoch_images), num_images=103) == steps
+@pytest.mark.parametrize(("images", "steps"), [(103, 13), (1000, 125), (3, 1)])
+def test_an_epoch_is_as_many_steps_as_its_images_fill(images: int, steps: int) -> None:
+    assert steps_per_epoch(images, batch_size=8) == steps
+
+
+def test_an_epoch_is_by_default_as_many_images_as_there_are(
+    squares: tuple[ImageSet, Targets],
+) -> None:
+    _, curve = trained(squares, replace(SETTINGS, epochs=1, epoch_images=0))
+    assert curve[0]["images"] == 64  # sixty, in whole steps of eight
 
 
 @pytest.mark.parametrize(

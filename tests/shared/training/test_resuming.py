@@ -32,9 +32,10 @@ from components.shared.training.state import TrainingState
 from components.shared.training.validation import LabelValidation
 from tests.synthetic import COLOURS, TRAINING, ColouredSquares
 
-# Twelve steps of two parts in three epochs; batch norm and dropout, so that state and chance count.
+# Twelve steps of two micro-batches in three epochs; with batch norm and dropout state and chance
+# count.
 ARGUMENTS = json.loads(TRAINING.backbone_args) | {"drop_rate": 0.5}
-# Nine shards of seven images, two a window: parts, epochs and passes end amid windows.
+# Nine shards of seven images, two a window: micro-batches, epochs and passes end amid windows.
 SETTINGS = replace(
     TRAINING,
     backbone_args=json.dumps(ARGUMENTS),
@@ -337,11 +338,11 @@ def test_sigterm_leaves_a_checkpoint_of_the_step_at_hand(
     assert same(again.weights, undisturbed.weights)
 
 
-def test_sigterm_is_noted_within_an_epoch_and_ends_a_validation() -> None:
+def test_sigterm_is_deferred_within_an_epoch_and_ends_a_validation() -> None:
     with ranks.termination() as termination:
         termination.at_once = False
         os.kill(os.getpid(), signal.SIGTERM)
-        assert termination.noted
+        assert termination.received
         termination.at_once = True
         with pytest.raises(SystemExit, match="143"):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -351,19 +352,19 @@ def test_a_finished_stage_leaves_no_checkpoint(undisturbed: Stage) -> None:
     assert not any((undisturbed.folder / "checkpoints").iterdir())
 
 
-# Of batch norm's running statistics each rank has seen its own parts only.
-@pytest.mark.parametrize("parts", [1, 2])
+# Of batch norm's running statistics each rank has seen its own micro-batches only.
+@pytest.mark.parametrize("micro_batches", [1, 2])
 @pytest.mark.parametrize("settings", [GROUP_NORM, SETTINGS], ids=["group norm", "batch norm"])
 def test_two_processes_train_as_one(
-    settings: TrainingSettings, parts: int, data: ColouredSquares, tmp_path: Path
+    settings: TrainingSettings, micro_batches: int, data: ColouredSquares, tmp_path: Path
 ) -> None:
-    settings = replace(settings, accumulation_steps=2 * parts)
+    settings = replace(settings, accumulation_steps=2 * micro_batches)
     with on_one_thread():  # as the two, for batch norm over two images magnifies rounding
         alone, _ = trained(data, str(tmp_path / "alone"), settings)
     two = {"WEBLY_PROCESSES": "2", "OMP_NUM_THREADS": "1"}
     stage = Stage(data, tmp_path / "together", settings, **two)
     assert stage.end() == 0, stage.log
-    assert f"2 × {parts} parts" in stage.log
+    assert f"2 × {micro_batches} micro-batches" in stage.log
     together = stage.weights
     assert together.keys() == alone.keys()
     for name in alone:
@@ -405,22 +406,22 @@ def test_a_users_error_in_one_of_several_processes_is_the_stages(
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "accumulation_steps", "world", "parts", "size"),
+    ("batch_size", "accumulation_steps", "world_size", "micro_batches", "size"),
     [(256, 8, 1, 8, 32), (256, 8, 8, 1, 32), (256, 8, 3, 0, 0), (256, 1, 8, 1, 32)]
     + [(256, 8, 16, 1, 16), (256, 8, 4, 2, 32), (12, 1, 3, 1, 4), (8, 1, 8, 0, 0)],
 )
 def test_a_batch_is_divided_among_the_ranks(
-    batch_size: int, accumulation_steps: int, world: int, parts: int, size: int
+    batch_size: int, accumulation_steps: int, world_size: int, micro_batches: int, size: int
 ) -> None:
-    settings = replace(SETTINGS, batch_size=batch_size, accumulation_steps=accumulation_steps)
-    if parts:
-        assert Division.of(settings, world) == (parts, size)
+    asked = batch_size, accumulation_steps, world_size
+    if micro_batches:
+        assert Division.of(*asked) == (micro_batches, size)
         return
     with pytest.raises(UserError, match=f"batch_size={batch_size}"):
-        Division.of(settings, world)
+        Division.of(*asked)
 
 
-def test_parts_that_do_not_fit_the_gpu_end_with_what_to_set(
+def test_micro_batches_that_do_not_fit_the_gpu_end_with_what_to_set(
     data: ColouredSquares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:

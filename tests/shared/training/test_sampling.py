@@ -158,7 +158,7 @@ def test_shards_change_the_order_but_not_what_is_drawn(balance_on: str) -> None:
 
 def test_the_ranks_parts_are_the_plan() -> None:
     drawing = plan(LONG_TAIL)
-    shares = [islice(drawing.parts(8, rank=rank, world=3), 12) for rank in range(3)]
+    shares = [islice(drawing.micro_batches(8, rank=rank, world_size=3), 12) for rank in range(3)]
     parts = [part for step in zip(*shares, strict=True) for part in step]
     drawn = np.concatenate([part.images for part in parts])
     passes = np.concatenate([drawing.order(number) for number in range(3)])
@@ -168,14 +168,16 @@ def test_the_ranks_parts_are_the_plan() -> None:
 
 def test_a_part_can_be_longer_than_a_pass() -> None:
     drawing = plan([[0], [0], [1]])
-    (part,) = islice(drawing.parts(8), 1)
+    (part,) = islice(drawing.micro_batches(8), 1)
     passes = np.concatenate([drawing.order(number) for number in range(3)])
     assert part.images.tolist() == passes[:8].tolist()
 
 
 def test_a_share_can_begin_at_any_part() -> None:
-    whole = [part.images.tolist() for part in islice(plan(LONG_TAIL).parts(16, world=2), 20)]
-    rest = plan(LONG_TAIL).parts(16, world=2, skip=13)
+    whole = [
+        part.images.tolist() for part in islice(plan(LONG_TAIL).micro_batches(16, world_size=2), 20)
+    ]
+    rest = plan(LONG_TAIL).micro_batches(16, world_size=2, skip=13)
     assert [part.images.tolist() for part in islice(rest, 7)] == whole[13:]
 
 
@@ -198,13 +200,13 @@ def test_the_windows_of_a_plan_are_those_that_its_draws_come_from() -> None:
     drawing = plan(LONG_TAIL * 3, shard_images=[30] * 10, window_shards=3)
     windows = list(islice(drawing.windows(0), 12))
     assert [len(window) for window in windows] == [3, 3, 3, 1] * 3
-    for part in islice(drawing.parts(1), 900):
+    for part in islice(drawing.micro_batches(1), 900):
         assert part.images[0] // 30 in windows[part.window]
 
 
 def test_windows_can_begin_at_any_draw() -> None:
     drawing = plan(LONG_TAIL * 3, shard_images=[30] * 10, window_shards=3)
-    (part,) = islice(drawing.parts(1, skip=777), 1)
+    (part,) = islice(drawing.micro_batches(1, skip=777), 1)
     whole = [window.tolist() for window in islice(drawing.windows(0), 20)]
     rest = [window.tolist() for window in islice(drawing.windows(777), 20 - part.window)]
     assert rest == whole[part.window :]
