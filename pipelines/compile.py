@@ -7,7 +7,7 @@ import argparse
 import inspect
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -136,7 +136,7 @@ def _complete(
         task.caching_options.enable_cache = cache
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.compile",
@@ -152,7 +152,7 @@ def main() -> None:
         help="the version of KFP's backend, or an older one (default: 2.17)",
     )
     parser.add_argument("--no-cache", action="store_true", help="run every task, whatever is there")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
         recipe = load(given.recipe)

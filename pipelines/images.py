@@ -51,7 +51,7 @@ class Launcher(NamedTuple):
 LAUNCHER = Launcher("trainjob", "launcher", "1")
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.images",
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument(
         "options", nargs="*", metavar="-- OPTION", help="options of docker build or docker push"
     )
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     if given.registry:
         os.environ["WEBLY_REGISTRY"] = given.registry

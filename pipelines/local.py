@@ -41,7 +41,7 @@ _TRAINING = frozenset(
 )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; exits with 1 if a task failed, with 2 if the user can put it right."""
     cores = os.cpu_count() or 1
     parser = argparse.ArgumentParser(
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument(
         "--docker", action="store_true", help="run each stage in its container, not on the host"
     )
-    given = parser.parse_intermixed_args()
+    given = parser.parse_intermixed_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     folder = (given.run or Path("runs") / Path(given.recipe).stem).absolute()

@@ -24,7 +24,7 @@ _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 _TOP = 5
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; exits with 2 and one line when the user can put it right."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.predict",
@@ -35,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--images", nargs="+", type=Path, required=True, help="pictures, or folders of them"
     )
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(message)s")
     try:
         for line in predictions(arguments.models, find(arguments.images)):

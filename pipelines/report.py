@@ -10,7 +10,7 @@ import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,13 +245,13 @@ def _parameters(task: TaskRecord) -> str:
     return page.body()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Write the report of a run again."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.report", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="the run's folder, such as runs/demo")
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
-        logger.info("%s", write(parser.parse_args().folder.absolute()))
+        logger.info("%s", write(parser.parse_args(argv).folder.absolute()))
     except UserError as error:
         logger.error("%s", error)
         sys.exit(2)

@@ -34,9 +34,9 @@ logger = logging.getLogger("pipelines.submit")  # also where this is `__main__`
 _LOGS = Path("runs")
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    given = _parser().parse_intermixed_args(words)
+    given = _parser().parse_intermixed_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("pipelines").setLevel(logging.INFO)
     access = Access(given.endpoint, given.namespace, given.token_file)

@@ -10,6 +10,19 @@ from tests.s3_proxy import Proxy
 
 SHARED = Path(__file__).parents[2] / "shared"
 
+# Before anything imports torch. More threads than cores spend their time waiting for each other, in
+# a training of eighty small steps 26 of 40 s; and the last bits of sums depend on their number.
+os.environ["OMP_NUM_THREADS"] = "1"
+# What a test needs that not every machine has, by the fixture that gives it.
+_NEEDS = {"s3_server": "s3", "browser": "browser", "images": "containers"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture in _NEEDS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(_NEEDS[fixture])
+
 
 def _shared(name: str) -> Path:
     path = SHARED / name
@@ -46,7 +59,7 @@ def photos() -> Path:
 @pytest.fixture(scope="session")
 def nltk_data() -> Path:
     """WordNet and NLTK's English tagger, on NLTK's search path."""
-    path = _shared("nltk_data")
+    path = Path(os.environ.get("NLTK_DATA") or _shared("nltk_data"))
     os.environ["NLTK_DATA"] = str(path)
     import nltk
 
@@ -87,7 +100,7 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     made.delete()
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A folder to write to, on this machine and on a real S3 server."""
     if request.param == "local":

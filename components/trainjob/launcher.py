@@ -39,7 +39,7 @@ _SECONDS_FOR_DELETION = 900.0  # pods take their time to leave a checkpoint
 _LABELS = "app.kubernetes.io/"  # pods have them for `kubectl get pods -l …` and network policies
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m components.trainjob",
@@ -47,7 +47,7 @@ def main() -> None:
     )
     parser.add_argument("module", help="the module that runs the stage: components.finetune")
     parser.add_argument("executor_input", help="KFP's ExecutorInput, as JSON")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     module = given.module
     with cli.command(module.rpartition(".")[2]):
         try:

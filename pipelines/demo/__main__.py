@@ -3,27 +3,39 @@
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.shared.stage.errors import UserError
 from pipelines.demo import webvision
 
-parser = argparse.ArgumentParser(
-    prog="python -m pipelines.demo",
-    description="Draw the demo's data set.",
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    allow_abbrev=False,
-)
-parser.add_argument("folder", type=Path, help="where to write it; nothing happens if it is there")
-for name, parameter in webvision.parameters().items():
-    option = f"--{name.replace('_', '-')}"
-    parser.add_argument(option, default=parameter.default, help=parameter.help)
-given = vars(parser.parse_args())
-logging.basicConfig(
-    level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
-)
-try:
-    webvision.write(given.pop("folder"), webvision.parse(given))
-except UserError as error:
-    logging.error("%s", error)
-    sys.exit(2)
+logger = logging.getLogger("pipelines.demo")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draw the demo's data set."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.demo",
+        description=main.__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "folder", type=Path, help="where to write it; nothing happens if it is there"
+    )
+    for name, parameter in webvision.parameters().items():
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, default=parameter.default, help=parameter.help)
+    given = vars(parser.parse_args(argv))
+    logging.basicConfig(
+        level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    try:
+        webvision.write(given.pop("folder"), webvision.parse(given))
+    except UserError as error:
+        logger.error("%s", error)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from components.ensemble.confusion import write_confusion
@@ -23,6 +20,7 @@ from components.shared.stage.errors import UserError
 from components.shared.storage.resume import Parts
 from components.shared.training.inference import Labelling
 from tests import tiny_models
+from tests.forked import Forked
 from tests.synthetic import coloured_squares, image_set, targets
 
 NAMES = ["red", "green", "blue", "grey", "pink", "mauve"]
@@ -86,14 +84,10 @@ def run(given: Given, out: Path, *, test: ImageSet | None = None) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(given: Given, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def made(given: Given, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made")
-    # The order of sums, and so their last bits, may depend on how many threads share them.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     run(given, out)
-    yield out
-    torch.set_num_threads(threads)
+    return out
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -258,7 +252,7 @@ def test_a_stage_that_was_interrupted_goes_on_and_ends_as_one_that_was_not(
     assert not any(checkpoints.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_two_processes_make_what_one_makes(
     given: Given, made: Path, checkpoints: Path, tmp_path: Path
 ) -> None:
@@ -274,13 +268,9 @@ def test_two_processes_make_what_one_makes(
         "metrics": [tmp_path / "metrics.json"],
     }
     words = [str(word) for name, paths in arguments.items() for word in (f"--{name}", *paths)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "components.ensemble", *words, "--batch_size=8"],
-        env={**os.environ, "WEBLY_PROCESSES": "2", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert "going on in 2 processes" in ended.stderr
+    two, log = {"WEBLY_PROCESSES": "2"}, tmp_path / "log"
+    stage = Forked("components.ensemble", *words, "--batch_size=8", log=log, env=os.environ | two)
+    assert stage.wait() == 0, log.read_text()
+    assert "going on in 2 processes" in log.read_text()
     assert outputs(tmp_path) == outputs(made)
     assert not any(checkpoints.iterdir())

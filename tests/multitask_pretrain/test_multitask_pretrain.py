@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from components.shared.training import models
 from components.shared.training.checkpoints import Checkpoint, Checkpoints
 from components.shared.training.settings import TrainingSettings
 from components.shared.training.transforms import decoded, device, evaluation_crop, normalized
+from tests.forked import Forked
 from tests.synthetic import COLOURS, TRAINING, ColouredSquares, targets
 
 KEYWORDS = [*COLOURS, "warm", "cold"]
@@ -189,18 +188,17 @@ def test_joined_targets_have_each_images_keywords_then_its_concepts(
     assert joined.numbering == numbering
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_two_processes_share_the_joined_targets(
     data: ColouredSquares, tmp_path: Path, temporary: Path
 ) -> None:
     pretrained(data, tmp_path / "alone", STILL)
     values = inputs(data) | outputs(tmp_path / "together") | asdict(STILL)
     words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    subprocess.run(
-        [sys.executable, "-m", "components.multitask_pretrain", *words],
-        env=os.environ | {"WEBLY_PROCESSES": "2", "TMPDIR": str(temporary)},
-        check=True,
-    )
+    two = {"WEBLY_PROCESSES": "2", "TMPDIR": str(temporary)}
+    log = tmp_path / "log"
+    stage = Forked("components.multitask_pretrain", *words, log=log, env=os.environ | two)
+    assert stage.wait() == 0, log.read_text()
     alone, together = (
         models.read_record(tmp_path / each / "model") for each in ("alone", "together")
     )

@@ -1,16 +1,13 @@
 import contextlib
 import json
 import os
-import subprocess
-import sys
+import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from components.pseudo_label.comparison import Comparison
 from components.pseudo_label.labelling import as_pairs, best
@@ -22,6 +19,7 @@ from components.shared.storage import filesystem
 from components.shared.training import models
 from components.shared.training.inference import Classifier
 from tests import tiny_models
+from tests.forked import Forked
 from tests.synthetic import coloured_squares, image_set, targets
 
 NAMES = ["red", "green", "blue", "grey"]
@@ -217,16 +215,7 @@ def test_the_most_confident_disagreements_survive_the_batches(given: Given) -> N
     assert comparison.confidence.sum() == 21
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """The order of sums, and so their last bits, may depend on how many threads share them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def started(given: Given, teachers: list[Path], out: Path, place: str) -> subprocess.Popen[str]:
+def started(given: Given, teachers: list[Path], out: Path, place: str, log: Path) -> Forked:
     """Start the stage as a command that goes on in two processes."""
     arguments: dict[str, list[object]] = {
         "images": [given.images.folder],
@@ -238,17 +227,8 @@ def started(given: Given, teachers: list[Path], out: Path, place: str) -> subpro
         "batch_size": [8],
     }
     words = [word for name, values in arguments.items() for word in (f"--{name}", *values)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "components.pseudo_label", *map(str, words)],
-        env={
-            **os.environ,
-            "WEBLY_CHECKPOINTS": place,
-            "WEBLY_PROCESSES": "2",
-            "OMP_NUM_THREADS": "1",
-        },
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    two = {"WEBLY_CHECKPOINTS": place, "WEBLY_PROCESSES": "2"}
+    return Forked("components.pseudo_label", *map(str, words), log=log, env=os.environ | two)
 
 
 def wait_until(holds) -> None:
@@ -267,34 +247,34 @@ def mention(text: str) -> bool:
     return any(text in line for line in lines)
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_two_processes_that_are_killed_label_the_rest_and_end_as_one_that_was_not(
-    tmp_path: Path, place: str, one_thread: None
+    tmp_path: Path,
 ) -> None:
     given = Given.write(tmp_path / "given", 48)
     teachers = [tiny_models.save(tmp_path / str(seed), NAMES, seed=seed) for seed in (0, 1)]
     run(given, teachers, tmp_path / "alone")
-    together = tmp_path / "together"
+    together, place = tmp_path / "together", str(tmp_path / "place")
     # Each of the two waits in its fourth shard for what nobody writes.
     for shard in given.images.shards[6:8]:
         Path(shard.uri).rename(f"{shard.uri}.away")
         os.mkfifo(shard.uri)
 
-    killed = started(given, teachers, together, place)
+    logs = [tmp_path / "killed.log", tmp_path / "again.log"]
+    killed = started(given, teachers, together, place, logs[0])
     wait_until(lambda: killed.poll() is not None or len(list(filesystem.listed(place))) == 6)
-    killed.kill()
-    _, log = killed.communicate()
-    assert killed.returncode == -9, log
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -9, logs[0].read_text()
     wait_until(lambda: not mention(str(together)))
     assert len(list(filesystem.listed(place))) == 6
     assert not together.exists()
 
     for shard in given.images.shards[6:8]:
         Path(f"{shard.uri}.away").rename(shard.uri)
-    again = started(given, teachers, together, place)
-    _, log = again.communicate(timeout=120)
-    assert again.returncode == 0, log
-    assert log.count("3 of 6 shards are labelled already") == 1  # the first rank speaks for both
+    again = started(given, teachers, together, place, logs[1])
+    assert again.wait() == 0, logs[1].read_text()
+    # The first rank speaks for both.
+    assert logs[1].read_text().count("3 of 6 shards are labelled already") == 1
     for name in ("offsets.npy", "classes.npy", "weights.npy", "../metrics.json"):
         expected = (tmp_path / "alone" / "pseudo_labels" / name).read_bytes()
         assert (together / "pseudo_labels" / name).read_bytes() == expected

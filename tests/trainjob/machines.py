@@ -3,12 +3,11 @@
 import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +15,7 @@ import yaml
 
 from components.shared.stage.fingerprint import ROOT
 from components.trainjob.job import condition
+from tests.forked import Forked
 from tests.torchrun import environment, free_port
 from tests.trainjob.kubernetes_api import Job, KubernetesApi, Node
 
@@ -42,7 +42,7 @@ class Machines:
         """
         self._api, self._secrets, self._folder = api, secrets, folder
         self._over = threading.Event()
-        self._containers: dict[Node, subprocess.Popen[str]] = {}
+        self._containers: dict[Node, Forked] = {}
         self._thread = threading.Thread(target=self._serve)
         runtime = yaml.safe_load((ROOT / "k8s" / "trainer" / "runtime.yaml").read_text())
         (nodes,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
@@ -99,23 +99,25 @@ class Machines:
 
     def _pod(self, job: Job, node: Node, port: int) -> int:
         trainer = job["spec"]["trainer"]
-        container = subprocess.Popen(
-            [sys.executable, *trainer["command"][1:], *trainer["args"]],
-            cwd=ROOT,
+        python, option, module = trainer["command"]
+        assert (python, option) == ("python", "-m")
+        self._folder.mkdir(exist_ok=True)
+        pipe = self._folder / node.name
+        os.mkfifo(pipe)
+        container = Forked(
+            module,
+            *trainer["args"],
+            log=pipe,
             env={name: os.environ[name] for name in ("PATH", "HOME")}
             | {"WEBLY_CACHE": str(self._folder / f"machine{node.number}"), "OMP_NUM_THREADS": "1"}
             | dict(self._environment(trainer["env"]))
             | environment(node.number, trainer["numNodes"], port),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
         )
         self._containers[node] = container
         node.run()
-        assert container.stdout is not None
-        for line in container.stdout:
-            node.log(line.rstrip("\n"))
+        with pipe.open() as output:
+            for line in output:
+                node.log(line.rstrip("\n"))
         code = container.wait()
         code = code if code >= 0 else 128 - code
         node.end(code)
@@ -139,6 +141,6 @@ class Machines:
                 _signal(container, signal.SIGTERM)
 
 
-def _signal(container: "subprocess.Popen[str]", number: signal.Signals) -> None:
-    if container.poll() is None:
+def _signal(container: Forked, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it has ended
         os.killpg(container.pid, number)

@@ -19,7 +19,7 @@ from components.shared.stage import cli
 from components.shared.stage.fingerprint import ROOT
 from components.shared.storage import filesystem
 from components.shared.training.settings import TrainingSettings
-from tests.shared.training.test_resuming import on_one_thread, same, trained
+from tests.shared.training.test_resuming import same, trained
 from tests.synthetic import ColouredSquares
 from tests.trainjob.kubernetes_api import KubernetesApi
 from tests.trainjob.machines import Machines
@@ -102,8 +102,7 @@ class Task:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     """The weights that one process makes."""
     folder = tmp_path_factory.mktemp("alone")
-    with on_one_thread():  # as the nodes
-        return trained(ColouredSquares.write(folder, 7), str(folder / "checkpoints"), SETTINGS)[0]
+    return trained(ColouredSquares.write(folder, 7), str(folder / "checkpoints"), SETTINGS)[0]
 
 
 @pytest.fixture

@@ -19,17 +19,17 @@ logger = logging.getLogger(__name__)
 USER_ERROR = 2  # the exit code, as argparse's
 
 
-def main(stage: Stage, words: Sequence[str] | None = None) -> None:
+def main(stage: Stage, argv: Sequence[str] | None = None) -> None:
     """Run a stage with the words of a command line, or with an ExecutorInput as its only word.
 
     Exits as `command` says.
     """
-    words = sys.argv[1:] if words is None else words
+    argv = sys.argv[1:] if argv is None else argv
     with command(stage.__name__):
-        if len(words) == 1 and words[0].startswith("{"):
-            container.run(stage, words[0])
+        if len(argv) == 1 and argv[0].startswith("{"):
+            container.run(stage, argv[0])
         else:
-            call(stage, parse(stage, words))
+            call(stage, parse(stage, argv))
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def command(name: str) -> Iterator[None]:
         sys.exit(1)
 
 
-def parse(stage: Stage, words: Sequence[str]) -> dict[str, object]:
+def parse(stage: Stage, argv: Sequence[str]) -> dict[str, object]:
     """Return a stage's arguments, by name, from the words of a command line."""
     parser = argparse.ArgumentParser(
         prog=f"python -m components.{stage.__name__}",
@@ -65,7 +65,7 @@ def parse(stage: Stage, words: Sequence[str]) -> dict[str, object]:
     )
     for argument in arguments(stage):
         _add(parser, argument)
-    return vars(parser.parse_args(words))
+    return vars(parser.parse_args(argv))
 
 
 def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:

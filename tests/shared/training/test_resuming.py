@@ -4,11 +4,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +27,7 @@ from components.shared.training.schedule import Division
 from components.shared.training.settings import TrainingSettings
 from components.shared.training.state import TrainingState
 from components.shared.training.validation import LabelValidation
+from tests.forked import Forked
 from tests.synthetic import COLOURS, TRAINING, ColouredSquares
 
 # Twelve steps of two micro-batches in three epochs; with batch norm and dropout state and chance
@@ -62,17 +60,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ColouredSquares:
 @pytest.fixture(autouse=True)
 def checkpoint_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBLY_CHECKPOINT_MINUTES", "1e-9")
-
-
-@contextmanager
-def on_one_thread() -> Iterator[None]:
-    """Compute in the block as one of several ranks does, to the last bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def trained(
@@ -128,7 +115,12 @@ def whole(
     return trained(data, str(tmp_path_factory.mktemp("undisturbed")))
 
 
-@pytest.mark.parametrize("step", [1, 2, 4, 5, 7, 12])
+@pytest.mark.parametrize(
+    ("step", "place"),
+    [(step, "local") for step in (1, 2, 4, 5, 7, 12)]
+    + [pytest.param(7, "s3", marks=pytest.mark.s3)],
+    indirect=["place"],
+)
 def test_a_training_that_goes_on_ends_as_one_that_was_not_interrupted(
     step: int, data: ColouredSquares, whole, interrupt, place: str
 ) -> None:
@@ -136,6 +128,23 @@ def test_a_training_that_goes_on_ends_as_one_that_was_not_interrupted(
     with pytest.raises(Interruption):
         trained(data, place)
     weights, curve = trained(data, place)
+    assert same(weights, whole[0])
+    assert curve == whole[1]
+
+
+def test_several_threads_go_on_bit_for_bit_as_well(
+    data: ColouredSquares, interrupt, tmp_path: Path
+) -> None:
+    torch.set_num_threads(2)
+    try:
+        whole = trained(data, str(tmp_path / "whole"))
+        interrupt(7)
+        with pytest.raises(Interruption):
+            trained(data, str(tmp_path / "checkpoints"))
+        weights, curve = trained(data, str(tmp_path / "checkpoints"))
+    finally:
+        torch.set_num_threads(1)
+
     assert same(weights, whole[0])
     assert curve == whole[1]
 
@@ -253,18 +262,13 @@ class Stage:
             for name, value in (artifacts | asdict(settings)).items()
             for word in (f"--{name}", str(value))
         ]
-        self._log = (folder / "log").open("ab")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "components.finetune", *words],
-            env={
-                **os.environ,
-                "WEBLY_CHECKPOINTS": str(folder / "checkpoints"),
-                "WEBLY_LOG_LEVEL": "DEBUG",
-                **env,
-            },
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
+        (folder / "log").touch()
+        environment = {
+            "WEBLY_CHECKPOINTS": str(folder / "checkpoints"),
+            "WEBLY_LOG_LEVEL": "DEBUG",
+        }
+        self._process = Forked(
+            "components.finetune", *words, log=folder / "log", env=os.environ | environment | env
         )
 
     @property
@@ -282,9 +286,7 @@ class Stage:
 
     def end(self) -> int:
         """Wait for it; return its exit code."""
-        self._process.wait(timeout=120)
-        self._log.close()
-        return self._process.returncode
+        return self._process.wait(120)
 
     def wait_for(self, text: str) -> None:
         """Wait until its log has some text."""
@@ -305,7 +307,7 @@ class Stage:
     def signal_after(self, step: int, number: signal.Signals) -> int:
         """Send a signal to the process when it has taken a step; return its exit code."""
         self.wait_for(f"step {step}\n")
-        self._process.send_signal(number)
+        os.kill(self._process.pid, number)
         return self.end()
 
 
@@ -353,16 +355,16 @@ def test_a_finished_stage_leaves_no_checkpoint(undisturbed: Stage) -> None:
 
 
 # Of batch norm's running statistics each rank has seen its own micro-batches only.
-@pytest.mark.parametrize("micro_batches", [1, 2])
-@pytest.mark.parametrize("settings", [GROUP_NORM, SETTINGS], ids=["group norm", "batch norm"])
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("settings", "micro_batches"), [(GROUP_NORM, 1), (SETTINGS, 2)], ids=["group norm", "batch norm"]
+)
 def test_two_processes_train_as_one(
     settings: TrainingSettings, micro_batches: int, data: ColouredSquares, tmp_path: Path
 ) -> None:
     settings = replace(settings, accumulation_steps=2 * micro_batches)
-    with on_one_thread():  # as the two, for batch norm over two images magnifies rounding
-        alone, _ = trained(data, str(tmp_path / "alone"), settings)
-    two = {"WEBLY_PROCESSES": "2", "OMP_NUM_THREADS": "1"}
-    stage = Stage(data, tmp_path / "together", settings, **two)
+    alone, _ = trained(data, str(tmp_path / "alone"), settings)
+    stage = Stage(data, tmp_path / "together", settings, WEBLY_PROCESSES="2")
     assert stage.end() == 0, stage.log
     assert f"2 × {micro_batches} micro-batches" in stage.log
     together = stage.weights
@@ -372,30 +374,29 @@ def test_two_processes_train_as_one(
             torch.testing.assert_close(together[name], alone[name], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.processes
 def test_a_process_that_dies_ends_the_others(data: ColouredSquares, tmp_path: Path) -> None:
-    two = {"WEBLY_PROCESSES": "2"}
-    stage = Stage(data, tmp_path / "stage", LONGER, **two)
+    stage = Stage(data, tmp_path / "stage", LONGER, WEBLY_PROCESSES="2")
     stage.wait_for("step 5\n")
     os.kill(stage.ranks()[1], signal.SIGKILL)
     assert stage.end() == 137
-    again = Stage(data, tmp_path / "stage", LONGER, **two)
-    assert again.end() == 0, again.log
-    assert again.went_on_after >= 4
 
 
+@pytest.mark.processes
 def test_two_processes_that_are_terminated_go_on_as_if_they_were_not(
     data: ColouredSquares, tmp_path: Path
 ) -> None:
     two = {"WEBLY_PROCESSES": "2", "WEBLY_CHECKPOINT_MINUTES": "60"}
-    whole = Stage(data, tmp_path / "whole", LONGER, **two)
-    assert whole.end() == 0, whole.log
-    assert Stage(data, tmp_path / "stage", LONGER, **two).signal_after(5, signal.SIGTERM) == 143
-    again = Stage(data, tmp_path / "stage", LONGER, **two)
+    settings = replace(GROUP_NORM, epochs=2, epoch_images=160)  # one part a rank: bit for bit
+    assert Stage(data, tmp_path / "stage", settings, **two).signal_after(5, signal.SIGTERM) == 143
+    again = Stage(data, tmp_path / "stage", settings, **two)
     assert again.end() == 0, again.log
     assert 5 <= again.went_on_after < 20
-    assert same(again.weights, whole.weights)
+    alone, _ = trained(data, str(tmp_path / "alone"), settings)
+    assert same(again.weights, alone)
 
 
+@pytest.mark.processes
 def test_a_users_error_in_one_of_several_processes_is_the_stages(
     data: ColouredSquares, tmp_path: Path
 ) -> None:
