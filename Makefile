@@ -3,8 +3,10 @@ PYTHON ?= python3
 # cpu: a torch of 0.2 GB without CUDA, where PyTorch's own package index can be reached.
 TORCH ?= default
 UV_VERSION := 0.13.9
+# Tests at a time.
+JOBS ?= 2
 
-.PHONY: help demo test lint format locks clean
+.PHONY: help demo check test test-rest test-all lint format locks clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -13,8 +15,20 @@ help: ## Show this list.
 demo: .venv/installed ## Draw a data set and run the whole pipeline on it (6 to 9 minutes on 2 cores).
 	.venv/bin/python -m pipelines.local --recipe demo $(ARGS)
 
-test: .venv/installed ## Run the tests.
-	.venv/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
+# What needs a server, an engine or a browser, or starts and kills processes for minutes.
+REST := processes or s3 or containers or browser or gpu
+PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+check: .venv/installed ## Test what takes no second, in one or two minutes; ARGS=tests/tagging for a part.
+	$(PYTEST) -m "not (slow or $(REST))"
+
+test: .venv/installed ## Test all that this machine alone can; ARGS=--durations=20 shows the slowest.
+	$(PYTEST) -m "not ($(REST))"
+
+test-rest: .venv/installed ## Test the rest: S3, containers, browsers, several processes; REST=s3 for a part.
+	$(PYTEST) -m "$(REST)"
+
+test-all: test test-rest ## Test everything.
 
 lint: .venv/installed ## Check format, style and types.
 	.venv/bin/ruff format --check .

@@ -1,7 +1,13 @@
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from pipelines.cluster.pod_settings import Backend
+from pipelines.compile import compile_recipe
+from pipelines.recipe import load
 
 TOY = Path(__file__).parent / "toy"
 # Stages of the toy pipelines run in processes of their own, and are compiled in this one.
@@ -11,3 +17,16 @@ sys.path.append(str(TOY))
 @pytest.fixture(autouse=True)
 def toy_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(TOY))
+
+
+@pytest.fixture(scope="session")
+def compiled_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Compile a recipe, for a backend, if no other test has; nobody writes to its file."""
+
+    @functools.cache
+    def compiled(name: str, backend: Backend = "2.17") -> Path:
+        path = tmp_path_factory.mktemp("compiled") / f"{Path(name).stem}.yaml"
+        compile_recipe(load(name), path, backend=backend)
+        return path
+
+    return compiled

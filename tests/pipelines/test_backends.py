@@ -1,17 +1,16 @@
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import pytest
-import yaml
 
 from pipelines.cluster.pod_settings import Backend
-from pipelines.compile import compile_recipe
-from pipelines.recipe import load
+from pipelines.run import graph
 
 BACKENDS = get_args(Backend)
 SEVERAL_NODES = """
@@ -21,19 +20,17 @@ training: {num_nodes: '2'}
 """
 RECIPES = ["paper", "sample"]  # pods differ by the step, not by the recipe
 NAMES = [*RECIPES, "several-nodes"]
+Compile = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with each recipe, compiled for each backend."""
-    folder = tmp_path_factory.mktemp("compiled")
-    (folder / "several-nodes.yaml").write_text(SEVERAL_NODES)
-    several_nodes = load(str(folder / "several-nodes.yaml"))
-    for backend in BACKENDS:
-        compile_recipe(several_nodes, folder / backend / "several-nodes.yaml", backend=backend)
-        for name in RECIPES:
-            compile_recipe(load(name), folder / backend / f"{name}.yaml", backend=backend)
-    return folder
+def compiled(compiled_recipe: Compile, tmp_path_factory: pytest.TempPathFactory) -> Compile:
+    """Compile one of the recipes for a backend."""
+    several_nodes = tmp_path_factory.mktemp("recipes") / "several-nodes.yaml"
+    several_nodes.write_text(SEVERAL_NODES)
+    return lambda name, backend: compiled_recipe(
+        str(several_nodes) if name == several_nodes.stem else name, backend
+    )
 
 
 @dataclass(frozen=True)
@@ -66,9 +63,9 @@ def protos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_each_recipe_parses_with_the_protos_of_the_backend_it_is_compiled_for(
-    protos: Protos, compiled: Path
+    protos: Protos, compiled: Compile
 ) -> None:
-    paths = [compiled / protos.version / f"{name}.yaml" for name in NAMES]
+    paths = [compiled(name, protos.version) for name in NAMES]
 
     ended = protos.parse(*paths)
 
@@ -76,8 +73,8 @@ def test_each_recipe_parses_with_the_protos_of_the_backend_it_is_compiled_for(
     assert ended.stdout.splitlines() == [str(path) for path in paths]
 
 
-def test_what_a_backend_does_not_know_is_noticed(protos: Protos, compiled: Path) -> None:
-    ended = protos.parse(compiled / "2.17" / "sample.yaml")
+def test_what_a_backend_does_not_know_is_noticed(protos: Protos, compiled: Compile) -> None:
+    ended = protos.parse(compiled("sample", "2.17"))
 
     older = protos.version == "2.15"
     assert ended.returncode == (1 if older else 0)
@@ -85,10 +82,9 @@ def test_what_a_backend_does_not_know_is_noticed(protos: Protos, compiled: Path)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_newer_backends_get_a_security_context(name: str, compiled: Path) -> None:
+def test_only_newer_backends_get_a_security_context(name: str, compiled: Compile) -> None:
     for backend in BACKENDS:
-        text = (compiled / backend / f"{name}.yaml").read_text()
-        _, platform = yaml.safe_load_all(text)
+        _, platform = graph.documents(compiled(name, backend))
         pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
         contexts = [pod.get("securityContext") for pod in pods]
 

@@ -22,7 +22,7 @@ BAD = """<!DOCTYPE html><body>
 <img src="http://127.0.0.1:49151/a.png"><div style="width: 2000px">wide</div>
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")

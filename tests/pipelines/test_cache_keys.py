@@ -2,13 +2,12 @@
 
 import functools
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from components.finetune.component import finetune
 from pipelines.compile import compile_recipe
@@ -21,26 +20,30 @@ from tests.pipelines.recipes import RECIPES
 
 # The pods' alone: KFP resolves them without making them inputs of the task.
 IN_NO_KEY = {"gpu_node_selector", "gpu_tolerations"}
-Compiled = Callable[[Recipe], Path]
+Compiled = Callable[..., Path]
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
-    made: dict[str, Path] = {}
-
-    def compile(recipe: Recipe) -> Path:
-        name = json.dumps([recipe.name, recipe.values, len(recipe.candidates)])
-        if name not in made:
-            made[name] = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-            compile_recipe(recipe, made[name])
-        return made[name]
-
-    return compile
+@pytest.fixture(scope="module", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """Parse each compiled file once, not for each field of its form."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph, "documents", functools.cache(graph.documents))
+        yield
 
 
 @pytest.fixture(scope="module", params=RECIPES)
-def recipe(request: pytest.FixtureRequest) -> Recipe:
-    return load(request.param)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def recipe(name: str) -> Recipe:
+    return load(name)
+
+
+@pytest.fixture(scope="module")
+def path(name: str, compiled_recipe: Compiled) -> Path:
+    return compiled_recipe(name)
 
 
 @functools.cache
@@ -55,10 +58,8 @@ def keys(path: Path, *words: str) -> dict[str, str]:
     return found
 
 
-@functools.cache
 def root(path: Path) -> dict[str, Any]:
-    spec, _ = yaml.safe_load_all(path.read_text())
-    return dict(spec["root"])
+    return dict(graph.documents(path)[0]["root"])
 
 
 def fields(path: Path) -> dict[str, Any]:
@@ -95,11 +96,7 @@ def steps(path: Path, tasks: Collection[str]) -> set[str]:
     return {task.step for task in graph.read(path, []).tasks if task.name in tasks}
 
 
-@pytest.mark.slow
-def test_a_field_reaches_its_own_steps_and_what_follows_them(
-    recipe: Recipe, compiled: Compiled
-) -> None:
-    path = compiled(recipe)
+def test_a_field_reaches_its_own_steps_and_what_follows_them(path: Path) -> None:
     tasks = {task.name: task for task in graph.read(path, []).tasks}
 
     def follows(name: str, first: set[str]) -> bool:
@@ -116,9 +113,8 @@ def test_a_field_reaches_its_own_steps_and_what_follows_them(
 
 
 def test_finetunings_fields_reach_finetuning_and_later_but_no_pretraining(
-    recipe: Recipe, compiled: Compiled
+    recipe: Recipe, path: Path
 ) -> None:
-    path = compiled(recipe)
     later = {name for name, step in STEPS.items() if step.component is finetune}
     later = (later | {"pseudo_label", "ensemble", "compare"}) & steps(path, keys(path))
 
@@ -129,26 +125,24 @@ def test_finetunings_fields_reach_finetuning_and_later_but_no_pretraining(
         assert steps(path, reached(path, field)) == later, field
 
 
-def test_a_data_set_version_reaches_every_task(recipe: Recipe, compiled: Compiled) -> None:
-    path = compiled(recipe)
-
+def test_a_data_set_version_reaches_every_task(path: Path) -> None:
     assert reached(path, "dataset_version") == set(keys(path))
 
 
-def test_a_keyword_pretraining_shares_nothing_with_the_other(compiled: Compiled) -> None:
-    path = compiled(load("paper"))
+def test_a_keyword_pretraining_shares_nothing_with_the_other(compiled_recipe: Compiled) -> None:
+    path = compiled_recipe("paper")
 
     assert "lw_pretrain" not in steps(path, reached(path, "tagging_vocabulary_size"))
     assert "weighting" not in steps(path, reached(path, "tagging_rerun"))
     assert "wt_pretrain" not in steps(path, reached(path, "weighting_top_k"))
 
 
-def test_where_pods_run_reaches_no_key(recipe: Recipe, compiled: Compiled) -> None:
+def test_where_pods_run_reaches_no_key(path: Path) -> None:
     for field in IN_NO_KEY:
-        assert reached(compiled(recipe), field) == set()
+        assert reached(path, field) == set()
 
 
-def test_what_a_recipe_fixes_about_pods_reaches_no_key(compiled: Compiled) -> None:
+def test_what_a_recipe_fixes_about_pods_reaches_no_key(tmp_path: Path) -> None:
     recipe = load("smoke")
 
     def with_pods(gpus: str, **pods: Any) -> Recipe:
@@ -167,8 +161,9 @@ def test_what_a_recipe_fixes_about_pods_reaches_no_key(compiled: Compiled) -> No
         "timeout_hours": 9,
     }
     assert set(given) == set(CONSTANT)
-    path = compiled(with_pods("2"))
-    other = compiled(with_pods("4", **given, cpu="16", memory="99Gi"))
+    path, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    compile_recipe(with_pods("2"), path)
+    compile_recipe(with_pods("4", **given, cpu="16", memory="99Gi"), other)
 
     assert path.read_text() != other.read_text()
     assert keys(path) == keys(other)

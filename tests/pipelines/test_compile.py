@@ -3,7 +3,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import arguments
-from pipelines.compile import compile_recipe
+from pipelines.compile import compile_recipe, main
 from pipelines.images import components
 from pipelines.recipe import load
 from pipelines.run import graph
@@ -24,19 +24,23 @@ from pipelines.values import Recipe
 from tests.pipelines.recipes import RECIPES
 
 GOLDEN = Path(__file__).parent / "golden"
+Compiled = Callable[..., Path]
 TRAINING = {component.name for component in components() if component.target == "train"}
 
 
 @pytest.fixture(scope="module", params=RECIPES)
-def recipe(request: pytest.FixtureRequest) -> Recipe:
-    return load(request.param)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def recipe(name: str) -> Recipe:
+    return load(name)
 
 
 @pytest.fixture(scope="module")
-def documents(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-    compile_recipe(recipe, path)
-    return list(yaml.safe_load_all(path.read_text()))
+def documents(name: str, compiled_recipe: Compiled) -> list[Any]:
+    return graph.documents(compiled_recipe(name))
 
 
 def tasks(spec: Any) -> dict[str, Any]:
@@ -142,23 +146,21 @@ def test_a_form_can_be_surveyed_and_says_what_each_field_does(documents: list[An
         assert field["isOptional"] and "defaultValue" in field, name
 
 
-def test_a_choice_is_a_dropdown_where_the_backend_knows_them(tmp_path: Path) -> None:
-    recipe = load("sample")
+def test_a_choice_is_a_dropdown_where_the_backend_knows_them(compiled_recipe: Compiled) -> None:
     choices = ["title", "title+description", "tags", "all"]
 
     for backend, literals in (("2.15", None), ("2.16", choices), ("2.17", choices)):
-        compile_recipe(recipe, tmp_path / "x.yaml", backend=backend)  # type: ignore[arg-type]
-        spec, _ = yaml.safe_load_all((tmp_path / "x.yaml").read_text())
+        spec, _ = graph.documents(compiled_recipe("sample", backend))
         field = spec["root"]["inputDefinitions"]["parameters"]["tagging_fields"]
         assert field.get("literals") == literals
 
 
-def test_a_word_that_is_none_of_a_fields_choices_is_refused(tmp_path: Path) -> None:
-    compile_recipe(load("sample"), tmp_path / "x.yaml")
+def test_a_word_that_is_none_of_a_fields_choices_is_refused(compiled_recipe: Compiled) -> None:
+    path = compiled_recipe("sample")
 
-    assert graph.read(tmp_path / "x.yaml", ["tagging_fields=tags"]).form["tagging_fields"] == "tags"
+    assert graph.read(path, ["tagging_fields=tags"]).form["tagging_fields"] == "tags"
     with pytest.raises(UserError, match="tagging_fields=titles: choose one of title, title"):
-        graph.read(tmp_path / "x.yaml", ["tagging_fields=titles"])
+        graph.read(path, ["tagging_fields=titles"])
 
 
 def test_a_pod_that_reads_images_has_a_disk_that_its_cache_fits(documents: list[Any]) -> None:
@@ -229,7 +231,7 @@ def with_values(tmp_path: Path, text: str) -> list[Any]:
         f"name: webly-small\ncandidates: [{{backbone: resnet18}}]\n{text}\n"
     )
     compile_recipe(load(str(tmp_path / "small.yaml")), tmp_path / "compiled.yaml")
-    return list(yaml.safe_load_all((tmp_path / "compiled.yaml").read_text()))
+    return graph.documents(tmp_path / "compiled.yaml")
 
 
 def test_a_recipe_sets_pods_by_step(tmp_path: Path) -> None:
@@ -384,9 +386,8 @@ def _inputs(task: Any) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["demo", "paper", "sample", "smoke"])
-def test_a_compiled_recipe_is_what_was_reviewed(name: str, tmp_path: Path) -> None:
-    compile_recipe(load(name), tmp_path / "compiled.yaml")
-    documents = list(yaml.safe_load_all((tmp_path / "compiled.yaml").read_text()))
+def test_a_compiled_recipe_is_what_was_reviewed(name: str, compiled_recipe: Compiled) -> None:
+    documents = graph.documents(compiled_recipe(name))
     path = GOLDEN / f"{name}.yaml"
     if os.environ.get("WEBLY_UPDATE_GOLDEN"):
         path.write_text(golden(documents))
@@ -394,22 +395,13 @@ def test_a_compiled_recipe_is_what_was_reviewed(name: str, tmp_path: Path) -> No
     assert golden(documents) == path.read_text(), "WEBLY_UPDATE_GOLDEN=1 writes it anew"
 
 
-def test_the_command_compiles_a_recipe(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipelines.compile", "--recipe", "smoke"]
-
-    subprocess.run([*command, "--output", str(tmp_path / "x.yaml")], check=True)
-
-    spec, _ = yaml.safe_load_all((tmp_path / "x.yaml").read_text())
-    assert spec["pipelineInfo"]["name"] == "webly-smoke"
-
-
 def test_the_command_compiles_for_an_older_backend_and_without_the_cache(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipelines.compile", "--recipe", "smoke"]
     options = ["--backend", "2.15", "--no-cache", "--output", str(tmp_path / "x.yaml")]
 
-    subprocess.run([*command, *options], check=True)
+    main(["--recipe", "smoke", *options])
 
-    spec, platform = yaml.safe_load_all((tmp_path / "x.yaml").read_text())
+    spec, platform = graph.documents(tmp_path / "x.yaml")
+    assert spec["pipelineInfo"]["name"] == "webly-smoke"
     assert all(not task["cachingOptions"] for task in tasks(spec).values())
     assert "securityContext" not in str(platform)
     assert not any(task.enable_cache for task in graph.read(tmp_path / "x.yaml", []).tasks)

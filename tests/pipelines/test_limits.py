@@ -3,14 +3,12 @@
 import json
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from pipelines.compile import compile_recipe
-from pipelines.recipe import load
 from pipelines.run import graph
 from tests.pipelines.recipes import LARGEST, RECIPES
 
@@ -23,10 +21,8 @@ UUID = "12345678-1234-1234-1234-123456789012"
 
 
 @pytest.fixture(scope="module", params=[*RECIPES, LARGEST])
-def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-    compile_recipe(load(request.param), path)
-    return path
+def path(request: pytest.FixtureRequest, compiled_recipe: Callable[..., Path]) -> Path:
+    return compiled_recipe(request.param)
 
 
 def executor_input(pipeline: graph.Graph, task: graph.Task) -> str:
@@ -57,7 +53,7 @@ def executor_input(pipeline: graph.Graph, task: graph.Task) -> str:
 
 
 def documents(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    spec, platform = yaml.safe_load_all(path.read_text())
+    spec, platform = graph.documents(path)
     return spec, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 

@@ -11,10 +11,8 @@ from components.shared.stage.errors import UserError
 from pipelines.cluster import history
 from pipelines.cluster.difference import Verdict, compare, lines
 from pipelines.cluster.submission import prepare
-from pipelines.compile import compile_recipe
 from pipelines.engine import cache
 from pipelines.local import execute
-from pipelines.recipe import load
 from pipelines.run import graph
 from pipelines.run.record import RunRecord
 
@@ -45,7 +43,7 @@ def more(first: int = 1, size: int = 3, factor: float = 0.5, count_rerun: str = 
 def edited(folder: Path, edit: Callable[[Spec], None]) -> Path:
     """Compile the pipeline as it is after an edit."""
     path = compiled(counted, folder / "edited.yaml")
-    spec, *platforms = yaml.safe_load_all(path.read_text())
+    spec, *platforms = graph.documents(path)
     edit(spec)
     path.write_text(yaml.safe_dump_all([spec, *platforms]))
     return path
@@ -224,10 +222,9 @@ def test_long_values_are_cut(tmp_path: Path) -> None:
 
 
 def test_another_number_of_gpus_reruns_the_stage_and_is_named_as_in_the_form(
-    tmp_path: Path,
+    compiled_recipe: Callable[..., Path],
 ) -> None:
-    pipeline = tmp_path / "smoke.yaml"
-    compile_recipe(load("smoke"), pipeline)
+    pipeline = compiled_recipe("smoke")
 
     before = history.from_files(pipeline, [])
     found = running(compare(graph.read(pipeline, ["pseudo_label_gpus=4"]), [before]))

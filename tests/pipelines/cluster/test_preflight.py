@@ -19,10 +19,8 @@ Check = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("compiled") / "smoke.yaml"
-    compile_recipe(load("smoke"), path)
-    return path
+def smoke(compiled_recipe: Callable[..., Path]) -> Path:
+    return compiled_recipe("smoke")
 
 
 @pytest.fixture
@@ -52,9 +50,8 @@ def kubeflow(tmp_path: Path, secret: str, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 @pytest.fixture
-def stored(kubeflow: Kubeflow, smoke: Path, request: pytest.FixtureRequest) -> str:
+def stored(kubeflow: Kubeflow, smoke: Path, bucket: str) -> str:
     """A real bucket with a data set, named by the config map."""
-    bucket: str = request.getfixturevalue("bucket")
     settings = {key: f"{bucket}/{key.lower()}" for key in sorted(needs(smoke).config_maps["webly"])}
     kubeflow.objects[CONFIG_MAP] = {"data": settings}
     held = boto3.resource("s3").Bucket(bucket.removeprefix("s3://"))

@@ -30,7 +30,7 @@ from pipelines.run.table import results
 from tests.untimed import untimed
 
 pytestmark = pytest.mark.containers
-TOY = Path(__file__).parent / "toy"
+TOY = Path(__file__).parents[1] / "toy"
 SECRET = "secret-of-the-test"
 
 TINY = """
