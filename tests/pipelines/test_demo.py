@@ -1,8 +1,6 @@
 import io
 import json
 import re
-import subprocess
-import sys
 import tarfile
 from collections import Counter
 from dataclasses import replace
@@ -14,6 +12,7 @@ from PIL import Image
 
 from components.shared.stage.errors import UserError
 from pipelines.demo import captions, drawing, tagger, webvision
+from pipelines.demo.__main__ import main
 from pipelines.demo.concepts import COLORS, CONCEPTS, Depiction, taxonomy
 from pipelines.demo.search import Found, depict, queries, search
 from pipelines.demo.settings import DataSettings
@@ -204,7 +203,7 @@ def test_the_command_takes_each_setting_as_an_option(tmp_path: Path) -> None:
     options = {"train_images": 40, "validation_images": 20, "test_images": 20, "wrong_images": 0.5}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
 
-    subprocess.run([sys.executable, "-m", "pipelines.demo", folder, *words], check=True)
+    main([str(folder), *words])
 
     before = (folder / "demo.json").stat().st_mtime_ns
     webvision.write(folder, webvision.parse(options))

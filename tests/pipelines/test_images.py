@@ -1,11 +1,9 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from components.finetune.component import finetune
-from components.shared.stage.fingerprint import ROOT
+from pipelines import images
 from pipelines.images import LAUNCHER, components, reference
 
 
@@ -35,29 +33,36 @@ def test_the_launchers_reference_is_one_of_its_own() -> None:
     assert version == "trainjob-1"
 
 
-def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipelines.images", *words]
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+def test_the_command_prints_one_reference_per_stage_and_the_launchers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBLY_REGISTRY", "replaced/by/the/option")
 
-
-def test_the_command_prints_one_reference_per_stage_and_the_launchers() -> None:
-    ended = run("--registry", "registry.local/team")
+    images.main(["--registry", "registry.local/team"])
 
     stages = [each.name for each in (*components(), LAUNCHER)]
-    lines = ended.stdout.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     assert [line.rpartition(":")[2].rpartition("-")[0] for line in lines] == stages
     assert all(line.startswith("registry.local/team/") for line in lines)
 
 
-def test_a_machine_without_docker_is_told(tmp_path: Path) -> None:
-    ended = run("build", PATH=str(tmp_path))
+def test_a_machine_without_docker_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("docker: no such command")
+    with pytest.raises(SystemExit, match="2"):
+        images.main(["build"])
+
+    assert caplog.messages[0].startswith("docker: no such command")
 
 
-def test_pushing_needs_a_registry() -> None:
-    ended = run("push")
+def test_pushing_needs_a_registry(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("WEBLY_REGISTRY", raising=False)
 
-    assert ended.returncode == 2
-    assert "WEBLY_REGISTRY" in ended.stderr
+    with pytest.raises(SystemExit, match="2"):
+        images.main(["push"])
+
+    assert "WEBLY_REGISTRY" in caplog.text

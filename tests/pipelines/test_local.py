@@ -11,6 +11,7 @@ import pytest
 from toy.pipelines import WAIT, compiled, counting
 
 from components.shared.stage.errors import UserError
+from pipelines import local
 from pipelines.local import locked
 from pipelines.run import record
 
@@ -159,15 +160,13 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_user_can_put_right_ends_with_one_line_and_exit_code_2(
-    tmp_path: Path, words: list[str], named: str
+    tmp_path: Path, words: list[str], named: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    command = [sys.executable, "-m", "pipelines.local", "--run", str(tmp_path / "run"), *words]
+    with pytest.raises(SystemExit, match="2"):
+        local.main(["--run", str(tmp_path / "run"), *words])
 
-    ended = subprocess.run(command, capture_output=True, text=True)
-
-    assert ended.returncode == 2
-    assert len(ended.stderr.splitlines()) == 1
-    assert named in ended.stderr
+    (message,) = caplog.messages
+    assert named in message
 
 
 def test_the_record_of_a_run_is_json(

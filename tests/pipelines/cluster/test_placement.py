@@ -242,11 +242,10 @@ def test_a_machine_is_one_node(
     (tmp_path / "small.yaml").write_text(f"{HEAD}form: [pseudo_label_num_nodes]\n{SEVERAL}")
     run = tmp_path / "run"
     words = ["--recipe", str(tmp_path / "small.yaml"), "--run", str(run), "dataset=nowhere"]
-    monkeypatch.setattr("sys.argv", ["local", *words, "pseudo_label_num_nodes=3", "--jobs=0"])
     caplog.set_level(logging.INFO)
 
     with pytest.raises(SystemExit):  # compiled, then stopped: no jobs
-        local.main()
+        local.main([*words, "pseudo_label_num_nodes=3", "--jobs=0"])
 
     assert "num_nodes is not heeded: this machine is one node" in caplog.messages
     assert not any(task.num_nodes for task in tasks(run / "pipeline.yaml").values())
