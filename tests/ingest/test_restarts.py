@@ -59,6 +59,7 @@ def _lose_disk(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
+@pytest.mark.processes
 def test_an_ingest_that_was_killed_goes_on_without_its_disk_and_ends_like_any_other(
     placed: str, tmp_path: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_parts_that_another_ingest_removes_at_its_end_are_made_again(
     assert first == contents(run(tmp_path / "other", many))
 
 
+@pytest.mark.processes
 def test_two_ingests_of_the_same_on_two_nodes_do_no_harm_to_each_other(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

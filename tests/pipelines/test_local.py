@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -78,6 +77,7 @@ def kill_group(runner: subprocess.Popen[bytes]) -> None:
     os.killpg(runner.pid, signal.SIGKILL)
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("kill", [kill_runner, kill_group])
 def test_no_stage_survives_its_runner_and_the_next_run_goes_on(
@@ -99,6 +99,7 @@ def test_no_stage_survives_its_runner_and_the_next_run_goes_on(
     assert statuses == {"count": "cached", "wait": "ran"}
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_kernel_ends_a_stage_whose_launcher_is_killed(
     tmp_path: Path, start: Callable[[], subprocess.Popen[bytes]]
@@ -113,6 +114,7 @@ def test_the_kernel_ends_a_stage_whose_launcher_is_killed(
     os.kill(worker, signal.SIGKILL)  # nobody is left who knows of it
 
 
+@pytest.mark.processes
 def test_ctrl_c_lets_a_stage_unwind_and_ends_it(
     tmp_path: Path, start: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
@@ -126,6 +128,7 @@ def test_ctrl_c_lets_a_stage_unwind_and_ends_it(
     assert eventually(lambda: not any(alive(process) for process in processes))
 
 
+@pytest.mark.processes
 def test_a_second_runner_says_so_and_stops(
     tmp_path: Path, start: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
@@ -136,6 +139,7 @@ def test_a_second_runner_says_so_and_stops(
         pass
 
 
+@pytest.mark.slow
 def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     recipe = tmp_path / "broken.yaml"
     recipe.write_text("name: webly-broken\ncandidates: [{backbone: resnet18}]\nensemble: {}\n")
@@ -167,14 +171,3 @@ def test_what_the_user_can_put_right_ends_with_one_line_and_exit_code_2(
 
     (message,) = caplog.messages
     assert named in message
-
-
-def test_the_record_of_a_run_is_json(
-    tmp_path: Path, start: Callable[[], subprocess.Popen[bytes]]
-) -> None:
-    (tmp_path / "gate").touch()
-
-    assert start().wait() == 0
-
-    content = json.loads((tmp_path / "record.json").read_text())
-    assert [task["name"] for task in content["tasks"]] == ["count", "wait"]
