@@ -259,7 +259,7 @@ def test_retry_asks_for_it_once_and_follows(kubeflow: Kubeflow, command: Submit)
     assert posted.count(f"/apis/v2beta1/runs/{run}:retry") == 1
 
 
-def test_rerun_of_a_task_and_no_cache_start_from_a_file_with_caching_off_for_these(
+def test_what_shall_run_again_starts_from_a_file_with_its_caching_off(
     kubeflow: Kubeflow, command: Submit, pipeline: Path
 ) -> None:
     before = pipeline.read_text()
@@ -453,14 +453,21 @@ def test_what_the_user_can_put_right_ends_with_2(
     assert named in caplog.text
 
 
-def test_a_run_that_is_not_there_and_a_token_that_is_refused_end_with_a_remedy(
-    kubeflow: Kubeflow, command: Submit, caplog: pytest.LogCaptureFixture
+def test_a_run_that_is_not_there_is_named(
+    command: Submit, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert command("follow", "nosuch") == 2
+
     assert "Run nosuch not found" in caplog.text
+
+
+def test_a_refused_token_ends_with_a_remedy(
+    kubeflow: Kubeflow, command: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
     kubeflow.token = "other"
 
     assert command() == 2
+
     assert "KFP_TOKEN" in caplog.text
 
 
