@@ -1,6 +1,7 @@
 """A part-of-speech tagger for the demo's language, so that the demo needs no download."""
 
 import json
+import logging
 import random
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def train(folder: Path, *, seed: int) -> None:
     """Train an averaged perceptron and write NLTK's three JSON files to `folder`."""
     from nltk.tag.perceptron import PerceptronTagger  # half a second that `--help` need not spend
 
+    # It tells of each round over the sentences, under its own name.
+    logging.getLogger("nltk.tag.perceptron").setLevel(logging.WARNING)
     random.seed(seed)  # NLTK shuffles the sentences with the global generator
     tagger = PerceptronTagger(load=False)
     tagger.train(sentences(_SENTENCES, np.random.default_rng(seed)))
