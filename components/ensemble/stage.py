@@ -51,8 +51,8 @@ def ensemble(
     from components.shared.data.predictions import write as write_predictions
     from components.shared.data.targets import Targets
     from components.shared.reports.metrics import write
+    from components.shared.stage import ranks
     from components.shared.storage import resume
-    from components.shared.training import ranks
     from components.shared.training.inference import Labelling, read_records
 
     images, labels = ImageSet.load(validation_images), Targets.load(validation_labels)
@@ -61,7 +61,7 @@ def ensemble(
     if len(images) == 0:
         raise UserError(f"{validation_images}: no validation images to compare the models on")
     records = read_records(models, labels.names)
-    place = resume.place(
+    place = resume.folder(
         "ensemble", [validation_images, test_images, *models], batch_size=batch_size
     )
     opinions = Labelling(

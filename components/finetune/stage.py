@@ -45,9 +45,10 @@ def finetune(
     from components.finetune.continuation import check_head, continued, lineage
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets
-    from components.shared.training import models, ranks
+    from components.shared.stage import ranks
+    from components.shared.training import models
     from components.shared.training.losses import TargetsLoss
-    from components.shared.training.run import TrainingRun
+    from components.shared.training.training_run import TrainingRun
     from components.shared.training.validation import LabelValidation
 
     image_set, labels = ImageSet.load(images), Targets.load(targets)

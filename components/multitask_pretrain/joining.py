@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from components.shared.data.targets import Targets, TargetsWriter
-from components.shared.training import ranks
+from components.shared.stage import ranks
 from components.shared.training.transforms import device
 
 _BLOCK = 1 << 16

@@ -39,9 +39,10 @@ def multitask_pretrain(
     from components.multitask_pretrain.joining import joined
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets
-    from components.shared.training import models, ranks
+    from components.shared.stage import ranks
+    from components.shared.training import models
     from components.shared.training.losses import Head, TargetsLoss
-    from components.shared.training.run import TrainingRun
+    from components.shared.training.training_run import TrainingRun
     from components.shared.training.validation import LabelValidation
 
     if not concepts_weight > 0:

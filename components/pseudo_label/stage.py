@@ -43,8 +43,8 @@ def pseudo_label(
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets, TargetsWriter
     from components.shared.reports.metrics import write
+    from components.shared.stage import ranks
     from components.shared.storage import resume
-    from components.shared.training import ranks
     from components.shared.training.inference import Labelling, read_records
 
     image_set, given = ImageSet.load(images), Targets.load(labels)
@@ -53,7 +53,7 @@ def pseudo_label(
     chosen = best(records, num_teachers)
     teachers = [models[i] for i in chosen]
     # What the teachers say outlives a min_confidence that turns out too high.
-    place = resume.place("pseudo_label", [images, *teachers], top_k=top_k, batch_size=batch_size)
+    place = resume.folder("pseudo_label", [images, *teachers], top_k=top_k, batch_size=batch_size)
     opinions = Labelling(
         place=place, images=image_set, folders=teachers, top_k=top_k, batch_size=batch_size
     )

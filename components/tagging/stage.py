@@ -64,7 +64,7 @@ def tagging(
         perceptron, known, phrases(known), fields, parts_of_speech, keep_query_words
     )
     # What has been read outlives a kill, and a min_images that turns out too high.
-    place = resume.place(
+    place = resume.folder(
         "tagging",
         [texts],
         fields=fields,

@@ -85,7 +85,7 @@ def weighting(
     }
     model = Path(embedding_model)
     inputs = [texts, labels, concepts, model if model.is_dir() else None]
-    place = resume.place("weighting", inputs, **parameters)
+    place = resume.folder("weighting", inputs, **parameters)
     made = Parts(place)
     if len(made):
         logger.info("%d of %d row groups are weighted already", len(made), len(row_groups))

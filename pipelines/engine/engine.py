@@ -20,6 +20,8 @@ from pipelines.run.graph import Graph, Task
 from pipelines.run.record import RunRecord, Status, TaskRecord
 
 _SECONDS_BETWEEN_SHOWS = 0.5
+# What takes stages that train longest to import.
+_PRELOAD = ["torch", "timm", "matplotlib.figure", "pyarrow.parquet"]
 # A stage that is asked to end may remove what is half done within this time; then it is killed.
 SECONDS_TO_END = 10
 
@@ -124,7 +126,7 @@ class Host:
         """Start a task's stage."""
         training = task.module in self._training
         if training not in self._launchers:
-            preload = ["torch", "timm"] if training else []
+            preload = _PRELOAD if training else []
             self._launchers[training] = Launcher(preload, self._environment)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)

@@ -24,8 +24,8 @@ from torch import nn
 
 from components.shared.stage import environment
 from components.shared.storage import filesystem
+from components.shared.storage.checkpoints import Checkpoints
 from components.shared.training import models
-from components.shared.training.checkpoints import Checkpoints
 from components.shared.training.loop import _Examples, _gradients
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.schedule import Division

@@ -22,7 +22,8 @@ from components.pseudo_label.stage import pseudo_label
 from components.shared.data.identity import Numbering
 from components.shared.data.image_set import INDEX
 from components.shared.data.targets import TargetsWriter
-from components.shared.storage.resume import Parts, place
+from components.shared.storage.resume import Parts
+from components.shared.storage.resume import folder as folder_of
 from tests import tiny_models
 from tests.synthetic import COLOURS, coloured_squares, image_set, targets
 
@@ -102,7 +103,7 @@ def ended(folder: Path) -> None:
     }
     (folder / "images" / "manifest.json").write_text(json.dumps(manifest))
     parts = Parts(
-        place("pseudo_label", [folder / "images", model], top_k=TOP_K, batch_size=BATCH_SIZE)
+        folder_of("pseudo_label", [folder / "images", model], top_k=TOP_K, batch_size=BATCH_SIZE)
     )
     random = np.random.default_rng(0)
     shape = (1, IMAGES_PER_SHARD, TOP_K)

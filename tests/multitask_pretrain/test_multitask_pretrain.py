@@ -16,8 +16,8 @@ from components.shared.data.identity import Numbering
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
+from components.shared.storage.checkpoints import Checkpoint, Checkpoints
 from components.shared.training import models
-from components.shared.training.checkpoints import Checkpoint, Checkpoints
 from components.shared.training.settings import TrainingSettings
 from components.shared.training.transforms import decoded, device, evaluation_crop, normalized
 from tests.forked import Forked

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _kept: list[str] | None = None  # what stages have removed in a block of `kept`
 
 
-def place(stage: str, inputs: Iterable[Path | None], **parameters: object) -> str:
+def folder(stage: str, inputs: Iterable[Path | None], **parameters: object) -> str:
     """Return the URI of the folder for a stage's unfinished work.
 
     Args:

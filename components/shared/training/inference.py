@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.shared.data.image_set import ImageSet
+from components.shared.stage import ranks
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.stage.progress import progress
 from components.shared.storage.resume import Parts
-from components.shared.training import models, ranks, transforms
+from components.shared.training import models, transforms
 from components.shared.training.accuracy import top_k
 from components.shared.training.models import Record
 

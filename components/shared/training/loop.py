@@ -29,12 +29,12 @@ from torch.utils.data import Dataset
 
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
+from components.shared.stage import ranks
 from components.shared.stage.errors import UserError
 from components.shared.stage.progress import progress
 from components.shared.storage import shard_cache
+from components.shared.storage.checkpoints import Checkpoints
 from components.shared.storage.shard_cache import Shard
-from components.shared.training import ranks
-from components.shared.training.checkpoints import Checkpoints
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.models import autocast, to_device
 from components.shared.training.sampling import MicroBatch, Plan

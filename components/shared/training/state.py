@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from components.shared.stage import ranks
 from components.shared.stage.errors import StorageError
-from components.shared.training import ranks
-from components.shared.training.checkpoints import Checkpoint, Checkpoints
+from components.shared.storage.checkpoints import Checkpoint, Checkpoints
 
 logger = logging.getLogger(__name__)
 _MOMENTUM = 0.9

@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from components.shared.data.image_set import ImageSet
+from components.shared.stage import ranks
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.stage.parallel import cores, leave_signals_to_parent
 from components.shared.storage import shard_cache
-from components.shared.training import ranks
 
 # The customary share of the short side that is evaluated: 224 of 256.
 CROP_RATIO = 0.875

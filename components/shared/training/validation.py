@@ -14,8 +14,8 @@ from components.shared.data import predictions
 from components.shared.data.image_set import ImageSet
 from components.shared.data.predictions import TOP, History, Predictions
 from components.shared.data.targets import Targets
+from components.shared.stage import ranks
 from components.shared.stage.errors import UserError
-from components.shared.training import ranks
 from components.shared.training.accuracy import BalancedAccuracy, top_k
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.models import autocast

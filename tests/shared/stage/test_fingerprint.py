@@ -221,9 +221,9 @@ def test_an_edit_of_this_project_reaches_the_stages_whose_results_it_can_change(
 
 
 def test_checkpoints_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = resume.place("finetune", [], seed=0)
-    assert resume.place("finetune", [], seed=0) == before
+    before = resume.folder("finetune", [], seed=0)
+    assert resume.folder("finetune", [], seed=0) == before
 
     monkeypatch.setattr(Component, "fingerprint", property(lambda self: "another"))
 
-    assert resume.place("finetune", [], seed=0) != before
+    assert resume.folder("finetune", [], seed=0) != before

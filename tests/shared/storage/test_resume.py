@@ -5,7 +5,7 @@ import pytest
 
 from components.shared.storage import filesystem
 from components.shared.storage.resume import Parts
-from components.shared.storage.resume import place as place_of
+from components.shared.storage.resume import folder as folder_of
 
 
 def names(place: str) -> list[str]:
@@ -55,11 +55,11 @@ def test_a_place_is_that_of_the_inputs_content_and_of_the_parameters(tmp_path: P
     second.parent.mkdir()
     first.write_text("texts")
     second.write_text("texts")
-    place = place_of("tagging", [first, None], fields="all")
+    place = folder_of("tagging", [first, None], fields="all")
 
-    assert place == place_of("tagging", [second, None], fields="all")
-    assert place != place_of("tagging", [None, first], fields="all")
-    assert place != place_of("tagging", [first, None], fields="tags")
-    assert place != place_of("weighting", [first, None], fields="all")
+    assert place == folder_of("tagging", [second, None], fields="all")
+    assert place != folder_of("tagging", [None, first], fields="all")
+    assert place != folder_of("tagging", [first, None], fields="tags")
+    assert place != folder_of("weighting", [first, None], fields="all")
     second.write_text("other texts")
-    assert place != place_of("tagging", [second, None], fields="all")
+    assert place != folder_of("tagging", [second, None], fields="all")

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.shared.data.image_set import ImageSet
+from components.shared.stage import ranks
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.storage import filesystem
 from components.shared.storage.resume import Parts
-from components.shared.training import inference, ranks
+from components.shared.training import inference
 from components.shared.training.inference import (
     Classifier,
     Labelling,

@@ -12,8 +12,8 @@ from components.shared.data.identity import Numbering
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
+from components.shared.storage.checkpoints import Checkpoints
 from components.shared.training import models
-from components.shared.training.checkpoints import Checkpoints
 from components.shared.training.loop import train
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.schedule import Schedule, steps_per_epoch

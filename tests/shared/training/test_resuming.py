@@ -17,10 +17,11 @@ from torch import Tensor
 
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
+from components.shared.stage import ranks
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
-from components.shared.training import models, ranks
-from components.shared.training.checkpoints import Checkpoints
+from components.shared.storage.checkpoints import Checkpoints
+from components.shared.training import models
 from components.shared.training.loop import train
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.schedule import Division
@@ -357,7 +358,9 @@ def test_a_finished_stage_leaves_no_checkpoint(undisturbed: Stage) -> None:
 # Of batch norm's running statistics each rank has seen its own micro-batches only.
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("settings", "micro_batches"), [(GROUP_NORM, 1), (SETTINGS, 2)], ids=["group norm", "batch norm"]
+    ("settings", "micro_batches"),
+    [(GROUP_NORM, 1), (SETTINGS, 2)],
+    ids=["group norm", "batch norm"],
 )
 def test_two_processes_train_as_one(
     settings: TrainingSettings, micro_batches: int, data: ColouredSquares, tmp_path: Path

@@ -13,10 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from components.shared.stage import environment
+from components.shared.stage import environment, ranks
 from components.shared.storage import filesystem, formats, resume
 from components.shared.storage.formats import FormatError
-from components.shared.training import ranks
 
 logger = logging.getLogger(__name__)
 FORMAT = 1

@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from components.shared.training import checkpoints
-from components.shared.training.checkpoints import Checkpoint, Checkpoints
+from components.shared.storage import checkpoints
+from components.shared.storage.checkpoints import Checkpoint, Checkpoints
 
 
 def save(folder: Path, step: int) -> None:

@@ -13,9 +13,10 @@ from components.shared.data.image_set import ImageSet
 from components.shared.data.predictions import History, Training
 from components.shared.data.targets import Targets
 from components.shared.reports import metrics
+from components.shared.stage import ranks
 from components.shared.storage import resume
-from components.shared.training import models, ranks
-from components.shared.training.checkpoints import Checkpoints
+from components.shared.storage.checkpoints import Checkpoints
+from components.shared.training import models
 from components.shared.training.loop import train
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.models import Record
@@ -60,7 +61,7 @@ class TrainingRun:
     ) -> "TrainedModel":
         """Train a model in place, all ranks together, from the last checkpoint on; see `train`."""
         checkpoints = Checkpoints(
-            resume.place(self.stage, self.inputs, **asdict(self.settings), **self.parameters)
+            resume.folder(self.stage, self.inputs, **asdict(self.settings), **self.parameters)
         )
         curve = train(
             model,
