@@ -21,6 +21,8 @@ from components.wt_pretrain.stage import wt_pretrain
 from tests import tiny_models
 from tests.synthetic import COLOURS, TRAINING, ColouredSquares, targets
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> ColouredSquares:

@@ -20,6 +20,8 @@ from components.shared.stage.errors import UserError
 from tests.ingest import layouts
 from tests.ingest.running import contents, rejects, rows, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("layout", ["tars", "folders", "renamed folders", "1.0"])
 def test_webvision_is_read_in_every_layout(tmp_path: Path, layout: layouts.Layout) -> None:

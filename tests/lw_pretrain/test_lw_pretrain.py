@@ -2,9 +2,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from components.lw_pretrain.stage import lw_pretrain
 from components.shared.training import models
 from tests.synthetic import COLOURS, TRAINING, ColouredSquares
+
+pytestmark = pytest.mark.slow
 
 
 def test_lw_pretrain_learns_from_weighted_concepts(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from components.shared.training.transforms import decoded, device, evaluation_cr
 from tests.forked import Forked
 from tests.synthetic import COLOURS, TRAINING, ColouredSquares, targets
 
+pytestmark = pytest.mark.slow
+
 KEYWORDS = [*COLOURS, "warm", "cold"]
 # One step, at a rate at which nothing moves: the loss is that of the weights at the beginning.
 STILL = replace(TRAINING, epochs=1, epoch_images=8, learning_rate=1e-12, weight_decay=0.0)

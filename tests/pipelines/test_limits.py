@@ -12,6 +12,8 @@ import pytest
 from pipelines.run import graph
 from tests.pipelines.recipes import LARGEST, RECIPES
 
+pytestmark = pytest.mark.slow
+
 LABEL = re.compile("[a-z]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123, and no digit first
 ARGUMENT_BYTES = 128 * 1024  # MAX_ARG_STRLEN
 ETCD_BYTES = 1_500_000

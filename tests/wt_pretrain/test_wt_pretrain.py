@@ -9,6 +9,8 @@ from components.shared.training import models
 from components.wt_pretrain.stage import wt_pretrain
 from tests.synthetic import TRAINING, ColouredSquares
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> ColouredSquares:

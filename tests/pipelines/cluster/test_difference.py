@@ -91,6 +91,7 @@ def nothing(spec: Spec) -> None:
 BOTH_OF_RIGHT = {"both": "right runs", "half": "right runs"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("edit", "words", "expected"),
     [
