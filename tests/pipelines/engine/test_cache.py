@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from components.shared.reports.titles import Name
 from components.shared.storage import filesystem
 from pipelines.engine.cache import Cache
 from pipelines.run.graph import Task
 
 INGEST = Task(
     name="ingest",
+    step="ingest",
+    candidate=Name(),
     module="components.ingest",
     image="webly/text:ingest-1",
     command=("python", "-m", "components.ingest", "{{$}}"),
