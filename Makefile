@@ -1,11 +1,11 @@
-# `make demo` and `make test` set up all they need in .venv, once.
+# `make demo` and `make test` first install all they need into .venv.
 PYTHON ?= python3
-# cpu: a torch of 0.2 GB without CUDA, where PyTorch's own package index can be reached.
+# cpu: PyTorch's CPU build, 0.2 GB, if its own package index is reachable.
 TORCH ?= default
 UV_VERSION := 0.13.9
-# Tests at a time.
+# Tests that run in parallel.
 JOBS ?= 2
-# Without bytecode every process compiles torch and timm anew: 10 s in place of 3.
+# Without bytecode, every process recompiles torch and timm: 10 s instead of 3.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo check test test-rest test-all lint format locks clean
@@ -14,25 +14,25 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: .venv/installed ## Draw a data set and run the whole pipeline on it (6 to 9 minutes on 2 cores).
+demo: .venv/installed ## Draw a synthetic data set and run the whole pipeline on it (6 to 9 minutes on 2 cores).
 	.venv/bin/python -m pipelines.local --recipe demo $(ARGS)
 
-# What needs a server, an engine or a browser, or starts and kills processes for minutes.
+# Tests that need a server, a Docker engine or a browser, or start and kill processes for minutes.
 REST := processes or s3 or containers or browser or gpu
 PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-check: .venv/installed ## Test what takes no second, in one or two minutes; ARGS=tests/tagging for a part.
+check: .venv/installed ## Run the fast tests, in one or two minutes; ARGS=tests/tagging for some of them.
 	$(PYTEST) -m "not (slow or $(REST))"
 
-test: .venv/installed ## Test all that this machine alone can; ARGS=--durations=20 shows the slowest.
+test: .venv/installed ## Run all tests that need only this machine; ARGS=--durations=20 shows the slowest.
 	$(PYTEST) -m "not ($(REST))"
 
-test-rest: .venv/installed ## Test the rest: S3, containers, browsers, several processes; REST=s3 for a part.
+test-rest: .venv/installed ## Run the rest: S3, containers, browser, multi-process; REST=s3 for some of them.
 	$(PYTEST) -m "$(REST)"
 
-test-all: test test-rest ## Test everything.
+test-all: test test-rest ## Run all tests.
 
-lint: .venv/installed ## Check format, style and types.
+lint: .venv/installed ## Check formatting, style and types.
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy --strict components pipelines
@@ -41,17 +41,17 @@ format: .venv/installed ## Format the code.
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-# Locks name no package index, so that they serve behind any mirror.
+# Lock files name no package index, so that they work behind any mirror.
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
-locks: .venv/uv ## Lock the newest versions that pyproject.toml allows.
+locks: .venv/uv ## Update the lock files to the newest versions that pyproject.toml allows.
 	$(COMPILE) --all-extras --group dev --output-file requirements.lock
 	$(COMPILE) --extra text --output-file docker/text.lock --constraint requirements.lock
 	$(COMPILE) --extra train --output-file docker/train.lock --constraint requirements.lock
 	$(COMPILE) --extra launcher --output-file docker/launcher.lock --constraint requirements.lock
 	$(COMPILE) --extra text --extra embedding --output-file docker/embedding.lock --constraint requirements.lock
 
-clean: ## Remove the environment and all runs.
+clean: ## Delete the environment and all runs.
 	rm -rf .venv runs
 
 .venv/uv:
