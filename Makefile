@@ -21,7 +21,7 @@ demo: .venv/installed ## Draw a synthetic data set and run the whole pipeline on
 REST := processes or s3 or containers or browser or gpu
 PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-check: .venv/installed ## Run the fast tests, in one or two minutes; ARGS=tests/tagging for some of them.
+check: .venv/installed ## Run the fast tests, in a minute and a half; ARGS=tests/tagging for some of them.
 	$(PYTEST) -m "not (slow or $(REST))"
 
 test: .venv/installed ## Run all tests that need only this machine; ARGS=--durations=20 shows the slowest.

@@ -34,14 +34,15 @@ def _stack(context: int = 1) -> list[inspect.FrameInfo]:
 
 
 inspect.stack = _stack
+_MARKERS = {"s3_server": "s3", "nltk_data": "slow"}  # by fixture
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs an S3 server."""
+    """Mark what takes a fixture that makes it slow, or needs a server."""
     for item in items:
-        if "s3_server" in getattr(item, "fixturenames", ()):
-            item.add_marker("s3")
+        for fixture in _MARKERS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(_MARKERS[fixture])
 
 
 def _shared(name: str) -> Path:

@@ -96,6 +96,7 @@ def steps(path: Path, tasks: Collection[str]) -> set[str]:
     return {task.step for task in graph.read(path, []).tasks if task.name in tasks}
 
 
+@pytest.mark.slow
 def test_a_field_reaches_its_own_steps_and_what_follows_them(path: Path) -> None:
     tasks = {task.name: task for task in graph.read(path, []).tasks}
 

@@ -17,6 +17,7 @@ from pipelines.demo.concepts import COLORS, CONCEPTS, Depiction, taxonomy
 from pipelines.demo.search import Found, depict, queries, search
 from pipelines.demo.settings import DataSettings
 
+pytestmark = pytest.mark.slow
 SMALL = DataSettings(train_images=240, validation_images=40, test_images=20)
 DEFAULT = DataSettings()
 

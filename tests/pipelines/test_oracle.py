@@ -77,6 +77,7 @@ def made(run: RunRecord) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_both_engines_make_the_same_outputs_of_one_compiled_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

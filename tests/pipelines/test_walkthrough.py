@@ -55,6 +55,7 @@ def run(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_the_commands_for_a_cluster_do_what_the_readmes_say(
     kubeflow: Kubeflow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

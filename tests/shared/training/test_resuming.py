@@ -133,6 +133,7 @@ def test_a_training_that_goes_on_ends_as_one_that_was_not_interrupted(
     assert curve == whole[1]
 
 
+@pytest.mark.slow
 def test_several_threads_go_on_bit_for_bit_as_well(
     data: ColouredSquares, interrupt, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ def test_without_its_time_a_checkpoint_is_made_after_each_epoch(
     assert steps == [8, 12]
 
 
+@pytest.mark.slow
 def test_a_compiled_model_trains_alike_and_goes_on_from_a_plain_ones_checkpoint(
     data: ColouredSquares, whole, interrupt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +324,7 @@ def undisturbed(data: ColouredSquares, tmp_path_factory: pytest.TempPathFactory)
     return stage
 
 
+@pytest.mark.slow
 def test_a_killed_stage_goes_on(data: ColouredSquares, tmp_path: Path, undisturbed: Stage) -> None:
     assert Stage(data, tmp_path / "stage", LONGER).signal_after(25, signal.SIGKILL) == -9
     again = Stage(data, tmp_path / "stage", LONGER)
@@ -330,6 +333,7 @@ def test_a_killed_stage_goes_on(data: ColouredSquares, tmp_path: Path, undisturb
     assert same(again.weights, undisturbed.weights)
 
 
+@pytest.mark.slow
 def test_sigterm_leaves_a_checkpoint_of_the_step_at_hand(
     data: ColouredSquares, tmp_path: Path, undisturbed: Stage
 ) -> None:
@@ -351,6 +355,7 @@ def test_sigterm_is_deferred_within_an_epoch_and_ends_a_validation() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_a_finished_stage_leaves_no_checkpoint(undisturbed: Stage) -> None:
     assert not any((undisturbed.folder / "checkpoints").iterdir())
 

@@ -225,6 +225,7 @@ def test_what_a_worker_raises_for_users_is_raised_as_it_is(
     assert seen == 3
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_ends_with_its_workers() -> None:
     script = """if True:
         import signal, sys
