@@ -198,7 +198,7 @@ def test_node_0_killed_and_started_again_changes_no_weight(
     (first,) = job.start(0)
 
     assert [first.end(), second.end()] == [0, 0], job.log
-    assert "2 × 1 parts" in job.log
+    assert "2 × 1 micro-batches" in job.log
     assert job.went_on_after >= 9
     assert same(job.weights(), undisturbed)
     assert not checkpoints(bucket)
