@@ -96,8 +96,13 @@ def test_a_forked_process_has_a_client_of_its_own(keys: None) -> None:
 def test_a_request_goes_on_by_itself_when_s3_is_back(
     bucket: str, proxy: Proxy, large: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def start_late() -> None:
+        while "; retry 2 in " not in caplog.text:
+            time.sleep(0.05)
+        proxy.start()
+
     proxy.stop()
-    threading.Timer(1.0, proxy.start).start()
+    threading.Thread(target=start_late, daemon=True).start()
 
     filesystem.put(large, f"{bucket}/file")
 
