@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from components.compare.stage import compare
 from components.shared.data import predictions
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
 from components.shared.data.predictions import History, Predictions, Training
 from components.shared.data.targets import Targets
@@ -25,9 +25,9 @@ class Images:
 
     def __init__(self, folder: Path, labels: NDArray[np.int64]) -> None:
         self._ids = [f"val{number:06}.jpg" for number in range(len(labels))]
-        self.numbering = Numbering.of(self._ids)
+        self.identity = Identity.of(self._ids)
         self.labels = targets(
-            folder / "labels", self.numbering, [[(int(label), 1.0)] for label in labels], CLASSES
+            folder / "labels", self.identity, [[(int(label), 1.0)] for label in labels], CLASSES
         )
 
     def ids(self) -> list[str]:
@@ -57,7 +57,7 @@ def write(
     ]
     before = [Training("wt_pretrain 28 px", 1000, 10.0)] if pretrained else []
     lineage = [*before, Training("finetune on given labels 28 px", 100 * points, 4.0)]
-    # What is written of images is their ids and numbering.
+    # Of the images, only ids and identity are written.
     predictions.write(path, images, labels, found, History(lineage, curve))  # type: ignore[arg-type]
     return path
 

@@ -18,7 +18,7 @@ from components.ingest import report as ingest_report
 from components.pseudo_label import report as pseudo_label_report
 from components.pseudo_label.comparison import Comparison
 from components.shared.data import predictions, texts
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
 from components.shared.data.predictions import History, Predictions, Training
 from components.shared.data.targets import Targets, TargetsWriter
@@ -91,10 +91,10 @@ class Inputs:
         concepts[doubted, :2] = concepts[doubted, 1::-1]
         found = np.stack([_long_tailed(random, IMAGES, KEYWORDS) for _ in range(PER_IMAGE)], axis=1)
         truth = np.arange(VALIDATION_IMAGES) % CLASSES
-        _write_texts(folder / "texts", images.numbering, found, names)
+        _write_texts(folder / "texts", images.identity, found, names)
 
         def targets(name: str, classes: Sequence[str], *pairs: NDArray[np.generic]) -> Targets:
-            return _targets(folder / name, images.numbering, classes, *pairs)
+            return _targets(folder / name, images.identity, classes, *pairs)
 
         return cls(
             folder=folder,
@@ -106,7 +106,7 @@ class Inputs:
             pseudo_labels=targets("pseudo_labels", titles, concepts, shares),
             validation_images=validation,
             validation_labels=_targets(
-                folder / "validation_labels", validation.numbering, titles, truth[:, None]
+                folder / "validation_labels", validation.identity, titles, truth[:, None]
             ),
         )
 
@@ -275,7 +275,7 @@ def _images(folder: Path, count: int) -> ImageSet:
 
 def _targets(
     folder: Path,
-    numbering: Numbering,
+    identity: Identity,
     titles: Sequence[str],
     classes: NDArray[np.generic],
     weights: NDArray[np.generic] | None = None,
@@ -283,13 +283,13 @@ def _targets(
     """Write Targets with as many classes (N, K) for every image."""
     if weights is None:
         weights = np.ones(classes.shape)
-    with TargetsWriter(folder, titles, titles, numbering) as writer:
+    with TargetsWriter(folder, titles, titles, identity) as writer:
         writer.append(np.full(len(classes), classes.shape[1]), classes.ravel(), weights.ravel())
     return Targets.load(folder)
 
 
 def _write_texts(
-    path: Path, numbering: Numbering, keywords: NDArray[np.int64], names: Sequence[str]
+    path: Path, identity: Identity, keywords: NDArray[np.int64], names: Sequence[str]
 ) -> None:
     named = np.array(names, object)[keywords]
     columns = [
@@ -302,7 +302,7 @@ def _write_texts(
         np.ones(len(named), np.int32),
     ]
     arrays = [pa.array(each, field.type) for each, field in zip(columns, texts.SCHEMA, strict=True)]
-    texts.write(path, numbering, [pa.table(arrays, schema=texts.SCHEMA)])
+    texts.write(path, identity, [pa.table(arrays, schema=texts.SCHEMA)])
 
 
 def _curve() -> list[dict[str, float]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.image_set import INDEX, ImageSet
 from components.shared.data.targets import Targets, TargetsWriter
 from components.shared.storage import filesystem
@@ -69,12 +69,12 @@ def image_set(
 
 def targets(
     folder: Path,
-    numbering: Numbering,
+    identity: Identity,
     pairs: Sequence[Sequence[tuple[int, float]]],
     names: Sequence[str],
 ) -> Targets:
     """Write Targets to `folder`: for each image, its (class, weight) pairs, strongest first."""
-    with TargetsWriter(folder, names, names, numbering) as writer:
+    with TargetsWriter(folder, names, names, identity) as writer:
         flat = [pair for image in pairs for pair in image]
         writer.append([len(image) for image in pairs], [c for c, _ in flat], [w for _, w in flat])
     return Targets.load(folder)
@@ -115,7 +115,7 @@ class ColouredSquares:
                 folder / split, pictures, ids, image_side=32, images_per_shard=images_per_shard
             )
             given = [[(label, 1.0)] for label in labels]
-            targets(folder / split / "labels", images.numbering, given, COLOURS)
+            targets(folder / split / "labels", images.identity, given, COLOURS)
             if split == "train":
                 # An image's colour and whether it is a warm one; every tenth says nothing.
                 keywords = [
@@ -123,9 +123,9 @@ class ColouredSquares:
                     for number, label in enumerate(labels)
                 ]
                 names = [*COLOURS, "warm", "cold"]
-                targets(folder / split / "keywords", images.numbering, keywords, names)
+                targets(folder / split / "keywords", images.identity, keywords, names)
                 weights = [[(label, 0.77), ((label + 1) % 3, 0.11)] for label in labels]
-                targets(folder / split / "weights", images.numbering, weights, COLOURS)
+                targets(folder / split / "weights", images.identity, weights, COLOURS)
         train, validation = folder / "train", folder / "validation"
         return cls(
             images=train / "images",

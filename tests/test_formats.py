@@ -13,7 +13,7 @@ from components.compare.names import Names
 from components.compare.outputs import read_comparison, write_comparison
 from components.compare.results import Comparison
 from components.shared.data import predictions, texts
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.data.texts import Texts
@@ -73,12 +73,12 @@ def write_record(folder: Path) -> None:
 
 def read_images(folder: Path) -> object:
     images = ImageSet.load(folder / "images")
-    return images.shards, images.index.tolist(), images.image_side, images.numbering
+    return images.shards, images.index.tolist(), images.image_side, images.identity
 
 
 def read_targets(folder: Path) -> object:
     targets = Targets.load(folder)
-    return targets.classes.tolist(), targets.names, targets.numbering
+    return targets.classes.tolist(), targets.names, targets.identity
 
 
 def write_predictions(folder: Path) -> None:
@@ -89,8 +89,8 @@ def write_predictions(folder: Path) -> None:
 
 
 def read_predictions(folder: Path) -> object:
-    numbering, labels, found, history = predictions.read(folder / "predictions.parquet")
-    return numbering, labels.tolist(), found.classes.tolist(), history
+    identity, labels, found, history = predictions.read(folder / "predictions.parquet")
+    return identity, labels.tolist(), found.classes.tolist(), history
 
 
 def executor_input(folder: Path) -> Content:
@@ -134,14 +134,14 @@ FORMATS = {
     "targets": Format(
         "classes.parquet",
         "digest",
-        lambda folder: synthetic.targets(folder, Numbering.of("ab"), [[(0, 1.0)], []], ["cat"]),
+        lambda folder: synthetic.targets(folder, Identity.of("ab"), [[(0, 1.0)], []], ["cat"]),
         read_targets,
     ),
     "texts": Format(
         "texts.parquet",
         "images",
-        lambda folder: texts.write(folder / "texts.parquet", Numbering.of([]), []),
-        lambda folder: Texts(folder / "texts.parquet").numbering,
+        lambda folder: texts.write(folder / "texts.parquet", Identity.of([]), []),
+        lambda folder: Texts(folder / "texts.parquet").identity,
     ),
     "predictions": Format("predictions.parquet", "images", write_predictions, read_predictions),
     "comparison": Format(

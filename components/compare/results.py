@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from components.compare.names import Names
 from components.compare.statistics import Estimate, Interval, balanced, over_images, per_class
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.predictions import History, read
 from components.shared.reports.titles import SCRATCH, Name
 from components.shared.stage.errors import UserError
@@ -135,15 +135,13 @@ class Comparison:
         return [each for each in gains if _is_plain(each.of.candidate)]
 
 
-def compare(
-    paths: Sequence[Path], names: Names, numbering: Numbering, resamples: int
-) -> Comparison:
+def compare(paths: Sequence[Path], names: Names, identity: Identity, resamples: int) -> Comparison:
     """Read predictions and compare them.
 
     Args:
         paths: The files.
         names: What the pipeline says of them.
-        numbering: The validation images.
+        identity: The validation images.
         resamples: As in `statistics.over_images`.
 
     Raises:
@@ -155,7 +153,7 @@ def compare(
     found: dict[Place, list[tuple[int | None, NDArray[np.bool_], History]]] = {}
     for path, (step, candidate) in zip(paths, names.predictions, strict=True):
         of, labels, predictions, history = read(path)
-        numbering.check(of, f"{step} {candidate}".strip())
+        identity.check(of, f"{step} {candidate}".strip())
         right = predictions.classes == labels[:, None]
         hits = np.stack([right[:, 0], right.any(axis=1)])
         place = Place(step, replace(candidate, seed=None))

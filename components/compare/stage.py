@@ -42,7 +42,7 @@ def compare(
     if resamples < 100:
         raise UserError(f"resamples={resamples}: 100 or more are needed for an interval")
     labels = Targets.load(validation_labels)
-    found = results.compare(predictions, Names.parse(names), labels.numbering, resamples)
+    found = results.compare(predictions, Names.parse(names), labels.identity, resamples)
     outputs.write_comparison(comparison, found)
     outputs.write_summary(summary, found)
     draw(report, found, labels.titles)

@@ -57,7 +57,7 @@ def ensemble(
 
     images, labels = ImageSet.load(validation_images), Targets.load(validation_labels)
     tests = ImageSet.load(test_images)
-    images.numbering.check(labels.numbering, str(validation_labels))
+    images.identity.check(labels.identity, str(validation_labels))
     if len(images) == 0:
         raise UserError(f"{validation_images}: no validation images to compare the models on")
     records = read_records(models, labels.names)

@@ -52,7 +52,7 @@ def finetune(
     from components.shared.training.validation import LabelValidation
 
     image_set, labels = ImageSet.load(images), Targets.load(targets)
-    image_set.numbering.check(labels.numbering, "targets")
+    image_set.identity.check(labels.identity, "targets")
     validation = LabelValidation(
         ImageSet.load(validation_images),
         Targets.load(validation_labels),

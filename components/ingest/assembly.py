@@ -14,15 +14,15 @@ from components.ingest.dataset import REJECTS, DataSet, Reject, table
 from components.ingest.plan import Plan
 from components.ingest.shards import Shards
 from components.shared.data import texts
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.image_set import INDEX, ImageSet
 from components.shared.data.targets import TargetsWriter
 from components.shared.reports import metrics
 from components.shared.storage import filesystem
 
 
-def write_images(folder: Path, shards: Shards, split: str) -> Numbering:
-    """Write the image set of a split, and return its numbering."""
+def write_images(folder: Path, shards: Shards, split: str) -> Identity:
+    """Write the image set of a split, and return its identity."""
     made = [(number, shards.shard(number)) for number in shards.of_split(split)]
     made = [(number, shard) for number, shard in made if shard.images]
     index, ids, start = np.zeros(sum(shard.images for _, shard in made), INDEX), [], 0
@@ -43,24 +43,22 @@ def write_images(folder: Path, shards: Shards, split: str) -> Numbering:
     )
 
 
-def write_texts(path: Path, shards: Shards, split: str, numbering: Numbering) -> None:
+def write_texts(path: Path, shards: Shards, split: str, identity: Identity) -> None:
     """Write the texts of a split."""
     columns = texts.SCHEMA.names
-    texts.write(
-        path, numbering, (shards.kept(number, columns) for number in shards.of_split(split))
-    )
+    texts.write(path, identity, (shards.kept(number, columns) for number in shards.of_split(split)))
 
 
 def write_labels(
     folder: Path,
     shards: Shards,
     split: str,
-    numbering: Numbering,
+    identity: Identity,
     names: Sequence[str],
     titles: Sequence[str],
 ) -> None:
     """Write the given labels of a split, each of weight 1."""
-    with TargetsWriter(folder, names, titles, numbering) as writer:
+    with TargetsWriter(folder, names, titles, identity) as writer:
         for number in shards.of_split(split):
             labels = shards.kept(number, ["label"])["label"].to_numpy()
             ones = np.ones(len(labels))

@@ -40,7 +40,7 @@ def lw_pretrain(
     from components.shared.training.validation import LabelValidation
 
     image_set, targets = ImageSet.load(images), Targets.load(weights)
-    image_set.numbering.check(targets.numbering, "weights")
+    image_set.identity.check(targets.identity, "weights")
     validation = LabelValidation(
         ImageSet.load(validation_images),
         Targets.load(validation_labels),

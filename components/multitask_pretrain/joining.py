@@ -39,7 +39,7 @@ def write(folder: Path, keywords: Targets, concepts: Targets) -> None:
     names = [f"keyword:{name}" for name in keywords.names]
     names += [f"concept:{name}" for name in concepts.names]
     titles = [f"{title} (keyword)" for title in keywords.titles] + concepts.titles
-    with TargetsWriter(folder, names, titles, keywords.numbering) as writer:
+    with TargetsWriter(folder, names, titles, keywords.identity) as writer:
         for start in range(0, len(keywords), _BLOCK):
             counts, classes, weights = [], [], []
             for targets, first in ((keywords, 0), (concepts, len(keywords.names))):

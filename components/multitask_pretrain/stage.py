@@ -52,8 +52,8 @@ def multitask_pretrain(
         Targets.load(keywords),
         Targets.load(weights),
     )
-    image_set.numbering.check(words.numbering, "keywords")
-    image_set.numbering.check(concepts.numbering, "weights")
+    image_set.identity.check(words.identity, "keywords")
+    image_set.identity.check(concepts.identity, "weights")
     heads = Head(len(words.names)), Head(len(concepts.names), concepts_weight)
     validation = LabelValidation(
         ImageSet.load(validation_images),

@@ -48,7 +48,7 @@ def pseudo_label(
     from components.shared.training.inference import Labelling, read_records
 
     image_set, given = ImageSet.load(images), Targets.load(labels)
-    image_set.numbering.check(given.numbering, str(labels))
+    image_set.identity.check(given.identity, str(labels))
     records = read_records(models, given.names)
     chosen = best(records, num_teachers)
     teachers = [models[i] for i in chosen]
@@ -63,7 +63,7 @@ def pseudo_label(
         return
 
     comparison = Comparison(given, min_confidence)
-    with TargetsWriter(pseudo_labels, given.names, given.titles, given.numbering) as writer:
+    with TargetsWriter(pseudo_labels, given.names, given.titles, given.identity) as writer:
         for part in opinions:
             classes, probabilities = part.classes[0], part.probabilities[0]
             writer.append(*as_pairs(classes, probabilities, min_confidence))

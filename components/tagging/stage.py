@@ -87,7 +87,7 @@ def tagging(
     chosen = progress(
         ordered(choose, row_groups), total=len(row_groups), unit="row group", what="Choosing"
     )
-    with TargetsWriter(keywords, names, names, corpus.numbering) as writer:
+    with TargetsWriter(keywords, names, names, corpus.identity) as writer:
         for kept, classes in chosen:
             writer.append(kept, classes, np.ones(len(classes), np.float32))
 

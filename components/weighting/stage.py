@@ -59,7 +59,7 @@ def weighting(
 
     _check(neighbors, top_k, fallback_weight, similarity, embedding_model)
     image_texts, given, meanings = Texts(texts), Targets.load(labels), pq.read_table(concepts)
-    given.numbering.check(image_texts.numbering, str(texts))
+    given.identity.check(image_texts.identity, str(texts))
     if meanings["wnid"].to_pylist()[: len(given.names)] != given.names:
         raise UserError(f"{concepts}: not the concepts of {labels}; use one ingest's outputs")
     assert len(given.classes) == len(given), "ingest gives each image one label"
@@ -99,7 +99,7 @@ def weighting(
         what="Weighting",
         units=lambda part: len(part.counts),
     )
-    with TargetsWriter(weights, given.names, given.titles, given.numbering) as writer:
+    with TargetsWriter(weights, given.names, given.titles, given.identity) as writer:
         for images, part in zip(row_groups, parts, strict=True):
             writer.append(part.counts, part.classes, part.weights)
             tally.add(part, given.classes[images.start : images.stop])

@@ -36,7 +36,7 @@ def wt_pretrain(
     from components.shared.training.validation import HeldOutValidation, held_out
 
     image_set, targets = ImageSet.load(images), Targets.load(keywords)
-    image_set.numbering.check(targets.numbering, "keywords")
+    image_set.identity.check(targets.identity, "keywords")
     loss, apart = TargetsLoss(target_norm), held_out(targets)
     sizes = training.image_size, training.micro_batch_size
     validation = HeldOutValidation(image_set, targets, apart, loss, *sizes)

@@ -22,7 +22,7 @@ def cards(images: ImageSet, given: Targets, opinions: Mapping[str, Targets]) -> 
         opinions: By title, what stages say of them: `keywords`, `weights`, `pseudo labels`.
     """
     for title, targets in opinions.items():
-        given.numbering.check(targets.numbering, title)
+        given.identity.check(targets.identity, title)
     first = range(min(_SAMPLES, len(given)))
     doubted = _contradicted(given, opinions["pseudo labels"]) if "pseudo labels" in opinions else []
     return [

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.shared.data import texts
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.image_set import INDEX, ImageSet
 from components.shared.data.targets import TargetsWriter
 from components.shared.storage.shard_cache import Shard
@@ -147,12 +147,12 @@ def texts_and_labels(folder: Path, rows: int) -> None:
     from components.ingest import concepts
 
     folder.mkdir(parents=True, exist_ok=True)
-    numbering, known = Numbering(rows, ""), words()
+    identity, known = Identity(rows, ""), words()
     pq.write_table(concepts.from_wordnet(known.wnids), folder / "concepts.parquet")
     labels = np.random.default_rng(1).integers(0, NUM_CLASSES, rows)
-    with TargetsWriter(folder / "labels", known.wnids, known.names, numbering) as writer:
+    with TargetsWriter(folder / "labels", known.wnids, known.names, identity) as writer:
         writer.append(np.ones(rows, np.int64), labels, np.ones(rows, np.float32))
-    schema = numbering.in_schema(texts.SCHEMA, texts.FORMAT)
+    schema = identity.in_schema(texts.SCHEMA, texts.FORMAT)
     with pq.ParquetWriter(folder / "texts.parquet", schema, compression="zstd") as file:
         for start in range(0, rows, texts.ROW_GROUP):
             group = labels[start : start + texts.ROW_GROUP]
@@ -187,10 +187,10 @@ def image_set(folder: Path, rows: int, split: str = "train") -> int:
     ]
     names = (_ids(start, min(_PIECE, rows - start), split) for start in range(0, rows, _PIECE))
     ids = pa.chunked_array([pa.array(each, pa.string()) for each in names])
-    numbering = ImageSet.save(folder, shards, index, ids, image_side=256, counts={})
+    identity = ImageSet.save(folder, shards, index, ids, image_side=256, counts={})
     # `long_tailed` numbers its images without knowing their ids.
     manifest = folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace(numbering.digest, ""))
+    manifest.write_text(manifest.read_text().replace(identity.digest, ""))
     return len(content)
 
 

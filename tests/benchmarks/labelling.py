@@ -19,7 +19,7 @@ import torch
 
 from components.pseudo_label import report  # noqa: F401 (matplotlib's memory is not the images')
 from components.pseudo_label.stage import pseudo_label
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.image_set import INDEX
 from components.shared.data.targets import TargetsWriter
 from components.shared.storage.resume import Parts
@@ -81,7 +81,7 @@ def drawn(folder: Path, num_images: int, models: list[Path]) -> None:
     """Measure the labelling of drawn images."""
     pictures, colours = coloured_squares(num_images, 32, seed=0)
     images = image_set(folder, pictures, images_per_shard=2_000)
-    targets(folder / "labels", images.numbering, [[(c, 1.0)] for c in colours], COLOURS)
+    targets(folder / "labels", images.identity, [[(c, 1.0)] for c in colours], COLOURS)
     del pictures
     with measured(num_images):
         run(folder, models)
@@ -91,13 +91,13 @@ def ended(folder: Path) -> None:
     """Measure the end of a full-size run, from parts that agree with the given labels."""
     names = [f"n{number:08d}" for number in range(CLASSES)]
     model = tiny_models.save(folder / "model", names)
-    numbering = Numbering(SHARDS * IMAGES_PER_SHARD, "")
+    identity = Identity(SHARDS * IMAGES_PER_SHARD, "")
     (folder / "images").mkdir()
-    np.save(folder / "images" / "index.npy", np.zeros(numbering.images, INDEX))
+    np.save(folder / "images" / "index.npy", np.zeros(identity.images, INDEX))
     shard = {"uri": "gone.tar", "bytes": 1, "images": IMAGES_PER_SHARD, "sha256": ""}
     manifest = {
-        "images": numbering.images,
-        "digest": numbering.digest,
+        "images": identity.images,
+        "digest": identity.digest,
         "preprocessing": {"image_side": 256},
         "shards": [shard] * SHARDS,
     }
@@ -107,13 +107,13 @@ def ended(folder: Path) -> None:
     )
     random = np.random.default_rng(0)
     shape = (1, IMAGES_PER_SHARD, TOP_K)
-    with TargetsWriter(folder / "labels", names, names, numbering) as writer:
+    with TargetsWriter(folder / "labels", names, names, identity) as writer:
         for number in range(SHARDS):
             classes = random.integers(0, CLASSES, shape, np.int32)
             shares = -np.sort(-random.random(shape, np.float32) / TOP_K, axis=2)
             parts.save(number, {"classes": classes, "probabilities": shares})
             writer.append(np.ones(shape[1]), classes[0, :, 0], np.ones(shape[1]))
-    with measured(numbering.images):
+    with measured(identity.images):
         run(folder, [model])
 
 

@@ -69,10 +69,10 @@ def ours(folder: Path) -> Iterator[Any]:
         sha256=hashlib.sha256(content).hexdigest(),
     )
     ids = pa.chunked_array([[member.name for member in members]])
-    numbering = ImageSet.save(folder / "images", [shard], index, ids, image_side=FULL, counts={})
+    identity = ImageSet.save(folder / "images", [shard], index, ids, image_side=FULL, counts={})
     # Five keywords an image.
     pairs = [[((number + k) % CLASSES, 1.0) for k in range(5)] for number in range(len(index))]
-    keywords = targets(folder / "targets", numbering, pairs, [str(i) for i in range(CLASSES)])
+    keywords = targets(folder / "targets", identity, pairs, [str(i) for i in range(CLASSES)])
     settings = TrainingSettings(image_size=SIZE)
     plan = Plan(
         keywords,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.targets import Targets, TargetsWriter
 from components.shared.training.sampling import Plan
 
@@ -24,7 +24,7 @@ def long_tailed(folder: Path, num_images: int, num_classes: int, pairs: int) -> 
     names = [f"keyword{i}" for i in range(num_classes)]
     shares = np.cumsum(1 / np.arange(1, num_classes + 1))
     random = np.random.default_rng(0)
-    with TargetsWriter(folder, names, names, Numbering(num_images, "")) as writer:
+    with TargetsWriter(folder, names, names, Identity(num_images, "")) as writer:
         for start in range(0, num_images, 1 << 20):
             rows = min(1 << 20, num_images - start)
             classes = np.searchsorted(shares, random.random(rows * pairs) * shares[-1])

@@ -56,7 +56,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
     together = tiny_models.naive_probabilities(validation, found)
     ranks = np.argsort(-together, axis=1)
     pairs = [[(int(ranks[i, [0, 2, 5][i % 3]]), 1.0)] for i in range(17)]
-    labels = targets(folder / "labels", validation.numbering, pairs, NAMES)
+    labels = targets(folder / "labels", validation.identity, pairs, NAMES)
     return Given(folder, validation, labels, test, found, together)
 
 
@@ -186,7 +186,7 @@ def test_of_many_classes_the_confusion_shows_the_thirty_most_confused(tmp_path: 
     # 48 and 49 twice; 0 … 9 never. So 48 and 49 come first, then the lowest of the others.
     images = image_set(tmp_path, coloured_squares(1, 8, seed=0)[0])
     names = [f"class{i}" for i in range(50)]
-    many = targets(tmp_path / "labels", images.numbering, [[(0, 1.0)]], names)
+    many = targets(tmp_path / "labels", images.identity, [[(0, 1.0)]], names)
     labels = np.array([*range(10, 50, 2), 48, *range(10)])
     predicted = np.array([*range(11, 50, 2), 49, *range(10)])
 
@@ -217,7 +217,7 @@ def test_models_of_other_classes_are_refused(given: Given, tmp_path: Path) -> No
 
 def test_labels_of_other_images_are_refused(given: Given, tmp_path: Path) -> None:
     other = image_set(tmp_path / "other", coloured_squares(4, 48, seed=2)[0])
-    with pytest.raises(UserError, match="one and the same ingest"):
+    with pytest.raises(UserError, match="of the same ingest"):
         run(replace(given, validation=other), tmp_path)
 
 

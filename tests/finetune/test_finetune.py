@@ -79,9 +79,9 @@ def test_predictions_are_those_of_the_model_with_its_history(
 ) -> None:
     folder = finetuned(data, tmp_path, initial_model=pretrained)
     record = models.read_record(folder)
-    numbering, labels, found, history = predictions.read(tmp_path / "predictions.parquet")
+    identity, labels, found, history = predictions.read(tmp_path / "predictions.parquet")
     images = ImageSet.load(data.validation_images)
-    assert numbering == images.numbering
+    assert identity == images.identity
     assert labels.tolist() == Targets.load(data.validation_labels).classes.tolist()
     accuracy = BalancedAccuracy(len(COLOURS))
     accuracy.update_ranked(torch.tensor(found.classes), torch.from_numpy(labels).long())
@@ -153,11 +153,11 @@ def test_continuing_without_a_model_is_the_users_error(
 def test_finetune_takes_pseudo_labels_and_leaves_out_images_without(
     data: ColouredSquares, tmp_path: Path
 ) -> None:
-    numbering = Targets.load(data.labels).numbering
+    identity = Targets.load(data.labels).identity
     pairs = [
         [(number % 3, 0.8), ((number + 1) % 3, 0.2)] if number < 30 else [] for number in range(60)
     ]
-    targets(tmp_path / "pseudo", numbering, pairs, COLOURS)
+    targets(tmp_path / "pseudo", identity, pairs, COLOURS)
     settings = replace(TRAINING, epochs=1, epoch_images=0)
     folder = finetuned(data, tmp_path, settings, targets=tmp_path / "pseudo")
     record = models.read_record(folder)

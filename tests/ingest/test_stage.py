@@ -71,8 +71,8 @@ def test_images_texts_and_labels_belong_together(tmp_path: Path) -> None:
     out = run(tmp_path / "out", tmp_path / "data", image_side=16)
 
     images, labels = ImageSet.load(out / "images"), Targets.load(out / "labels")
-    images.numbering.check(Texts(out / "texts.parquet").numbering, "texts")
-    images.numbering.check(labels.numbering, "labels")
+    images.identity.check(Texts(out / "texts.parquet").identity, "texts")
+    images.identity.check(labels.identity, "labels")
     assert images.ids() == list(rows(out))
     assert (labels.names, labels.titles) == (["zebra", "rose"], ["a zebra", "a rose"])
     for number, id in enumerate(images.ids()):

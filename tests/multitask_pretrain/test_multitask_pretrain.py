@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from components.finetune.stage import finetune
 from components.multitask_pretrain import joining
 from components.multitask_pretrain.stage import multitask_pretrain
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
@@ -170,12 +170,12 @@ def test_joined_targets_have_each_images_keywords_then_its_concepts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(joining, "_BLOCK", 2)  # three blocks, the last of one image
-    numbering = Numbering.of("abcde")
+    identity = Identity.of("abcde")
     keywords = [[(2, 1.0), (0, 1.0)], [], [(1, 1.0)], [], [(0, 1.0)]]
     concepts = [[(1, 0.5)], [(0, 0.75), (1, 0.25)], [], [], [(1, 1.5)]]
     joined = joining.joined(
-        targets(tmp_path / "keywords", numbering, keywords, ["jay", "red", "sky"]),
-        targets(tmp_path / "concepts", numbering, concepts, ["jay", "owl"]),
+        targets(tmp_path / "keywords", identity, keywords, ["jay", "red", "sky"]),
+        targets(tmp_path / "concepts", identity, concepts, ["jay", "owl"]),
     )
     pairs = [list(zip(*(part.tolist() for part in joined[i]), strict=True)) for i in range(5)]
     assert pairs == [
@@ -187,7 +187,7 @@ def test_joined_targets_have_each_images_keywords_then_its_concepts(
     ]
     assert joined.names[::3] == ["keyword:jay", "concept:jay"]
     assert joined.titles[::3] == ["jay (keyword)", "jay"]
-    assert joined.numbering == numbering
+    assert joined.identity == identity
 
 
 @pytest.mark.processes

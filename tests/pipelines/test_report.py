@@ -63,14 +63,14 @@ def text_tasks(folder: Path) -> list[TaskRecord]:
     images = image_set(folder, pictures)
     concepts = ["red square", "green square", HOSTILE]
     given = folder / "labels"
-    targets(given, images.numbering, [[(label, 1.0)] for label in labels], concepts)
+    targets(given, images.identity, [[(label, 1.0)] for label in labels], concepts)
     keywords, weights, pseudo = folder / "keywords", folder / "weights", folder / "pseudo"
     words = ["bright", "square", HOSTILE]
-    targets(keywords, images.numbering, [[(i % 3, 1.0)] for i in range(IMAGES)], words)
-    targets(weights, images.numbering, [[(i % 3, 0.77)] for i in range(IMAGES)], concepts)
+    targets(keywords, images.identity, [[(i % 3, 1.0)] for i in range(IMAGES)], words)
+    targets(weights, images.identity, [[(i % 3, 0.77)] for i in range(IMAGES)], concepts)
     # The models contradict the given label of image 20, and of no other.
     opinions = [[((label + (i == 20)) % 3, 0.9)] for i, label in enumerate(labels)]
-    targets(pseudo, images.numbering, opinions, concepts)
+    targets(pseudo, images.identity, opinions, concepts)
     columns = ["split", "kind", "source", "id", "detail"]
     rejects = [dict(zip(columns, ["train", "truncated image", "google", HOSTILE, ""], strict=True))]
     pq.write_table(pa.Table.from_pylist(rejects), folder / "rejects.parquet")
@@ -248,9 +248,9 @@ def test_the_first_samples_are_those_whose_label_the_models_contradict(page: str
 def test_the_surest_contradictions_come_first(tmp_path: Path) -> None:
     pictures, _ = coloured_squares(4, 32, seed=0)
     images = image_set(tmp_path, pictures)
-    given = targets(tmp_path / "given", images.numbering, [[(0, 1.0)]] * 4, ["a", "b"])
+    given = targets(tmp_path / "given", images.identity, [[(0, 1.0)]] * 4, ["a", "b"])
     opinions = [[(1, 0.6), (0, 0.3)], [], [(1, 0.9)], [(0, 1.0)]]
-    pseudo = targets(tmp_path / "pseudo", images.numbering, opinions, ["a", "b"])
+    pseudo = targets(tmp_path / "pseudo", images.identity, opinions, ["a", "b"])
 
     found = samples.cards(images, given, {"pseudo labels": pseudo})
 

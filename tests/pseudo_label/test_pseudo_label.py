@@ -36,7 +36,7 @@ class Given:
         pictures, colours = coloured_squares(count, 48, seed=0)
         images = image_set(folder, pictures, images_per_shard=4)
         pairs = [[(colour, 1.0)] for colour in colours]
-        return cls(folder, images, targets(folder / "labels", images.numbering, pairs, NAMES))
+        return cls(folder, images, targets(folder / "labels", images.identity, pairs, NAMES))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_labels_are_the_normalised_top_k_of_the_mean_probability(
     found = run(given, teachers, tmp_path, top_k=2, min_confidence=threshold)
 
     assert found.names == NAMES
-    assert found.numbering == given.images.numbering
+    assert found.identity == given.images.identity
     for image, row in enumerate(means):
         classes, weights = found[image]
         if row.max() < threshold:
@@ -139,9 +139,9 @@ def test_labels_of_other_images_are_refused(given: Given, tmp_path: Path) -> Non
     other = image_set(
         tmp_path / "other", coloured_squares(21, 48, seed=0)[0], list("abcdefghijklmnopqrstu")
     )
-    targets(tmp_path / "labels", other.numbering, [[(0, 1.0)]] * 21, NAMES)
+    targets(tmp_path / "labels", other.identity, [[(0, 1.0)]] * 21, NAMES)
     teacher = tiny_models.save(tmp_path / "teacher", NAMES)
-    with pytest.raises(UserError, match="one and the same ingest"):
+    with pytest.raises(UserError, match="of the same ingest"):
         run(Given(tmp_path, given.images, given.labels), [teacher], tmp_path)
 
 

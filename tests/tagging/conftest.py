@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.texts import FORMAT, SCHEMA
 
 
@@ -38,7 +38,7 @@ def write_texts(tmp_path: Path) -> WriteTexts:
         ids = [f"image{i}" for i in range(len(rows))]
         columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
         more = [["google"] * len(rows), ["dog"] * len(rows), [0] * len(rows)]
-        schema = Numbering.of(ids).in_schema(SCHEMA, FORMAT)
+        schema = Identity.of(ids).in_schema(SCHEMA, FORMAT)
         path = tmp_path / "texts.parquet"
         table = pa.table([ids, *columns, *more], schema=schema)
         pq.write_table(table, path, row_group_size=row_group)

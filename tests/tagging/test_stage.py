@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.targets import Targets
 from components.shared.data.texts import FORMAT, SCHEMA, Texts
 from components.shared.stage import parallel
@@ -60,7 +60,7 @@ def test_writes_targets_over_keywords(
     targets = Targets.load(run(texts, tmp_path / "out", tiny_tagger) / "keywords")
 
     assert targets.names == targets.titles == ["dog", "frog", "house", "horse", "kitten", "small"]
-    assert targets.numbering == Texts(texts).numbering
+    assert targets.identity == Texts(texts).identity
     assert np.asarray(targets.weights).tolist() == [1.0] * 10
     assert [[targets.names[i] for i in targets[image][0]] for image in range(5)] == [
         ["small", "frog", "dog"],
@@ -215,7 +215,7 @@ def test_two_runs_at_once_do_not_need_each_other(
 
 def test_a_row_group_may_be_empty(tiny_tagger: Path, tmp_path: Path) -> None:
     ids = ["image0", "image1"]
-    schema = Numbering.of(ids).in_schema(SCHEMA, FORMAT)
+    schema = Identity.of(ids).in_schema(SCHEMA, FORMAT)
     path = tmp_path / "texts.parquet"
     with pq.ParquetWriter(path, schema) as writer:
         for some in (ids[:1], [], ids[1:]):

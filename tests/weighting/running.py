@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.targets import Targets
 from components.shared.data.texts import FORMAT, SCHEMA
 from components.weighting.stage import weighting
@@ -40,15 +40,15 @@ class Run:
     ) -> None:
         self.folder = folder
         ids = [f"{number:03d}.jpg" for number in range(len(images))]
-        numbering = Numbering.of(ids)
+        identity = Identity.of(ids)
         self.titles = [text for _, text in images]
         empty = [""] * len(images)
         columns = [ids, self.titles, empty, empty, empty, empty, [0] * len(images)]
         columns_by_name = dict(zip(SCHEMA.names, columns, strict=True))
-        texts = pa.table(columns_by_name, schema=numbering.in_schema(SCHEMA, FORMAT))
+        texts = pa.table(columns_by_name, schema=identity.in_schema(SCHEMA, FORMAT))
         pq.write_table(texts, folder / "texts.parquet", row_group_size=row_group_size)
         names = concepts["wnid"].to_pylist()[: len(concepts) - concepts["label"].null_count]
-        targets(folder / "labels", numbering, [[(label, 1.0)] for label, _ in images], names)
+        targets(folder / "labels", identity, [[(label, 1.0)] for label, _ in images], names)
         pq.write_table(concepts, folder / "concepts.parquet")
 
     def weights(self, name: str = "weights", **parameters: float | str) -> Targets:

@@ -150,7 +150,7 @@ def test_weights_carry_the_labels_names_and_numbering(tmp_path: Path) -> None:
 
     labels = Targets.load(tmp_path / "labels")
     assert (weights.names, weights.titles) == (labels.names, labels.titles)
-    assert weights.numbering == labels.numbering
+    assert weights.identity == labels.identity
 
 
 def test_the_report_escapes_what_the_web_says(tmp_path: Path) -> None:

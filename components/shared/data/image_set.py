@@ -6,10 +6,10 @@ A folder, small enough to be a KFP artifact; the shards themselves stay in the s
                      "shards": [{"uri", "bytes", "images", "sha256"}], "counts": {…}}
                     (a URI without a scheme and a leading slash is below WEBLY_STORE)
     index.npy       shard int32, length int32, offset int64, per image
-    ids.parquet     id, per image; its schema carries the numbering
+    ids.parquet     id, per image; its schema carries the data set's identity
 
 The shards are shuffled when they are made, so that reading them in order is already a random
-order; webdataset reads them too. An image number is its place in them.
+order; webdataset reads them too. An image's number is its position in them.
 """
 
 import json
@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.stage import environment
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats, shard_cache
@@ -41,15 +41,15 @@ class ImageSet:
     Attributes:
         shards: In order; image numbers follow it.
         index: (N,) of `INDEX`: shard, length, offset of the encoded image in its tar.
-        image_side: The longest that the short side can be, in pixels.
-        numbering: Which images.
-        folder: Where the manifest lies.
+        image_side: The largest short side, in pixels.
+        identity: The data set's.
+        folder: Where the manifest is.
     """
 
     shards: Sequence[Shard]
     index: NDArray[Any]
     image_side: int
-    numbering: Numbering
+    identity: Identity
     folder: Path
 
     @classmethod
@@ -57,14 +57,14 @@ class ImageSet:
         """Open an image set; the index is memory-mapped, no shard is touched."""
         path = folder / "manifest.json"
         if not path.is_file():
-            raise UserError(f"{folder}: no image set there (manifest.json is missing)")
+            raise UserError(f"{folder}: not an image set (manifest.json is missing)")
         with formats.reading(path.read_bytes(), FORMAT, path) as manifest:
             return cls(
                 shards=shards(manifest),
-                # Not as np.memmap, of which to take an element is slow.
+                # Not as np.memmap, whose elements are slow to access.
                 index=np.load(folder / "index.npy", mmap_mode="r").view(np.ndarray),
                 image_side=manifest["preprocessing"]["image_side"],
-                numbering=formats.fill(Numbering, manifest),
+                identity=formats.fill(Identity, manifest),
                 folder=folder,
             )
 
@@ -77,12 +77,12 @@ class ImageSet:
         *,
         image_side: int,
         counts: Mapping[str, int],
-    ) -> Numbering:
-        """Write an image set's folder, complete or not at all; return its numbering."""
-        numbering = Numbering.of(id for chunk in ids.chunks for id in chunk.to_pylist())
+    ) -> Identity:
+        """Write an image set's folder, complete or not at all; return its identity."""
+        identity = Identity.of(id for chunk in ids.chunks for id in chunk.to_pylist())
         manifest = {
             "format": FORMAT,
-            **asdict(numbering),
+            **asdict(identity),
             "preprocessing": {"image_side": image_side},
             # Below the store, so that it can be moved: see `shards`.
             "shards": [
@@ -97,12 +97,12 @@ class ImageSet:
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
             np.save(temporary / "index.npy", index)
             schema = pa.schema([pa.field("id", pa.string(), nullable=False)])
-            table = pa.table([ids], schema=numbering.in_schema(schema, FORMAT))
+            table = pa.table([ids], schema=identity.in_schema(schema, FORMAT))
             pq.write_table(table, temporary / "ids.parquet")
-        return numbering
+        return identity
 
     def __len__(self) -> int:
-        return self.numbering.images
+        return self.identity.images
 
     def ids(self) -> list[str]:
         """Return all ids, in image order (some 100 bytes each)."""
@@ -120,7 +120,7 @@ class ImageSet:
         return shard_cache.peek(self.shards[shard], offset, length)
 
     def window_shards(self, window_gigabytes: float) -> int:
-        """Return how many shards, as large as the largest, a window of that size has; at least one.
+        """Return how many shards of the largest size fit in a window of that size; at least one.
 
         Raises:
             UserError: The shards are on S3, and the cache cannot hold two windows of them.
@@ -132,8 +132,8 @@ class ImageSet:
         if on_s3 and needed > (limit := environment.cache_bytes()):
             smaller = math.floor(limit / 2e6) / 1e3
             raise UserError(
-                f"window_gigabytes={window_gigabytes:g}: the window that is read and the next one, "
-                f"of {window} shards each, do not fit {environment.cache()}: set "
+                f"window_gigabytes={window_gigabytes:g}: the current window and the next one, "
+                f"of {window} shards each, do not fit in {environment.cache()}: set "
                 f"WEBLY_CACHE_GIGABYTES to {math.ceil(needed / 1e6) / 1e3} or more"
                 + (f", or window_gigabytes to {smaller} or less" * (1e9 * smaller >= largest))
             )

@@ -1,6 +1,6 @@
-"""Predictions: what a classifier says of the validation images, and how it came to be.
+"""Predictions: a classifier's top classes for the validation images, and how it was trained.
 
-A Parquet file with a row per image (`SCHEMA`); its schema carries the numbering and the
+A Parquet file with a row per image (`SCHEMA`); its schema carries the data set's identity and the
 classifier's `History`. Classes are numbers: rows of ingest's `concepts`. Each finetuning makes one,
 and so does the ensemble; they are enough to compare classifiers without their weights.
 """
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
@@ -35,14 +35,14 @@ TOP = 5  # the challenge's measure
 _KEY = b"history"
 
 
-# JSON has it as a list: with another field, whatever holds it is of another format.
+# A list in JSON: another field would change the format of whatever holds it.
 class Training(NamedTuple):
-    """One of the trainings that a model went through.
+    """One of the trainings that made a model.
 
     Attributes:
         what: The stage and its image size, such as `finetune on given labels 224 px`.
-        images: How many images it took, counted as often as they were drawn.
-        seconds: How long its steps took, without validation.
+        images: Images seen, each counted as often as it was drawn.
+        seconds: Duration of its steps, without validation.
     """
 
     what: str
@@ -52,12 +52,11 @@ class Training(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """How a classifier came to be.
+    """How a classifier was trained.
 
     Attributes:
-        lineage: The trainings that it went through, the last one last; of an ensemble, those of
-            its members.
-        curve: The last training's, as in `models.Record`; empty of an ensemble.
+        lineage: Its trainings, the last one last; for an ensemble, those of its members.
+        curve: The last training's, as in `models.Record`; empty for an ensemble.
     """
 
     lineage: Sequence[Training]
@@ -78,7 +77,7 @@ class Predictions:
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Put parts one after another."""
+        """Concatenate parts."""
         if not parts:
             return cls(np.empty((0, TOP), np.int32), np.empty((0, TOP), np.float32))
         return cls(
@@ -90,7 +89,7 @@ class Predictions:
 def write(
     path: Path, images: ImageSet, labels: Targets, predictions: Predictions, history: History
 ) -> None:
-    """Write what a classifier says of labelled images, each of which has one label."""
+    """Write a classifier's predictions for labelled images, each of which has one label."""
     columns = [
         images.ids(),
         np.asarray(labels.classes),
@@ -98,32 +97,32 @@ def write(
         list(predictions.probabilities),
     ]
     arrays = [pa.array(each, field.type) for each, field in zip(columns, SCHEMA, strict=True)]
-    schema = images.numbering.in_schema(SCHEMA, FORMAT)
-    told = {"format": FORMAT, "lineage": history.lineage, "curve": history.curve}
-    schema = schema.with_metadata({**schema.metadata, _KEY: json.dumps(told).encode()})
+    schema = images.identity.in_schema(SCHEMA, FORMAT)
+    content = {"format": FORMAT, "lineage": history.lineage, "curve": history.curve}
+    schema = schema.with_metadata({**schema.metadata, _KEY: json.dumps(content).encode()})
     with filesystem.complete(path) as temporary:
         pq.write_table(pa.table(arrays, schema=schema), temporary)
 
 
-def read(path: Path) -> tuple[Numbering, NDArray[np.int32], Predictions, History]:
-    """Return the images' numbering and labels (N,), what was predicted of them, and by whom.
+def read(path: Path) -> tuple[Identity, NDArray[np.int32], Predictions, History]:
+    """Return the data set's identity, the labels (N,), the predictions, and the model's history.
 
     Raises:
-        UserError: The file is no stage's predictions, or of another format.
+        UserError: The file is not a stage's predictions, or has another format.
     """
     table = pq.read_table(path)
     metadata = table.schema.metadata or {}
     if _KEY not in metadata:
-        raise UserError(f"{path}: no predictions of a stage")
-    numbering = Numbering.of_schema(table.schema, FORMAT, path)
-    with formats.reading(metadata[_KEY], FORMAT, path) as told:
-        history = History([Training(*each) for each in told["lineage"]], told["curve"])
+        raise UserError(f"{path}: not a stage's predictions")
+    identity = Identity.of_schema(table.schema, FORMAT, path)
+    with formats.reading(metadata[_KEY], FORMAT, path) as content:
+        history = History([Training(*each) for each in content["lineage"]], content["curve"])
     width = len(table["concepts"][0]) if len(table) else TOP
     shape = (len(table), width)
     predictions = Predictions(
         _values(table, "concepts").reshape(shape), _values(table, "probabilities").reshape(shape)
     )
-    return numbering, table["label"].to_numpy(), predictions, history
+    return identity, table["label"].to_numpy(), predictions, history
 
 
 def _values(table: pa.Table, name: str) -> NDArray[Any]:

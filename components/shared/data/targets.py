@@ -5,10 +5,10 @@ A folder of memory-mapped arrays in compressed-sparse-row form, in image order:
     offsets.npy      int64 (N+1,)   image i has the pairs offsets[i] … offsets[i+1]
     classes.npy      int32 (P,)     the pairs' class numbers, strongest first
     weights.npy      float32 (P,)   and their weights, > 0
-    classes.parquet  name, title, images: one row per class; its schema carries the numbering
+    classes.parquet  name, title, images: one row per class; the data set's identity in its schema
 
 Four stages make them: ingest (the given label), tagging (keywords), weighting (similar concepts)
-and pseudo_label (a model's opinion). So one loss, one sampler and one loop serve them all.
+and pseudo_label (a model's predictions). So one loss, one sampler and one loop serve them all.
 
 Not lists in Parquet: at 16 M images these take 3.4 s to load and 1.8 GB in each process, while the
 arrays (732 MiB) open at once and are shared by all ranks and workers of a node.
@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 
@@ -41,8 +41,8 @@ class Targets:
         classes: (P,) int32.
         weights: (P,) float32.
         names: The C classes' names: a wnid or a keyword, unique.
-        titles: What people call them.
-        numbering: Which images.
+        titles: Their display names.
+        identity: The data set's.
     """
 
     offsets: NDArray[np.int64]
@@ -50,23 +50,23 @@ class Targets:
     weights: NDArray[np.float32]
     names: list[str]
     titles: list[str]
-    numbering: Numbering
+    identity: Identity
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Open a folder of Targets; the arrays are memory-mapped."""
         path = folder / "classes.parquet"
         if not path.is_file():
-            raise UserError(f"{folder}: no Targets there (classes.parquet is missing)")
+            raise UserError(f"{folder}: not Targets (classes.parquet is missing)")
         table = pq.read_table(path)
-        numbering = Numbering.of_schema(table.schema, FORMAT, path)
+        identity = Identity.of_schema(table.schema, FORMAT, path)
         return cls(
             offsets=np.load(folder / "offsets.npy", mmap_mode="r"),
             classes=np.load(folder / "classes.npy", mmap_mode="r"),
             weights=np.load(folder / "weights.npy", mmap_mode="r"),
             names=table["name"].to_pylist(),
             titles=table["title"].to_pylist(),
-            numbering=numbering,
+            identity=identity,
         )
 
     def __len__(self) -> int:
@@ -96,15 +96,15 @@ class Targets:
 class TargetsWriter:
     """Writes Targets batch by batch in constant memory; the folder appears when complete.
 
-    with TargetsWriter(folder, names, titles, numbering) as writer:
+    with TargetsWriter(folder, names, titles, identity) as writer:
         writer.append(counts, classes, weights)
     """
 
     def __init__(
-        self, folder: Path, names: Sequence[str], titles: Sequence[str], numbering: Numbering
+        self, folder: Path, names: Sequence[str], titles: Sequence[str], identity: Identity
     ) -> None:
         """Prepare to write Targets over the given classes to `folder`."""
-        self._complete, self._numbering = filesystem.complete(folder), numbering
+        self._complete, self._identity = filesystem.complete(folder), identity
         self._names, self._titles = list(names), list(titles)
         self._images_per_class = np.zeros(len(names), np.int64)
         self._end = 0
@@ -139,7 +139,7 @@ class TargetsWriter:
         for file in (self._offsets, self._classes, self._weights):
             file.close()
         if kind is None:
-            assert self._offsets.length == self._numbering.images + 1
+            assert self._offsets.length == self._identity.images + 1
             self._write_classes()
         self._complete.__exit__(kind, error, traceback)
 
@@ -149,7 +149,7 @@ class TargetsWriter:
         arrays = [
             pa.array(column, type) for column, type in zip(columns, schema.types, strict=True)
         ]
-        table = pa.table(arrays, schema=self._numbering.in_schema(schema, FORMAT))
+        table = pa.table(arrays, schema=self._identity.in_schema(schema, FORMAT))
         pq.write_table(table, self._temporary / "classes.parquet")
 
 

@@ -1,7 +1,7 @@
-"""Texts: what the web says around each image. One Parquet file, one row per image, in image order.
+"""Texts: the web text around each image. One Parquet file, one row per image, in image order.
 
 Columns: `id title description tags source query rank`. Absent texts are empty, never null;
-`rank` is the image's place in its query's results, from 1, or 0 where unknown.
+`rank` is the image's position in its query's results, from 1, or 0 where unknown.
 """
 
 import html
@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 
@@ -24,14 +24,14 @@ SCHEMA = pa.schema(
         pa.field("id", pa.string(), nullable=False),
         pa.field("title", pa.string(), nullable=False),
         pa.field("description", pa.string(), nullable=False),
-        # Separated by blanks; those of several words as golden_retriever.
+        # Separated by spaces; those of several words as golden_retriever.
         pa.field("tags", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),  # google, flickr, …
         pa.field("query", pa.string(), nullable=False),
         pa.field("rank", pa.int32(), nullable=False),
     ]
 )
-# Rows of a row group, the unit of work of a process: a small set's are smaller, to be shared out.
+# Rows of a row group, a process's unit of work: a small set's are smaller, to be shared out.
 ROW_GROUP, _MIN_ROW_GROUP, _MIN_GROUPS = 65_536, 1_024, 64
 
 
@@ -40,7 +40,7 @@ _TOO_LONG = re.compile(r"&#\d{8,};?")
 
 
 def unescaped(text: str) -> str:
-    """Return a text with the characters that HTML's entities stand for."""
+    """Return a text with its HTML entities replaced by the characters that they stand for."""
     return html.unescape(_TOO_LONG.sub(" ", text)) if "&" in text else text
 
 
@@ -48,18 +48,18 @@ class Texts:
     """The texts of an image set, read in batches.
 
     Attributes:
-        numbering: Which images they belong to.
+        identity: The data set's.
     """
 
     def __init__(self, path: Path) -> None:
         """Open the Parquet file at `path`."""
         if not path.is_file():
-            raise UserError(f"{path}: no Texts there")
+            raise UserError(f"{path}: no such Texts")
         self._file = pq.ParquetFile(path, memory_map=True)
-        self.numbering = Numbering.of_schema(self._file.schema_arrow, FORMAT, path)
+        self.identity = Identity.of_schema(self._file.schema_arrow, FORMAT, path)
 
     def __len__(self) -> int:
-        return self.numbering.images
+        return self.identity.images
 
     def row_groups(self) -> list[range]:
         """Return the image numbers of each row group, the unit of work of a process."""
@@ -83,17 +83,17 @@ class Texts:
             yield batch.to_pydict()
 
 
-def write(path: Path, numbering: Numbering, tables: Iterable[pa.Table]) -> None:
+def write(path: Path, identity: Identity, tables: Iterable[pa.Table]) -> None:
     """Write Texts to `path` in constant memory, complete or not at all.
 
     Args:
         path: The file.
-        numbering: Which images.
+        identity: The data set's.
         tables: Their rows in image order, with the columns of `SCHEMA`, any number at a time.
     """
-    even = math.ceil(numbering.images / _MIN_GROUPS)
+    even = math.ceil(identity.images / _MIN_GROUPS)
     size = min(ROW_GROUP, max(_MIN_ROW_GROUP, even))
-    schema = numbering.in_schema(SCHEMA, FORMAT)
+    schema = identity.in_schema(SCHEMA, FORMAT)
     waiting, rows = [SCHEMA.empty_table()], 0
     with (
         filesystem.complete(path) as temporary,
@@ -108,4 +108,4 @@ def write(path: Path, numbering: Numbering, tables: Iterable[pa.Table]) -> None:
                 waiting = [joined.slice(size)]
         if last := pa.concat_tables(waiting):
             writer.write_table(last.cast(schema), row_group_size=size)
-    assert rows == numbering.images
+    assert rows == identity.images

@@ -70,11 +70,11 @@ class LabelValidation:
         Raises:
             UserError: Images, labels and classes do not belong together, or no image has a label.
         """
-        images.numbering.check(labels.numbering, "validation_labels")
+        images.identity.check(labels.identity, "validation_labels")
         if labels.names != list(names):
             raise UserError(
                 f"the validation labels' {len(labels.names):,} classes are not the targets' "
-                f"{len(names):,}: use the outputs of one and the same ingest"
+                f"{len(names):,}: use the outputs of the same ingest"
             )
         self._images, self._labels, self._first_output = images, labels, first_output
         self._sizes = image_size, batch_size

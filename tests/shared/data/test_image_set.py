@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.image_set import INDEX, ImageSet
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
@@ -38,7 +38,7 @@ def with_shards(sizes: Sequence[int], prefix: str = "s3://bucket") -> ImageSet:
         Shard(uri=f"{prefix}/{number}.tar", bytes=size, images=1, sha256=f"{number:064x}")
         for number, size in enumerate(sizes)
     ]
-    return ImageSet(shards, np.zeros(0, INDEX), 64, Numbering(0, ""), Path())
+    return ImageSet(shards, np.zeros(0, INDEX), 64, Identity(0, ""), Path())
 
 
 def test_an_image_is_read_as_its_shard_holds_it(images: ImageSet) -> None:

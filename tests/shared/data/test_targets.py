@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.targets import Targets, TargetsWriter
 from components.shared.stage.errors import UserError
 
@@ -10,7 +10,7 @@ IDS = ["a", "b", "c", "d"]
 
 
 def _write(folder):
-    with TargetsWriter(folder, ["n1", "n2", "n3"], ["cat", "dog", "elk"], Numbering.of(IDS)) as out:
+    with TargetsWriter(folder, ["n1", "n2", "n3"], ["cat", "dog", "elk"], Identity.of(IDS)) as out:
         out.append([2, 0], [2, 0], [0.9, 0.1])
         out.append([1, 1], [2, 1], [1.0, 0.5])
 
@@ -25,7 +25,7 @@ def test_targets_come_back_as_they_were_written(tmp_path):
     assert [targets[i][0].tolist() for i in range(4)] == [[2, 0], [], [2], [1]]
     assert targets[0][1].tolist() == pytest.approx([0.9, 0.1])
     assert (targets.names, targets.titles) == (["n1", "n2", "n3"], ["cat", "dog", "elk"])
-    assert targets.numbering == Numbering.of(IDS)
+    assert targets.identity == Identity.of(IDS)
 
 
 def test_the_class_table_counts_images(tmp_path):
@@ -68,7 +68,7 @@ def test_a_batch_without_any_target_still_has_a_column(tmp_path):
 def test_the_folder_does_not_appear_when_writing_fails(tmp_path):
     with (
         pytest.raises(RuntimeError),
-        TargetsWriter(tmp_path / "t", ["n1"], ["cat"], Numbering.of(IDS)) as out,
+        TargetsWriter(tmp_path / "t", ["n1"], ["cat"], Identity.of(IDS)) as out,
     ):
         out.append([1], [0], [1.0])
         raise RuntimeError
@@ -83,8 +83,8 @@ def test_a_folder_without_targets_is_refused_by_name(tmp_path):
 
 def test_numberings_that_differ_are_refused_with_both_counts():
     with pytest.raises(UserError, match=r"keywords: made for 3 images .* here are 4"):
-        Numbering.of(IDS).check(Numbering.of(IDS[:3]), "keywords")
+        Identity.of(IDS).check(Identity.of(IDS[:3]), "keywords")
 
 
 def test_the_numbering_depends_on_the_order_of_ids():
-    assert Numbering.of(IDS) != Numbering.of(reversed(IDS))
+    assert Identity.of(IDS) != Identity.of(reversed(IDS))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
@@ -35,7 +35,7 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageSet, Targets
     pictures, labels = coloured_squares(60, 24, seed=0)
     images = image_set(folder, pictures, image_side=24)
     pairs = [[(label, 1.0)] for label in labels]
-    return images, targets(folder / "labels", images.numbering, pairs, COLOURS)
+    return images, targets(folder / "labels", images.identity, pairs, COLOURS)
 
 
 def trained(
@@ -206,7 +206,7 @@ def test_recall_is_the_share_of_an_images_keywords_among_the_top_five(tmp_path: 
     pictures, _ = coloured_squares(2, 24, seed=0)
     images = image_set(tmp_path, pictures)
     pairs = [[(0, 1.0), (1, 1.0), (6, 1.0)], [(5, 1.0), (6, 1.0)]]
-    keywords = targets(tmp_path / "keywords", images.numbering, pairs, list("abcdefg"))
+    keywords = targets(tmp_path / "keywords", images.identity, pairs, list("abcdefg"))
     validation = HeldOutValidation(images, keywords, np.array([0, 1]), TargetsLoss(), 24, 2)
     measures = validation(Fixed([7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]))
     # The top five are a … e: two of three keywords, and none of two.
@@ -219,17 +219,17 @@ def test_recall_is_the_share_of_an_images_keywords_among_the_top_five(tmp_path: 
 
 def test_about_half_a_percent_of_the_images_with_targets_is_held_out(tmp_path: Path) -> None:
     pairs = [[(0, 1.0)] if number % 2 else [] for number in range(1200)]
-    numbers = held_out(targets(tmp_path, Numbering(1200, "d"), pairs, ["a"]))
+    numbers = held_out(targets(tmp_path, Identity(1200, "d"), pairs, ["a"]))
     assert numbers.tolist() == [1, 3, 5]
 
 
 def test_an_image_is_held_out_even_if_no_early_one_has_targets(tmp_path: Path) -> None:
     pairs: list[list[tuple[int, float]]] = [[]] * 50 + [[(0, 1.0)]] * 2
-    assert held_out(targets(tmp_path, Numbering(52, "d"), pairs, ["a"])).tolist() == [50]
+    assert held_out(targets(tmp_path, Identity(52, "d"), pairs, ["a"])).tolist() == [50]
 
 
 def test_validation_labels_over_other_classes_are_refused(
     squares: tuple[ImageSet, Targets],
 ) -> None:
-    with pytest.raises(UserError, match="one and the same ingest"):
+    with pytest.raises(UserError, match="of the same ingest"):
         LabelValidation(*squares, ["red", "blue", "green"], image_size=24, batch_size=4)

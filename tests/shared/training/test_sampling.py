@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.shared.data.identity import Numbering
+from components.shared.data.identity import Identity
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
 from components.shared.training.sampling import Plan
@@ -22,7 +22,7 @@ def targets(classes_of_images: Sequence[Sequence[int]]) -> Targets:
         weights=np.ones(len(flat), np.float32),
         names=names,
         titles=names,
-        numbering=Numbering(len(counts), ""),
+        identity=Identity(len(counts), ""),
     )
 
 
