@@ -129,18 +129,18 @@ def _section(step: str, section: Any, where: defaultdict[str, str]) -> Iterator[
         raise UserError(f"{where['']}{step}: values by parameter are needed")
     known = STEPS[step].arguments()
     for name, value in section.items():
-        place = f"{where[name]}{step}"
+        context = f"{where[name]}{step}"
         if name in OF_CANDIDATES:
-            raise UserError(f"{place}: {name} belongs to the candidates")
+            raise UserError(f"{context}: {name} belongs to the candidates")
         if name not in known:
-            raise UserError(f"{place}: no parameter {name!r}; there are {', '.join(known)}")
+            raise UserError(f"{context}: no parameter {name!r}; there are {', '.join(known)}")
         try:
             parsed = known[name].parse(value)
             if name == "num_nodes":
                 number_of_nodes(str(parsed))
             yield name, parsed
         except UserError as error:
-            raise UserError(f"{place}: {error}") from None
+            raise UserError(f"{context}: {error}") from None
 
 
 def _drawn(entries: Any) -> Iterator[tuple[str, DataSettings]]:
@@ -198,8 +198,8 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
 
 
 def _own_values(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Value]]]:
-    place = f"candidates: {entry.get('variant', '')}: "
-    where: defaultdict[str, str] = defaultdict(lambda: place)
+    context = f"candidates: {entry.get('variant', '')}: "
+    where: defaultdict[str, str] = defaultdict(lambda: context)
     for step in entry.keys() & STEPS.keys():
         yield step, dict(_section(step, entry[step], where))
 
@@ -244,8 +244,8 @@ def _check_seeds(recipe: Recipe) -> None:
     sections = [recipe.values, *(each.values for each in recipe.candidates)]
     written = [step for section in sections for step in section if "seed" in section[step]]
     fields = {field_name(step, "seed") for step in STEPS}
-    for place in [*written, *(name for name in recipe.form if name in fields)]:
-        raise UserError(f"{place}: seeds={list(recipe.seeds)} says it: remove one of them")
+    for name in [*written, *(name for name in recipe.form if name in fields)]:
+        raise UserError(f"{name}: seeds={list(recipe.seeds)} says it: remove one of them")
 
 
 def _check_tasks(tasks: Sequence[Task]) -> None:

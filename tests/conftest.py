@@ -122,12 +122,12 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A folder to write to, on this machine and on a real S3 server."""
     if request.param == "local":
-        return str(tmp_path / "place")
+        return str(tmp_path / "location")
     bucket: str = request.getfixturevalue("bucket")
-    return f"{bucket}/place"
+    return f"{bucket}/location"
 
 
 @pytest.fixture

@@ -344,9 +344,9 @@ def _records(titles: Sequence[str]) -> Iterator[Record]:
 
 def _predictions(random: np.random.Generator, truth: NDArray[np.int64], top1: float) -> Predictions:
     classes = random.integers(0, CLASSES, (len(truth), 5)).astype(np.int32)
-    places = random.geometric(top1, len(truth)) - 1
-    known = np.flatnonzero(places < 5)
-    classes[known, places[known]] = truth[known]
+    positions = random.geometric(top1, len(truth)) - 1
+    known = np.flatnonzero(positions < 5)
+    classes[known, positions[known]] = truth[known]
     shares = np.sort(random.dirichlet(np.full(6, 0.4), len(truth)))[:, :0:-1]
     return Predictions(classes, shares.astype(np.float32))
 

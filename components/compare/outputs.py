@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.compare.results import Comparison, Difference, Place
+from components.compare.results import Cell, Comparison, Difference
 from components.compare.statistics import Estimate
 from components.compare.tables import Titles, markdown
 from components.shared.reports import metrics
@@ -21,14 +21,14 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
         "format": FORMAT,
         "accuracy": [
             {
-                **_place(place),
+                **_cell(cell),
                 "seeds": classifiers.seeds,
                 "top1": _estimate(classifiers.top1),
                 "top5": _estimate(classifiers.top5),
                 "images": classifiers.images,
                 "seconds": classifiers.seconds,
             }
-            for place, classifiers in comparison.places.items()
+            for cell, classifiers in comparison.cells.items()
         ],
         "gains": list(map(_difference, comparison.gains)),
         "tricks": list(map(_difference, comparison.tricks)),
@@ -61,22 +61,22 @@ def write_metrics(path: Path, comparison: Comparison) -> None:
 def _scalars(comparison: Comparison) -> Iterator[tuple[str, float]]:
     titles = Titles(comparison)
     last = comparison.trainings[-1]
-    for place, classifiers in comparison.places.items():
-        if place.step == last or place.is_ensemble:
-            yield f"top1, {titles.candidate(place)}", classifiers.top1.mean
+    for cell, classifiers in comparison.cells.items():
+        if cell.step == last or cell.is_ensemble:
+            yield f"top1, {titles.candidate(cell)}", classifiers.top1.mean
     for each in comparison.gains:
         if each.of.step == last:
             yield f"gain, {titles.difference(each)}", each.gain.mean
 
 
-def _place(place: Place) -> dict[str, str]:
-    return {"step": place.step, "candidate": str(place.candidate)}
+def _cell(cell: Cell) -> dict[str, str]:
+    return {"step": cell.step, "candidate": str(cell.candidate)}
 
 
 def _difference(difference: Difference) -> dict[str, Any]:
     return {
-        "of": _place(difference.of),
-        "to": _place(difference.to),
+        "of": _cell(difference.of),
+        "to": _cell(difference.to),
         **_estimate(difference.gain),
         "images": list(difference.images),
     }

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from components.compare.results import Classifiers, Comparison, Difference, Place
+from components.compare.results import Cell, Classifiers, Comparison, Difference
 from components.compare.statistics import standard_error
 from components.compare.tables import Titles, curve
 from components.shared.reports.titles import Name
@@ -59,10 +59,10 @@ def plot_curves(comparison: Comparison, titles: Titles) -> Figure:
         for candidate, look in looks.items():
             end = 0
             for name, marks in ((step, 3), (larger.get(step, ""), 7)):
-                place = Place(name, candidate)
-                if place in comparison.places:
-                    before = _before(comparison.places[place]) if in_all else end
-                    end = before + _plot_curve(axes, comparison, place, before, look, marks)
+                cell = Cell(name, candidate)
+                if cell in comparison.cells:
+                    before = _before(comparison.cells[cell]) if in_all else end
+                    end = before + _plot_curve(axes, comparison, cell, before, look, marks)
         title = titles.step(step) if len(rounds) > 1 else "finetuning"
         axes.set_title(title, fontsize=10)
         what = "pretraining included" if in_all else "in finetuning"
@@ -81,9 +81,9 @@ def plot_sweeps(comparison: Comparison) -> Figure:
     for axes, (what, levels) in zip(panels, sweeps.items(), strict=True):
         for pretraining, (title, color) in comparison.names.pretrainings.items():
             points = [
-                (level, comparison.places[places[pretraining]].top1)
-                for level, places in sorted(levels.items())
-                if pretraining in places
+                (level, comparison.cells[cells[pretraining]].top1)
+                for level, cells in sorted(levels.items())
+                if pretraining in cells
             ]
             if points:
                 axes.errorbar(
@@ -114,17 +114,17 @@ def plot_steps(comparison: Comparison, titles: Titles) -> Figure:
     axes = figure.subplots()
     for candidate, look in _looks(comparison, titles).items():
         points = [
-            (number, comparison.places[Place(step, candidate)].top1)
+            (number, comparison.cells[Cell(step, candidate)].top1)
             for number, step in enumerate(steps)
-            if Place(step, candidate) in comparison.places
+            if Cell(step, candidate) in comparison.cells
         ]
         x = [number for number, _ in points]
         y = [100 * top1.mean for _, top1 in points]
         errors = [100 * np.nan_to_num(top1.error) for _, top1 in points]
         axes.errorbar(x, y, yerr=errors, capsize=3, markersize=6, linewidth=1.8, **look)
-    for place, classifiers in comparison.places.items():
-        if place.is_ensemble:
-            look = {"color": _color(comparison, place), "label": titles.candidate(place)}
+    for cell, classifiers in comparison.cells.items():
+        if cell.is_ensemble:
+            look = {"color": _color(comparison, cell), "label": titles.candidate(cell)}
             axes.axhline(100 * classifiers.top1.mean, linewidth=1.4, **look)
     axes.set(ylabel="balanced top-1, %", xlim=(-0.25, len(steps) - 0.75))
     axes.set_xticks(range(len(steps)), [titles.step(step) for step in steps])
@@ -138,7 +138,7 @@ def plot_classes(comparison: Comparison, difference: Difference, names: Sequence
 
     Args:
         comparison: What it is a part of.
-        difference: Of two places.
+        difference: Of two cells.
         names: Titles of the classes that it knows of.
     """
     gains = 100 * difference.classes.mean(axis=0)
@@ -168,16 +168,16 @@ def plot_classes(comparison: Comparison, difference: Difference, names: Sequence
 def _plot_curve(
     axes: Axes,
     comparison: Comparison,
-    place: Place,
+    cell: Cell,
     before: int,
     look: dict[str, Any],
     marks: int,
 ) -> int:
-    """Plot a place's curve behind some images; return how many it is over."""
-    points = np.array(curve(comparison, place))
+    """Plot a cell's curve behind some images; return how many it is over."""
+    points = np.array(curve(comparison, cell))
     images, top1 = (before + points[:, 0]) / 1000, 100 * points[:, 1]
-    histories = comparison.places[place].histories
-    large = bool(comparison.names.steps[place.step].continues)
+    histories = comparison.cells[cell].histories
+    large = bool(comparison.names.steps[cell.step].continues)
     shown = look | {"label": None} if large else look
     shown |= {"markersize": marks, "markevery": -(-len(points) // _MARKED)}
     axes.plot(images, top1, linewidth=1 if large else 1.8, **shown)
@@ -197,24 +197,24 @@ def _looks(comparison: Comparison, titles: Titles) -> dict[Name, dict[str, Any]]
     """Return colour (by pretraining), line and marker (by what else differs) of each candidate."""
     looks: dict[Name, dict[str, Any]] = {}
     same: dict[str, int] = {}
-    for place in comparison.places:
-        if place.is_ensemble or place.candidate in looks:
+    for cell in comparison.cells:
+        if cell.is_ensemble or cell.candidate in looks:
             continue
-        number = same.get(place.candidate.pretraining, 0)
-        same[place.candidate.pretraining] = number + 1
-        looks[place.candidate] = {
-            "color": _color(comparison, place),
+        number = same.get(cell.candidate.pretraining, 0)
+        same[cell.candidate.pretraining] = number + 1
+        looks[cell.candidate] = {
+            "color": _color(comparison, cell),
             "linestyle": _STYLES[number % len(_STYLES)],
             "marker": _MARKERS[number % len(_MARKERS)],
-            "label": titles.candidate(place),
+            "label": titles.candidate(cell),
         }
     return looks
 
 
-def _color(comparison: Comparison, place: Place) -> str:
-    if place.is_ensemble:
-        return comparison.names.steps[place.step].color
-    return comparison.names.pretrainings[place.candidate.pretraining].color
+def _color(comparison: Comparison, cell: Cell) -> str:
+    if cell.is_ensemble:
+        return comparison.names.steps[cell.step].color
+    return comparison.names.pretrainings[cell.candidate.pretraining].color
 
 
 def _finish(figure: Figure, *, legend: bool = True) -> None:

@@ -23,7 +23,7 @@ def draw(path: Path, comparison: Comparison, classes: Sequence[str]) -> None:
         classes: Titles of all classes.
     """
     titles = Titles(comparison)
-    count = len(next(iter(comparison.places.values())).seeds)
+    count = len(next(iter(comparison.cells.values())).seeds)
     seeds = f"{count} seeds" if count > 1 else "one seed"
     page = Page(
         "Comparison",

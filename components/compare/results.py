@@ -19,7 +19,7 @@ from components.shared.stage.errors import UserError
 _LEVELS = 3  # of a sweep, or more
 
 
-class Place(NamedTuple):
+class Cell(NamedTuple):
     """A candidate after a step, whatever the seed; the ensemble is a step without candidate."""
 
     step: str
@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Classifiers:
-    """The classifiers of a place, one per seed.
+    """The classifiers of a cell, one per seed.
 
     Attributes:
         seeds: Their seeds, ascending.
@@ -63,7 +63,7 @@ class Classifiers:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much more often one place has the label first than another, as a share of the images.
+    """How much more often one cell has the label first than another, as a share of the images.
 
     Attributes:
         of: The one.
@@ -73,8 +73,8 @@ class Difference:
         classes: (S, C') of each seed, in each class that has images.
     """
 
-    of: Place
-    to: Place
+    of: Cell
+    to: Cell
     gain: Estimate
     images: Interval
     classes: NDArray[np.float64]
@@ -82,50 +82,50 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All places, in the order of the pipeline.
+    """All cells, in the order of the pipeline.
 
     Attributes:
         names: How steps and pretrainings show.
         labels: (N,) The validation images' classes.
-        places: Their classifiers.
-        gains: Differences to training from scratch, after the same step; of each place the most
+        cells: Their classifiers.
+        gains: Differences to training from scratch, after the same step; of each cell the most
             telling one first.
         tricks: Differences to the step before.
     """
 
     names: Names
     labels: NDArray[np.int64]
-    places: dict[Place, Classifiers]
+    cells: dict[Cell, Classifiers]
     gains: list[Difference]
     tricks: list[Difference]
 
     @property
     def steps(self) -> list[str]:
         """The steps, in order."""
-        return list(dict.fromkeys(place.step for place in self.places))
+        return list(dict.fromkeys(cell.step for cell in self.cells))
 
     @property
     def trainings(self) -> list[str]:
         """The steps that train candidates, in order: all but the ensemble."""
-        return list(dict.fromkeys(each.step for each in self.places if not each.is_ensemble))
+        return list(dict.fromkeys(each.step for each in self.cells if not each.is_ensemble))
 
     @property
     def candidates(self) -> list[Name]:
         """The candidates, in order."""
-        return list(dict.fromkeys(each.candidate for each in self.places if not each.is_ensemble))
+        return list(dict.fromkeys(each.candidate for each in self.cells if not each.is_ensemble))
 
     @property
-    def sweeps(self) -> dict[str, dict[int, dict[str, Place]]]:
+    def sweeps(self) -> dict[str, dict[int, dict[str, Cell]]]:
         """Variants that are levels of something, such as `wrong20` and `wrong40`.
 
-        By what it is, level and pretraining: places after the first step, of one backbone.
+        By what it is, level and pretraining: cells after the first step, of one backbone.
         """
-        found: dict[str, dict[int, dict[str, Place]]] = {}
-        for place in self.places:
-            level = re.fullmatch(r"([a-z]+)(\d+)", place.candidate.variant)
-            if level and place.step == self.steps[0]:
+        found: dict[str, dict[int, dict[str, Cell]]] = {}
+        for cell in self.cells:
+            level = re.fullmatch(r"([a-z]+)(\d+)", cell.candidate.variant)
+            if level and cell.step == self.steps[0]:
                 levels = found.setdefault(level[1], {})
-                levels.setdefault(int(level[2]), {}).setdefault(place.candidate.pretraining, place)
+                levels.setdefault(int(level[2]), {}).setdefault(cell.candidate.pretraining, cell)
         return {what: levels for what, levels in found.items() if len(levels) >= _LEVELS}
 
     @property
@@ -150,19 +150,19 @@ def compare(paths: Sequence[Path], names: Names, identity: Identity, resamples: 
     given = len(names.predictions)
     if len(paths) != given or not paths:
         raise UserError(f"names: {given} of {len(paths)} predictions: give each its name")
-    found: dict[Place, list[tuple[int | None, NDArray[np.bool_], History]]] = {}
+    found: dict[Cell, list[tuple[int | None, NDArray[np.bool_], History]]] = {}
     for path, (step, candidate) in zip(paths, names.predictions, strict=True):
         of, labels, predictions, history = read(path)
         identity.check(of, f"{step} {candidate}".strip())
         right = predictions.classes == labels[:, None]
         hits = np.stack([right[:, 0], right.any(axis=1)])
-        place = Place(step, replace(candidate, seed=None))
-        found.setdefault(place, []).append((candidate.seed, hits, history))
+        cell = Cell(step, replace(candidate, seed=None))
+        found.setdefault(cell, []).append((candidate.seed, hits, history))
     classes = labels.astype(np.int64)
-    places = {place: _classifiers(each, classes) for place, each in found.items()}
-    gains = list(_differences(places, list(_to_scratch(places)), classes, resamples))
-    tricks = list(_differences(places, list(_to_before(places)), classes, resamples))
-    return Comparison(names, classes, places, gains, tricks)
+    cells = {cell: _classifiers(each, classes) for cell, each in found.items()}
+    gains = list(_differences(cells, list(_to_scratch(cells)), classes, resamples))
+    tricks = list(_differences(cells, list(_to_before(cells)), classes, resamples))
+    return Comparison(names, classes, cells, gains, tricks)
 
 
 def _is_plain(candidate: Name) -> bool:
@@ -179,55 +179,55 @@ def _classifiers(
     return Classifiers(seeds, first, top1, top5, histories)
 
 
-def _to_scratch(places: dict[Place, Classifiers]) -> Iterator[tuple[Place, Place]]:
-    """Yield each place with those of the same step and backbone that are trained from scratch.
+def _to_scratch(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
+    """Yield each cell with those of the same step and backbone that are trained from scratch.
 
     A pretrained candidate is compared with every variant of scratch, the plain one first; a variant
     with the scratch of the same variant, which may have a data set of its own, else the plain one.
     """
-    for place in places:
-        if place.is_ensemble:
+    for cell in cells:
+        if cell.is_ensemble:
             continue
         plain, own = (
-            Place(place.step, replace(place.candidate, pretraining=SCRATCH, variant=variant))
-            for variant in ("", place.candidate.variant)
+            Cell(cell.step, replace(cell.candidate, pretraining=SCRATCH, variant=variant))
+            for variant in ("", cell.candidate.variant)
         )
-        others = [own if own in places and own != place else plain]
-        if _is_plain(place.candidate):
+        others = [own if own in cells and own != cell else plain]
+        if _is_plain(cell.candidate):
             others += [
                 other
-                for other in places
+                for other in cells
                 if other._replace(candidate=replace(other.candidate, variant="")) == plain
             ]
         for other in dict.fromkeys(others):
-            if other in places and other != place:
-                yield place, other
+            if other in cells and other != cell:
+                yield cell, other
 
 
-def _to_before(places: dict[Place, Classifiers]) -> Iterator[tuple[Place, Place]]:
-    """Yield each place with the same candidate's of the step before.
+def _to_before(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
+    """Yield each cell with the same candidate's of the step before.
 
     The ensemble's is the best candidate's after the last one.
     """
-    last: dict[Name, Place] = {}
-    for place in places:
-        if place.is_ensemble:
+    last: dict[Name, Cell] = {}
+    for cell in cells:
+        if cell.is_ensemble:
             if last:
-                yield place, max(last.values(), key=lambda each: places[each].top1.mean)
+                yield cell, max(last.values(), key=lambda each: cells[each].top1.mean)
         else:
-            if place.candidate in last:
-                yield place, last[place.candidate]
-            last[place.candidate] = place
+            if cell.candidate in last:
+                yield cell, last[cell.candidate]
+            last[cell.candidate] = cell
 
 
 def _differences(
-    places: dict[Place, Classifiers],
-    pairs: Sequence[tuple[Place, Place]],
+    cells: dict[Cell, Classifiers],
+    pairs: Sequence[tuple[Cell, Cell]],
     labels: NDArray[np.int64],
     resamples: int,
 ) -> Iterator[Difference]:
     by_seed = [
-        places[of].hits.astype(np.float64) - places[to].hits.astype(np.float64) for of, to in pairs
+        cells[of].hits.astype(np.float64) - cells[to].hits.astype(np.float64) for of, to in pairs
     ]
     if not by_seed:
         return

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from components.compare.results import Comparison, Difference, Place
+from components.compare.results import Cell, Comparison, Difference
 from components.compare.statistics import Estimate, Interval
 from components.shared.reports.titles import Name
 
@@ -22,7 +22,7 @@ class Table(NamedTuple):
 
 
 class Titles:
-    """What places are called: without the backbone where all have the same."""
+    """What cells are called: without the backbone where all have the same."""
 
     def __init__(self, comparison: Comparison) -> None:
         """Look at which backbones there are."""
@@ -30,22 +30,22 @@ class Titles:
         self._one = len({candidate.backbone for candidate in comparison.candidates}) == 1
         self._steps = len(comparison.steps) > 1
 
-    def candidate(self, place: Place) -> str:
-        """Return what to call a place's candidate."""
-        if place.is_ensemble:
-            return self.step(place.step)
-        candidate = place.candidate
+    def candidate(self, cell: Cell) -> str:
+        """Return what to call a cell's candidate."""
+        if cell.is_ensemble:
+            return self.step(cell.step)
+        candidate = cell.candidate
         return self._names.title(replace(candidate, backbone="") if self._one else candidate)
 
     def step(self, step: str) -> str:
         """Return what to call a step."""
         return self._names.steps[step].title
 
-    def place(self, place: Place) -> str:
-        """Return what to call a place among those of all steps."""
-        if place.is_ensemble or not self._steps:
-            return self.candidate(place)
-        return f"{self.candidate(place)}, {self.step(place.step)}"
+    def cell(self, cell: Cell) -> str:
+        """Return what to call a cell among those of all steps."""
+        if cell.is_ensemble or not self._steps:
+            return self.candidate(cell)
+        return f"{self.candidate(cell)}, {self.step(cell.step)}"
 
     def difference(self, difference: Difference) -> str:
         """Return what to call a difference of two candidates after the same step."""
@@ -55,7 +55,7 @@ class Titles:
 def tables(comparison: Comparison) -> Iterator[Table]:
     """Yield the tables, the most important one first."""
     titles = Titles(comparison)
-    seeds = len(next(iter(comparison.places.values())).seeds)
+    seeds = len(next(iter(comparison.cells.values())).seeds)
     over = f"mean ± standard error over {seeds} seeds" if seeds > 1 else "one seed"
     yield Table(
         "Accuracy",
@@ -123,17 +123,17 @@ def _escaped(text: str) -> str:
 
 def _accuracy_rows(comparison: Comparison, titles: Titles) -> Iterator[list[str]]:
     for candidate in [*comparison.candidates, Name()]:
-        places = [Place(step, candidate) for step in comparison.steps]
-        there = [place for place in places if place in comparison.places]
+        cells = [Cell(step, candidate) for step in comparison.steps]
+        there = [cell for cell in cells if cell in comparison.cells]
         if there:
-            cells = [_accuracy(comparison, place) for place in places]
-            yield [titles.candidate(there[0]), *cells]
+            accuracies = [_accuracy(comparison, cell) for cell in cells]
+            yield [titles.candidate(there[0]), *accuracies]
 
 
-def _accuracy(comparison: Comparison, place: Place) -> str:
-    if place not in comparison.places:
+def _accuracy(comparison: Comparison, cell: Cell) -> str:
+    if cell not in comparison.cells:
         return NONE
-    classifiers = comparison.places[place]
+    classifiers = comparison.cells[cell]
     return " / ".join(map(estimate, (classifiers.top1, classifiers.top5)))
 
 
@@ -154,8 +154,8 @@ def _difference_rows(differences: Sequence[Difference], titles: Titles) -> Itera
     for each in differences:
         better, classes = (each.classes.mean(axis=0) > 0).sum(), each.classes.shape[1]
         yield [
-            titles.place(each.of),
-            titles.place(each.to),
+            titles.cell(each.of),
+            titles.cell(each.to),
             estimate(each.gain, "+"),
             interval(each.gain.seeds),
             interval(each.images),
@@ -164,33 +164,33 @@ def _difference_rows(differences: Sequence[Difference], titles: Titles) -> Itera
 
 
 def _cost_rows(comparison: Comparison, titles: Titles) -> Iterator[list[str]]:
-    for place, classifiers in comparison.places.items():
-        if not place.is_ensemble:
+    for cell, classifiers in comparison.cells.items():
+        if not cell.is_ensemble:
             last = classifiers.histories[0].lineage[-1].images
             yield [
-                titles.place(place),
+                titles.cell(cell),
                 f"{last:,}",
                 f"{classifiers.images:,}",
                 f"{classifiers.seconds:,.0f}",
-                _caught_up(comparison, place),
+                _caught_up(comparison, cell),
             ]
 
 
-def _caught_up(comparison: Comparison, place: Place) -> str:
+def _caught_up(comparison: Comparison, cell: Cell) -> str:
     """Say after how many images a pretrained candidate was as good as scratch at its end."""
-    gain = next((each for each in comparison.gains if each.of == place), None)
-    if gain is None or not place.candidate.is_pretrained:
+    gain = next((each for each in comparison.gains if each.of == cell), None)
+    if gain is None or not cell.candidate.is_pretrained:
         return NONE
-    goal = comparison.places[gain.to].top1
-    for images, top1 in curve(comparison, place):
+    goal = comparison.cells[gain.to].top1
+    for images, top1 in curve(comparison, cell):
         if top1 >= goal.mean:
             return f"scratch at its end after {images:,} images"
     return "never as good as scratch at its end"
 
 
-def curve(comparison: Comparison, place: Place) -> list[tuple[int, float]]:
+def curve(comparison: Comparison, cell: Cell) -> list[tuple[int, float]]:
     """Return images seen in the last training, and top-1 accuracy, means over the seeds."""
-    curves = [history.curve for history in comparison.places[place].histories]
+    curves = [history.curve for history in comparison.cells[cell].histories]
     return [
         (int(points[0]["images"]), sum(point["top1"] for point in points) / len(points))
         for points in zip(*curves, strict=True)

@@ -26,9 +26,9 @@ def write_confusion(
     involved = np.bincount(labels[wrong], minlength=num_classes)
     involved += np.bincount(predicted[wrong], minlength=num_classes)
     shown = np.sort(np.argsort(-involved, kind="stable")[:_CLASSES])
-    place = np.full(num_classes, -1)
-    place[shown] = np.arange(len(shown))
-    rows, columns = place[labels], place[predicted]
+    position = np.full(num_classes, -1)
+    position[shown] = np.arange(len(shown))
+    rows, columns = position[labels], position[predicted]
     both = (rows >= 0) & (columns >= 0)
     matrix = np.zeros((len(shown), len(shown)), np.int64)
     np.add.at(matrix, (rows[both], columns[both]), 1)

@@ -61,11 +61,11 @@ def ensemble(
     if len(images) == 0:
         raise UserError(f"{validation_images}: no validation images to compare the models on")
     records = read_records(models, labels.names)
-    place = resume.folder(
+    uri = resume.folder(
         "ensemble", [validation_images, test_images, *models], batch_size=batch_size
     )
     opinions = Labelling(
-        place=f"{place}/validation",
+        uri=f"{uri}/validation",
         images=images,
         folders=models,
         top_k=TOP,
@@ -73,7 +73,7 @@ def ensemble(
         each=True,
     )
     test_opinions = Labelling(
-        place=f"{place}/test", images=tests, folders=models, top_k=TOP, batch_size=batch_size
+        uri=f"{uri}/test", images=tests, folders=models, top_k=TOP, batch_size=batch_size
     )
     ranks.launch()
     opinions.make("validation")
@@ -91,4 +91,4 @@ def ensemble(
     if len(tests) == 0:
         logger.info("the data set has no test images: the submission is empty")
     write_submission(submission, tests.ids(), predict(test_opinions).classes)
-    resume.remove(place)
+    resume.remove(uri)

@@ -1,4 +1,4 @@
-"""The outputs, joined from finished parts in the order of places, one part at a time."""
+"""The outputs, joined from finished parts in the order of positions, one part at a time."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,10 +26,10 @@ def write_images(folder: Path, shards: Shards, split: str) -> Identity:
     made = [(number, shards.shard(number)) for number in shards.of_split(split)]
     made = [(number, shard) for number, shard in made if shard.images]
     index, ids, start = np.zeros(sum(shard.images for _, shard in made), INDEX), [], 0
-    for place, (number, shard) in enumerate(made):
+    for position, (number, shard) in enumerate(made):
         part = shards.kept(number, ["id", "offset", "length"])
         rows = index[start : start + shard.images]
-        rows["shard"] = place
+        rows["shard"] = position
         rows["offset"], rows["length"] = part["offset"].to_numpy(), part["length"].to_numpy()
         ids += part["id"].chunks
         start += shard.images

@@ -198,10 +198,10 @@ class _Captions:
 
     def __call__(self, id: str, record: str) -> Text:
         key = np.uint64(id_hash(id))
-        place = np.searchsorted(self._hashes, key)
-        if place == len(self._hashes) or self._hashes[place] != key:
+        position = np.searchsorted(self._hashes, key)
+        if position == len(self._hashes) or self._hashes[position] != key:
             return Text()
-        row = self._rows[place]
+        row = self._rows[position]
         fields: dict[str, Any] = {
             name: (_tags if name == "tags" else metadata.text)(column[row].as_py())
             for name, column in self._columns.items()

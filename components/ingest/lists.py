@@ -54,9 +54,9 @@ def blocks(lists: Sequence[FileList], num_rows: int) -> list[Block]:
             # Where the list of records ends too early, the rest has none.
             end = file_list.records.stat().st_size
             record_offsets += [end] * (len(offsets) - len(record_offsets))
-        for place, offset in enumerate(offsets):
-            rows = min(num_rows, total - place * num_rows)
-            record_offset = record_offsets[place] if record_offsets else 0
+        for position, offset in enumerate(offsets):
+            rows = min(num_rows, total - position * num_rows)
+            record_offset = record_offsets[position] if record_offsets else 0
             found.append(Block(file_list, first_row, rows, offset, record_offset))
             first_row += rows
     return found

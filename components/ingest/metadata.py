@@ -1,6 +1,6 @@
 """WebVision's metadata: JSON lists of records, some of which JSON does not allow.
 
-Records are known by their place in the list, so a record that is lost leaves its place empty.
+Records are known by their position in the list, so a lost record leaves its position empty.
 """
 
 import json

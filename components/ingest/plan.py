@@ -1,8 +1,8 @@
 """The plan: which image goes where, made from lists and archives before any image is read.
 
-A *row* is a line of a list. A *place* is an image's position in the order of the shards: training
-in random order, then validation and test as listed. All of it follows from the hashes of the ids
-and the seed, never from the number of cores.
+A *row* is a line of a list. A *position* is an image's number in the order of the shards: training
+in random order, then validation and test as listed. All of it is a function of the hashes of the
+ids and the seed, never of the number of cores.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from components.ingest.lists import Block
 
 logger = logging.getLogger(__name__)
 
-# What becomes of a row that gets no place.
+# Why a row gets no position.
 UNREADABLE, MISSING, REPEATED, BEYOND_LIMIT = -1, -2, -3, -4
 _CHUNK = 1 << 18
 
@@ -28,14 +28,14 @@ class Plan:
     """Which image goes where.
 
     Attributes:
-        places: (R,) int32, per row: its place, or what became of it.
-        files: (N,) int32, per place: the image's number in `DataSet.files`.
-        labels: (N,) int32, per place; 0 in the test split.
-        ends: For each of `SPLITS`, the place where it ends.
+        positions: (R,) int32, per row: its position, or why it has none.
+        files: (N,) int32, per position: the image's number in `DataSet.files`.
+        labels: (N,) int32, per position; 0 in the test split.
+        ends: For each of `SPLITS`, the position where it ends.
         unlisted: (F,) bool, per file: no row refers to it.
     """
 
-    places: NDArray[np.int32]
+    positions: NDArray[np.int32]
     files: NDArray[np.int32]
     labels: NDArray[np.int32]
     ends: tuple[int, ...]
@@ -44,7 +44,7 @@ class Plan:
     def digest(self) -> str:
         """Return a hash of which image goes where."""
         sha256 = hashlib.sha256(repr(self.ends).encode())
-        for column in (self.places, self.files, self.labels):
+        for column in (self.positions, self.files, self.labels):
             sha256.update(column.data)
         return sha256.hexdigest()
 

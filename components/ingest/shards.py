@@ -1,8 +1,8 @@
-"""Shards: each holds the images of consecutive places, and a part beside it says what is in it.
+"""Shards: each holds the images at consecutive positions, and a part next to it lists its content.
 
 Any process can make any shard from the plan. The part is written last: a shard that has one is
-finished, and an ingest that was killed goes on with the others, on whatever node. All that is
-written follows from the plan, so several that make the same do no harm to each other.
+finished, and a killed ingest resumes with the others, on any node. All content is a function of the
+plan, so processes that make the same shard do not disturb each other.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from components.shared.storage import filesystem
 
 logger = logging.getLogger(__name__)
 
-# What a part holds of each image besides its text; `kind` and `detail` of a reject, else empty.
+# A part's columns besides the text; `kind` and `detail` are a reject's, else empty.
 _SCHEMA = pa.schema(
     [
         *texts.SCHEMA,
@@ -43,15 +43,15 @@ _SCHEMA = pa.schema(
         pa.field("detail", pa.string(), nullable=False),
     ]
 )
-# A set that would fit in a few shards gets more and smaller ones, for all cores to work on and for
-# readers to share; but none of fewer images than this.
+# A set that would fit in a few shards gets more and smaller ones, to keep all cores busy and for
+# readers to share; but no shard has fewer images than this.
 _MIN_SHARDS, _MIN_IMAGES = 64, 256
 _NUM_SAMPLES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class ShardRange:
-    """The places that a shard holds, from `start` to before `end`, all of one split."""
+    """The positions that a shard holds, from `start` to before `end`, all of one split."""
 
     name: str
     split: str
@@ -65,10 +65,10 @@ class Shards:
 
     Attributes:
         text_parts: The texts, and with them the plan.
-        files: Where the images come from.
-        folder: Where copies of the parts are.
-        prefix: Where the shards are, local or s3://, and the parts until all are made.
-        ranges: What each holds.
+        files: The source of the images.
+        folder: The folder for copies of the parts.
+        prefix: Where the shards go, local or s3://, and the parts until all are made.
+        ranges: The positions in each.
         image_side: Longer short sides are reduced to it.
     """
 
@@ -80,16 +80,16 @@ class Shards:
     image_side: int
 
     def make_all(self) -> None:
-        """Make the shards that are not there yet, on all cores."""
+        """Make the missing shards, on all cores."""
         finished = self._finished()
         if finished:
-            logger.info("%d of %d shards are there", len(finished), len(self.ranges))
+            logger.info("%d of %d shards are done", len(finished), len(self.ranges))
         made = ordered(partial(self._make, finished), range(len(self.ranges)))
         for _ in progress(made, total=len(self.ranges), unit="shard", what="images"):
             pass
 
     def tidy(self) -> None:
-        """Leave the shards that have images, and nothing else."""
+        """Remove everything but the shards that have images."""
         for number, shard in enumerate(self.ranges):
             if not self.shard(number).images:
                 filesystem.remove(self._uri(shard))
@@ -100,16 +100,16 @@ class Shards:
         return [number for number, shard in enumerate(self.ranges) if shard.split == split]
 
     def part(self, number: int, columns: list[str]) -> pa.Table:
-        """Return what is known of a shard's images, those that were left out among them."""
+        """Return the rows of all of a shard's images, including rejects."""
         return pq.read_table(self._part(self.ranges[number]), columns=columns)
 
     def kept(self, number: int, columns: list[str]) -> pa.Table:
-        """Return what is known of the images that are in a shard."""
+        """Return the rows of the images that are in a shard."""
         part = self.part(number, [*columns, "kind"])
         return part.filter(pc.equal(part["kind"], "")).select(columns)
 
     def shard(self, number: int) -> image_set.Shard:
-        """Return what an image set's manifest says of a shard."""
+        """Return a shard's entry in the image set's manifest."""
         metadata = pq.read_schema(self._part(self.ranges[number])).metadata
         return image_set.Shard(
             uri=self._uri(self.ranges[number]),
@@ -119,7 +119,7 @@ class Shards:
         )
 
     def _finished(self) -> set[str]:
-        """Return the names of shards that are there, after removing what never will be."""
+        """Return the names of finished shards, after removing those that never will be."""
         filesystem.abandon_uploads(self.prefix)
         if not filesystem.is_s3(self.prefix):
             for path in Path(self.prefix).glob("**/.*.part"):
@@ -172,14 +172,14 @@ class Shards:
             pq.write_table(part, temporary, compression="zstd")
 
     def _add(
-        self, tar: tarfile.TarFile, place: int, read: Callable[[], bytes]
+        self, tar: tarfile.TarFile, position: int, read: Callable[[], bytes]
     ) -> tuple[int, int, str, str]:
         """Add an image to a shard; return its offset and length, or kind and detail of a reject."""
         try:
             content = stored(read(), self.image_side)
         except InvalidImageError as error:
             return 0, 0, error.kind, error.detail
-        member = tarfile.TarInfo(f"{place:09d}.jpg")
+        member = tarfile.TarInfo(f"{position:09d}.jpg")
         member.size = len(content)
         offset = tar.offset + tarfile.BLOCKSIZE
         tar.addfile(member, io.BytesIO(content))
@@ -189,16 +189,16 @@ class Shards:
 def plan_shards(
     text_parts: TextParts, files: Files, shard_bytes: int, image_side: int
 ) -> list[ShardRange]:
-    """Return what each shard holds: about so many bytes, as the first images suggest.
+    """Divide the positions into shards of about this many bytes, judging by the first images.
 
     Raises:
-        UserError: There are no training images, or none of the first is an image.
+        UserError: There are no training images, or none of the first is readable.
     """
     plan = text_parts.plan
     if plan.ends[0] == 0:
         raise UserError(
-            f"no training images: {len(plan.places):,} rows are listed, of which {plan.ends[-1]:,} "
-            "are held out or another split's, and the others have no file or cannot be read"
+            f"no training images: of {len(plan.positions):,} listed rows {plan.ends[-1]:,} are "
+            "held out or in another split, and the others have no file or cannot be read"
         )
     ids = text_parts.between(0, min(_NUM_SAMPLES, plan.ends[0]))["id"].to_pylist()
     sizes, error = [], ""
@@ -210,7 +210,7 @@ def plan_shards(
         except InvalidImageError as invalid:
             error = f"; {id}: {invalid.kind}, {invalid.detail}"
     if not sizes:
-        raise UserError(f"none of the first {len(ids)} training images can be read{error}")
+        raise UserError(f"none of the first {len(ids)} training images is readable{error}")
     most = max(1, int(shard_bytes / float(np.mean(sizes))))
     found = []
     for split, start, end in zip(SPLITS, (0, *plan.ends), plan.ends, strict=False):

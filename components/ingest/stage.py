@@ -85,7 +85,7 @@ def ingest(
 
         blocks = lists.blocks(data.lists, NUM_ROWS)
         planned = plan.make(data, blocks, limit=limit, validation_share=validation_share, seed=seed)
-        # Parts are only reused for the very same images in the same places.
+        # Parts are only reused for the very same images at the same positions.
         name = f"{fingerprint}-{planned.digest()[:16]}"
         text_parts = TextParts(folder / name, blocks, len(titles), data.text, planned)
         text_parts.make_all()

@@ -1,8 +1,8 @@
-"""Texts by place: each block of rows becomes a part, sorted by place, which every shard cuts from.
+"""Texts by position: each block of rows becomes a part, sorted by position.
 
-Texts come in the order of the lists and images go to random places, and neither fits in memory. So
-each block of rows is written as one Arrow file in the order of places; a shard's texts are a slice
-of every such file.
+Texts come in the order of the lists, images go to random positions, and neither fits in memory. So
+each block of rows is written as one Arrow file in the order of positions; a shard's texts are a
+slice of every such file.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ from components.shared.stage.progress import progress
 from components.shared.storage import filesystem
 
 NUM_ROWS = 32_768
-_SCHEMA = pa.schema([pa.field("place", pa.int32(), nullable=False), *texts.SCHEMA])
-_NO_PLACE = {
-    UNREADABLE: ("unreadable row", "a line is an image's id, a blank, and a label that there is"),
+_SCHEMA = pa.schema([pa.field("position", pa.int32(), nullable=False), *texts.SCHEMA])
+_NO_POSITION = {
+    UNREADABLE: ("unreadable row", "a line must be an image's id, a space, and a valid label"),
     MISSING: ("missing image", "listed, but in no archive and no folder"),
     REPEATED: ("repeated row", "listed before"),
 }
@@ -34,11 +34,11 @@ class TextParts:
     """Makes the parts, and reads a shard's texts from them.
 
     Attributes:
-        folder: Where they are.
+        folder: Where the parts are.
         blocks: The lists' rows.
-        num_classes: How many labels there are.
+        num_classes: How many classes there are.
         text: Finds an image's text.
-        plan: Which row goes where.
+        plan: Each row's position.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ class TextParts:
     plan: Plan
 
     def make_all(self) -> None:
-        """Make the parts that are not there yet, on all cores."""
+        """Make the missing parts, on all cores."""
         made = ordered(self._make, range(len(self.blocks)))
         for _ in progress(made, total=len(self.blocks), unit="block", what="texts"):
             pass
@@ -58,39 +58,39 @@ class TextParts:
         return _read(self.folder / f"rejects-{number:05d}.arrow")
 
     def between(self, start: int, end: int) -> pa.Table:
-        """Return the texts of the places from `start` to before `end`, in their order."""
+        """Return the texts of the positions from `start` to before `end`, in their order."""
         slices = []
         for number in range(len(self.blocks)):
             part = _read(self.folder / f"texts-{number:05d}.arrow")
-            bounds = np.searchsorted(part["place"].to_numpy(), (start, end))
+            bounds = np.searchsorted(part["position"].to_numpy(), (start, end))
             slices.append(part.slice(bounds[0], bounds[1] - bounds[0]))
         found = pa.concat_tables(slices)
-        found = found.take(np.argsort(found["place"]))
+        found = found.take(np.argsort(found["position"]))
         assert len(found) == end - start
-        return found.drop_columns("place").combine_chunks()
+        return found.drop_columns("position").combine_chunks()
 
     def _make(self, number: int) -> None:
         path = self.folder / f"texts-{number:05d}.arrow"
         if not path.is_file():
             rows, rejects = self._rows(self.blocks[number])
             _write(table(rejects), self.folder / f"rejects-{number:05d}.arrow")
-            _write(rows.take(np.argsort(rows["place"])), path)
+            _write(rows.take(np.argsort(rows["position"])), path)
 
     def _rows(self, block: Block) -> tuple[pa.Table, list[Reject]]:
         split, source = block.file_list.split, block.file_list.source
-        places = self.plan.places[block.first_row : block.first_row + block.num_rows].tolist()
+        positions = self.plan.positions[block.first_row : block.first_row + block.num_rows].tolist()
         rows, rejects = [], []
-        for place, (line, record) in zip(places, block.lines(), strict=True):
+        for position, (line, record) in zip(positions, block.lines(), strict=True):
             id, _ = block.parse(line, self.num_classes)
-            if place >= 0:
+            if position >= 0:
                 text = self.text(id, record)
                 words = (text.title, text.description, text.tags)
-                rows.append((place, id, *words, source, text.query, text.rank))
+                rows.append((position, id, *words, source, text.query, text.rank))
                 if text.kind:
                     rejects.append(Reject(split, text.kind, source, id, text.detail))
-            elif place != BEYOND_LIMIT:
-                kind, detail = _NO_PLACE[place]
-                name = line if place == UNREADABLE else id
+            elif position != BEYOND_LIMIT:
+                kind, detail = _NO_POSITION[position]
+                name = line if position == UNREADABLE else id
                 rejects.append(Reject(split, kind, source, name, detail))
         columns = zip(*rows, strict=True) if rows else [()] * len(_SCHEMA)
         return pa.table([list(column) for column in columns], schema=_SCHEMA), rejects
@@ -106,5 +106,5 @@ def _write(rows: pa.Table, path: Path) -> None:
 
 
 def _read(path: Path) -> pa.Table:
-    """Open an Arrow file; what is not used of it never enters memory."""
+    """Open an Arrow file, memory-mapped."""
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

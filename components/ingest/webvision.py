@@ -43,7 +43,7 @@ _LISTS |= {
 _PIECE = 8 * 2**20  # bytes of a list copied at a time
 
 
-class _Place(NamedTuple):
+class _Location(NamedTuple):
     """Where a file's content is: in a tar, or at an offset of 0 the whole of a file of its own."""
 
     uri: str
@@ -72,7 +72,7 @@ class _Tar(NamedTuple):
     hashes: "array[int]"
     blocks: "array[int]"
     lengths: "array[int]"
-    others: dict[str, _Place]
+    others: dict[str, _Location]
     rejects: list[Reject]
 
 
@@ -91,7 +91,7 @@ def read(root: str, scratch: Path) -> DataSet:
     Raises:
         UserError: A list is missing, or an archive is compressed.
     """
-    files, others, rejects = Files(), dict[str, _Place](), list[Reject]()
+    files, others, rejects = Files(), dict[str, _Location](), list[Reject]()
     tars = _list(root, files, others)
     scanned = ordered(_scan, tars.items())
     for tar in progress(scanned, total=len(tars), unit="archive", what="headers"):
@@ -117,7 +117,9 @@ def read(root: str, scratch: Path) -> DataSet:
         lists=list(_file_lists(lists, root)),
         files=files,
         ids=partial(_ids, root, tars),
-        text=_Texts({key: place for key, place in others.items() if key not in _LISTS}, queries),
+        text=_Texts(
+            {key: location for key, location in others.items() if key not in _LISTS}, queries
+        ),
         rejects=rejects,
     )
 
@@ -136,7 +138,7 @@ def _file_lists(lists: Mapping[str, Path], root: str) -> Iterator[FileList]:
             yield FileList(lists[name], split)
 
 
-def _list(root: str, files: Files, others: dict[str, _Place]) -> dict[str, int]:
+def _list(root: str, files: Files, others: dict[str, _Location]) -> dict[str, int]:
     """Add what lies in folders to `files` and `others`; return the tars with their sizes."""
     tars = {}
     folders: dict[str, array[int]] = defaultdict(lambda: array("Q"))
@@ -149,7 +151,7 @@ def _list(root: str, files: Files, others: dict[str, _Place]) -> dict[str, int]:
         elif id := _image_id(name):
             folders[uri.rpartition("/")[0]].append(id_hash(id))
         elif key := _key(name):
-            others.setdefault(key, _Place(uri, 0, size))
+            others.setdefault(key, _Location(uri, 0, size))
     files.add_folders(folders)
     return tars
 
@@ -168,7 +170,7 @@ def _scan(tar: tuple[str, int]) -> _Tar:
             found.blocks.append(member.offset // tarfile.BLOCKSIZE)
             found.lengths.append(member.length)
         elif key := _key(name):
-            found.others[key] = _Place(uri, member.offset, member.length)
+            found.others[key] = _Location(uri, member.offset, member.length)
     return found
 
 
@@ -221,23 +223,23 @@ class _Texts:
     """Finds an image's record by its line in the list of records, `google/q00001.json 1`."""
 
     def __init__(
-        self, places: Mapping[str, _Place], queries: Mapping[tuple[str, int], str]
+        self, locations: Mapping[str, _Location], queries: Mapping[tuple[str, int], str]
     ) -> None:
-        self._places, self._queries = places, queries
+        self._locations, self._queries = locations, queries
 
     def __call__(self, id: str, record: str) -> Text:
         source, _, rest = id.partition("/")
         if source not in _SOURCES:  # validation and test images have no texts
             return Text()
         query = self._queries.get((source, int(rest[1:].partition("/")[0])), "")
-        name, _, place = record.rpartition(" ")
-        if name not in self._places:
+        name, _, position = record.rpartition(" ")
+        if name not in self._locations:
             return Text(query=query, kind="missing text", detail=f"no file: {record}")
-        records = _records(self._places[name])
-        if not 1 <= number(place) <= len(records):
+        records = _records(self._locations[name])
+        if not 1 <= number(position) <= len(records):
             detail = f"no such record: {record} of {len(records)}"
             return Text(query=query, kind="missing text", detail=detail)
-        fields, kind, problem = records[number(place) - 1]
+        fields, kind, problem = records[number(position) - 1]
         return Text(
             title=metadata.text(fields.get("title")),
             description=metadata.text(fields.get("description")),
@@ -251,5 +253,5 @@ class _Texts:
 
 # Lists are ordered by query, so the next image's record is nearly always in the same file.
 @functools.lru_cache(maxsize=4)
-def _records(place: _Place) -> list[metadata.Record]:
-    return metadata.records(place.read())
+def _records(location: _Location) -> list[metadata.Record]:
+    return metadata.records(location.read())

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def best(records: Sequence[Record], num_teachers: int) -> list[int]:
-    """Return the places of the models with the highest validation score, best first.
+    """Return the indices of the models with the highest validation score, best first.
 
     Of equal ones the first is taken.
     """

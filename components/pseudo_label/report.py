@@ -30,7 +30,7 @@ def draw(
         path: Where.
         comparison: The counts over all images.
         records: All models that could have been teachers.
-        chosen: The teachers' places among them, best first.
+        chosen: The teachers' indices among them, best first.
         images: The training images, for the examples.
         given: The labels that they were given, for their titles.
         min_confidence: Below it, images got no label.

@@ -53,9 +53,9 @@ def pseudo_label(
     chosen = best(records, num_teachers)
     teachers = [models[i] for i in chosen]
     # What the teachers say outlives a min_confidence that turns out too high.
-    place = resume.folder("pseudo_label", [images, *teachers], top_k=top_k, batch_size=batch_size)
+    uri = resume.folder("pseudo_label", [images, *teachers], top_k=top_k, batch_size=batch_size)
     opinions = Labelling(
-        place=place, images=image_set, folders=teachers, top_k=top_k, batch_size=batch_size
+        uri=uri, images=image_set, folders=teachers, top_k=top_k, batch_size=batch_size
     )
     ranks.launch()
     opinions.make("pseudo labels")
@@ -75,4 +75,4 @@ def pseudo_label(
             )
     write(metrics, comparison.metrics)
     draw(report, comparison, records, chosen, image_set, given, min_confidence)
-    resume.remove(place)
+    resume.remove(uri)

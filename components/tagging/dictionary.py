@@ -1,8 +1,7 @@
 """What WordNet says of words, read from the files of its database (man page wndb(5WN)).
 
-NLTK's own reader looks things up in open files. Workers that are forked share the place in such a
-file, and read one another's lines; besides, it takes seconds to load. All that tagging asks is held
-here in memory.
+NLTK's own reader looks words up in open files. Forked workers share a file's offset, and would read
+one another's lines; besides, it takes seconds to load. Everything tagging needs is held in memory.
 """
 
 import hashlib

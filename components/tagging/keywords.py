@@ -118,13 +118,13 @@ class Extractor:
         kinds = self._kinds[tagged.tags]
         inside, dropped = np.zeros((2, len(kinds)), bool)
         for starts, length, names in self._phrases.find(self._in_phrases[tagged.words]):
-            places = starts[:, None] + np.arange(length)
-            new = (kinds[places[:, -1]] != _NOTHING) & ~inside[places].all(axis=1)
-            places, names = places[new], names[new]
-            inside[places] = True
-            dropped[places[:, :-1]] = True
-            dropped[places[:, -1]] |= self._phrases.kind[names] == 0
-            yield _Pairs(tagged.texts[places[:, 0]], self._named[names])
+            positions = starts[:, None] + np.arange(length)
+            new = (kinds[positions[:, -1]] != _NOTHING) & ~inside[positions].all(axis=1)
+            positions, names = positions[new], names[new]
+            inside[positions] = True
+            dropped[positions[:, :-1]] = True
+            dropped[positions[:, -1]] |= self._phrases.kind[names] == 0
+            yield _Pairs(tagged.texts[positions[:, 0]], self._named[names])
         chosen = np.flatnonzero((kinds != _NOTHING) & ~dropped)
         words = self._keywords[tagged.words[chosen] * len(_KINDS) + kinds[chosen]]
         yield _Pairs(tagged.texts[chosen[words >= 0]], words[words >= 0])

@@ -31,7 +31,7 @@ class Occurrences:
     Attributes:
         words: The W distinct ones, in the order of the alphabet.
         counts: (B,) int32, how many words each image has.
-        codes: (P,) int32, their places in `words`, one image's after another's.
+        codes: (P,) int32, their positions in `words`, one image's after another's.
         tokens: How many tokens were read.
     """
 

@@ -45,7 +45,7 @@ class Perceptron:
     each. `forget` frees them.
 
     Attributes:
-        tags: The names of the T tags; elsewhere tags are numbers, places in this list.
+        tags: The names of the T tags; elsewhere tags are indices into this list.
         words: The words, by number.
     """
 
@@ -121,12 +121,12 @@ class Perceptron:
             lengths: How many of them are each sentence's.
         """
         sentences = np.repeat(np.arange(len(lengths)), lengths)
-        places = np.arange(len(words)) + 2 + _PADDING * sentences
+        positions = np.arange(len(words)) + 2 + _PADDING * sentences
         first = np.cumsum(lengths + _PADDING) - lengths - _PADDING
         padded = np.empty(len(words) + _PADDING * len(lengths), np.intp)
         padded[first], padded[first + 1] = 0, 1
         padded[first + 2 + lengths], padded[first + 3 + lengths] = 2, 3
-        padded[places] = words
+        padded[positions] = words
 
         tags = self._table[padded, _COLUMNS + 1].astype(np.int16)
         tags[first], tags[first + 1] = self._start2, self._start  # of i-2 and of i-1
@@ -139,10 +139,10 @@ class Perceptron:
             rows[:, _TAG] = self._by_tag[before]
             rows[:, _TAG_BEFORE] = self._by_tag_before[before_that]
             rows[:, _TAGS] = self._by_tags[before, before_that]
-            place = self._table[padded[wave], _COLUMNS]
-            rows[:, _TAG_AND_WORD] = self._by_tag_and_word[place, before]
+            position = self._table[padded[wave], _COLUMNS]
+            rows[:, _TAG_AND_WORD] = self._by_tag_and_word[position, before]
             tags[wave] = self._sums(rows).argmax(axis=1)
-        of_words: NDArray[np.int16] = tags[places]
+        of_words: NDArray[np.int16] = tags[positions]
         return of_words
 
     def tag_sents(self, sentences: Sequence[Sequence[str]]) -> list[list[tuple[str, str]]]:
@@ -184,9 +184,9 @@ class Perceptron:
     def _of_tags_and_words(
         self, tags: Mapping[str, int]
     ) -> tuple[dict[str, int], NDArray[np.int32]]:
-        """Return places of words, and there, by the previous tag, the pairs' rows of the weights.
+        """Return an index for each word, and by index and previous tag, the rows of the weights.
 
-        Place 0 is that of words which the tagger has seen after no tag.
+        Index 0 is for words that the tagger has seen after no tag.
         """
         name = "i-1 tag+i word "
         pairs: dict[str, int] = {}
@@ -198,21 +198,21 @@ class Perceptron:
                     if (tag := tags.get(rest[:end])) is not None:
                         found.append((pairs.setdefault(rest[end + 1 :], 1 + len(pairs)), tag, row))
         rows = np.zeros((1 + len(pairs), len(tags)), np.int32)
-        for place, tag, row in found:
-            rows[place, tag] = row
+        for position, tag, row in found:
+            rows[position, tag] = row
         return pairs, rows
 
 
 def _waves(unknown: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the places of unknown tags, ordered by wave, and where in that order each wave ends.
+    """Return the positions of unknown tags, ordered by wave, and where in it each wave ends.
 
     A wave is the number of unknown tags since the last two known ones in a row.
     """
-    places = np.flatnonzero(unknown)
-    count = np.arange(len(places))
-    first = np.diff(places, prepend=-3) > 2
+    positions = np.flatnonzero(unknown)
+    count = np.arange(len(positions))
+    first = np.diff(positions, prepend=-3) > 2
     waves = count - np.maximum.accumulate(np.where(first, count, 0))
-    return places[np.argsort(waves, kind="stable")], np.cumsum(np.bincount(waves))
+    return positions[np.argsort(waves, kind="stable")], np.cumsum(np.bincount(waves))
 
 
 def _pieces(ends: NDArray[np.intp]) -> Iterator[tuple[int, int]]:

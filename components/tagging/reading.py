@@ -157,13 +157,13 @@ class Reader:
         framed[:, len(before)] = words
         lengths = np.full(len(words), len(frame))
         tags = self._perceptron.tag(framed.ravel(), lengths)[len(before) :: len(frame)]
-        for place, word in enumerate(words):
+        for position, word in enumerate(words):
             if self._language.is_only_noun(self._perceptron.words[word].lower()):
-                tags[place] = self._as_noun(tags[place])
+                tags[position] = self._as_noun(tags[position])
         return tags
 
     def _as_noun(self, tag: int) -> int:
-        """Return a noun's tag, in place of one that is none."""
+        """Return a noun's tag, in place of a tag that is not one."""
         tags = self._perceptron.tags
         return tag if tags[tag] in NOUNS else tags.index("NN")
 

@@ -63,6 +63,6 @@ class Sequences:
             yield Found(starts[numbers >= 0], length, numbers[numbers >= 0])
             following = words[starts + length]
             steps = nodes * len(self.words) + following
-            place = np.searchsorted(self._steps, steps)
-            known = (following >= 0) & (np.append(self._steps, -1)[place] == steps)
-            starts, nodes = starts[known], self._nodes[place[known]]
+            position = np.searchsorted(self._steps, steps)
+            known = (following >= 0) & (np.append(self._steps, -1)[position] == steps)
+            starts, nodes = starts[known], self._nodes[position[known]]

@@ -64,7 +64,7 @@ def tagging(
         perceptron, known, phrases(known), fields, parts_of_speech, keep_query_words
     )
     # What has been read outlives a kill, and a min_images that turns out too high.
-    place = resume.folder(
+    uri = resume.folder(
         "tagging",
         [texts],
         fields=fields,
@@ -74,7 +74,7 @@ def tagging(
         language=known.digest,
     )
     row_groups = range(len(corpus.row_groups()))
-    counts, tokens = count(RowGroupReader(texts, extract, Parts(place)), row_groups)
+    counts, tokens = count(RowGroupReader(texts, extract, Parts(uri)), row_groups)
     vocabulary = select(
         counts,
         len(corpus),
@@ -82,7 +82,7 @@ def tagging(
         min_images=min_images,
         max_share=max_share,
     )
-    names, reader = vocabulary.words, RowGroupReader(texts, extract, Parts(place))
+    names, reader = vocabulary.words, RowGroupReader(texts, extract, Parts(uri))
     choose = RowGroupChooser(reader, vocabulary, max_keywords)
     chosen = progress(
         ordered(choose, row_groups), total=len(row_groups), unit="row group", what="Choosing"
@@ -95,7 +95,7 @@ def tagging(
     found = figures(targets, counts, tokens, known)
     write_report(report, corpus, targets, counts, vocabulary, known.lemmas)
     write_metrics(metrics, found)
-    resume.remove(place)
+    resume.remove(uri)
     logger.info(
         "%s keywords, %.1f per image; %.1f %% of %s images have one",
         f"{len(names):,}",

@@ -27,7 +27,7 @@ class Vocabulary:
 
     @cached_property
     def numbers(self) -> dict[str, int]:
-        """The words' places in `words`."""
+        """The words' positions in `words`."""
         return {word: number for number, word in enumerate(self.words)}
 
     def rarest(
@@ -36,7 +36,7 @@ class Vocabulary:
         """Return the words that B images keep, the rarest first, `at_most` of each image.
 
         Returns:
-            How many each image keeps (B,), and their places in `words`, one image's after
+            How many each image keeps (B,), and their positions in `words`, one image's after
             another's.
         """
         known = [self.numbers.get(word, -1) for word in occurrences.words]
@@ -46,8 +46,8 @@ class Vocabulary:
         order = np.lexsort((classes, self.images[classes], images))
         images, classes = images[order], classes[order]
         kept = np.bincount(images, minlength=len(occurrences.counts))
-        place = np.arange(len(images)) - np.repeat(np.cumsum(kept) - kept, kept)
-        return np.minimum(kept, at_most), classes[place < at_most]
+        position = np.arange(len(images)) - np.repeat(np.cumsum(kept) - kept, kept)
+        return np.minimum(kept, at_most), classes[position < at_most]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the launcher tells of a TrainJob: its states, each once, and why it has failed."""
+"""What the launcher logs of a TrainJob: its state changes, each once, and why it has failed."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,73 +15,73 @@ logger = logging.getLogger(__name__)
 
 
 class JobError(RuntimeError):
-    """The nodes have failed, or were ended."""
+    """The nodes have failed, or were stopped."""
 
 
-class Told:
-    """What was told of a TrainJob, for what is new to be told once."""
+class Events:
+    """Logs what happens to a TrainJob, each event once."""
 
     def __init__(self, job: TrainJob) -> None:
-        """Begin with nothing."""
+        """Begin with nothing logged."""
         self._name, self._num_nodes = job.name, job.num_nodes
-        self._told: dict[object, object] = {}
+        self._logged: dict[object, object] = {}
         self._ends: dict[int, End] = {}
 
     def conditions(self, job: Mapping[str, Any]) -> None:
-        """Tell of conditions that have changed."""
+        """Log conditions that have changed."""
         for each in conditions(job):
             kind, message = each["type"], each.get("message") or each.get("reason", "")
             negation = "" if each["status"] == "True" else "not "
-            self._tell(kind, each["status"], f"{negation}{kind.lower()}: {message}")
+            self._log(kind, each["status"], f"{negation}{kind.lower()}: {message}")
 
     def pods(self, pods: Sequence[NodePod]) -> None:
-        """Tell of nodes that run, that cannot, and that have ended before their time."""
+        """Log which nodes run, which cannot start, and which have failed."""
         for pod in pods:
             if pod.waiting:
                 reason = pod.waiting.partition(":")[0]
-                self._tell((pod.uid, reason), True, f"node {pod.node} waits: {pod.waiting}")
+                self._log((pod.uid, reason), True, f"node {pod.node} is waiting: {pod.waiting}")
             if pod.end is not None:
                 known = self._ends.get(pod.node, pod.end)
                 self._ends[pod.node] = max(known, pod.end, key=_weight)
                 if pod.end.code:
-                    self._tell(pod.uid, pod.end, f"node {pod.node} has ended with {pod.end}")
+                    self._log(pod.uid, pod.end, f"node {pod.node} ended with {pod.end}")
         running = [pod.node for pod in pods if pod.running]
-        self._tell("running", len(running), f"{len(running)} of {self._num_nodes} nodes run")
-        for node in running:  # then its earlier end, such as a preemption, is no cause of failure
+        self._log("running", len(running), f"{len(running)} of {self._num_nodes} nodes running")
+        for node in running:  # then its earlier end, such as a preemption, did not fail the job
             if node in self._ends and not _is_user_error(self._ends[node]):
                 del self._ends[node]
 
     def warnings(self, texts: Iterable[str]) -> None:
-        """Tell of what keeps pods from being made."""
+        """Log what keeps pods from being created."""
         for text in texts:
-            self._tell(text, True, text, logging.WARNING)
+            self._log(text, True, text, logging.WARNING)
 
     @property
     def is_user_error(self) -> bool:
-        """Whether a node has found what a user can put right: starting it again is no use."""
+        """Whether a node failed with an error for the user to fix: retrying is no use."""
         return any(map(_is_user_error, self._ends.values()))
 
     def failure(self, reason: str | None, logs: NodeLogs) -> Exception:
-        """Return what to raise when nodes have failed.
+        """Return the error to raise when nodes have failed.
 
         Args:
-            reason: Why the TrainJob has, if it has.
-            logs: Of its nodes.
+            reason: Why the TrainJob has failed, if it has.
+            logs: The nodes' logs.
         """
-        text = f"TrainJob {self._name} failed ({reason or 'a node cannot go on'})"
-        # The first to end is the cause; the others have missed it.
+        text = f"TrainJob {self._name} failed ({reason or 'a node cannot continue'})"
+        # The first to end is the cause; the others failed for lack of it.
         failures = [(node, end) for node, end in self._ends.items() if end.code]
         failures.sort(key=lambda each: each[1].time)
         for node, end in failures:
             text += f"\n  node {node} ended with {end}"
         if failures:
             lines = logs.end(failures[0][0])
-            text += "".join(f"\n    {line}" for line in ["its log's end:", *lines])
+            text += "".join(f"\n    {line}" for line in ["the end of its log:", *lines])
         return UserError(text) if self.is_user_error else JobError(text)
 
-    def _tell(self, what: object, state: object, text: str, level: int = logging.INFO) -> None:
-        if self._told.get(what) != state:
-            self._told[what] = state
+    def _log(self, what: object, state: object, text: str, level: int = logging.INFO) -> None:
+        if self._logged.get(what) != state:
+            self._logged[what] = state
             logger.log(level, "TrainJob %s: %s", self._name, text)
 
 
@@ -90,5 +90,5 @@ def _is_user_error(end: End) -> bool:
 
 
 def _weight(end: End) -> tuple[bool, datetime]:
-    """Return what makes one of a node's ends count: that of its last pod, or a user's error."""
+    """Return a key that puts a user's error above all other ends of a node, else its last one."""
     return _is_user_error(end), end.time

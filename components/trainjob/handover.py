@@ -1,15 +1,15 @@
-"""What a TrainJob's launcher hands over to its nodes, and they give back, by way of the store.
+"""How a TrainJob's launcher passes inputs to its nodes and gets their outputs, through the store.
 
-KFP's launcher copies artifacts into one pod; a stage on several nodes runs in others. In the folder
-of a hand-over lie
+KFP's launcher copies artifacts into one pod; a stage on several nodes runs in others. The folder of
+a handover contains
 
     inputs/<name>          each input artifact, a file or a folder
     request.json           the ExecutorInput, once all inputs are there
-    signature              of who follows the nodes: it changes as long as somebody does
-    outputs/<name>         each output artifact, likewise
+    signature              the launcher's heartbeat: it changes as long as the launcher runs
+    outputs/<name>         each output artifact, a file or a folder
     executor_output.json   the stage's output file and the names of all files, once they are there
 
-No path of one side is used on the other: each has a place for an artifact by its name.
+Neither side uses the other's paths: each has its own path for an artifact, found by its name.
 """
 
 import json
@@ -22,25 +22,22 @@ from components.shared.stage.container import artifact_path
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats
 
-FORMAT = 1  # of what either side writes for the other: their images may be of different versions
+FORMAT = 1  # of what the sides write for each other: their images may be of different versions
 
 
 class Handover:
-    """The folder that the launcher of a TrainJob and its nodes share.
-
-    What one side has given is there complete or not at all.
-    """
+    """The folder shared by the launcher of a TrainJob and its nodes; all writes are atomic."""
 
     def __init__(self, uri: str) -> None:
-        """Use a folder, which need not be there."""
+        """Use a folder, which need not exist yet."""
         self._uri = uri.rstrip("/")
         self._request = f"{self._uri}/request.json"
-        self._signature = f"{self._uri}/signature"
+        self._heartbeat = f"{self._uri}/signature"
         self._output = f"{self._uri}/executor_output.json"
 
     def give(self, executor_input: Mapping[str, Any]) -> None:
-        """Hand over an ExecutorInput with its input artifacts; the launcher does."""
-        # Of nodes that ended after what they shared was removed: new ones would think all is done.
+        """Upload an ExecutorInput with its input artifacts; called by the launcher."""
+        # Left by nodes that outlived their handover: new ones would take the job for done.
         filesystem.remove(self._output)
         for name, artifacts in _inputs(executor_input).items():
             _put(artifact_path(artifacts), f"{self._uri}/inputs/{name}")
@@ -48,23 +45,23 @@ class Handover:
             path.write_text(json.dumps({"format": FORMAT, **executor_input}))
 
     def take(self, folder: Path) -> dict[str, Any]:
-        """Fetch what was handed over; a node does.
+        """Fetch the inputs; called by a node.
 
         Args:
-            folder: For the inputs, and for the outputs that are to be made.
+            folder: Where the inputs go, and where the stage is to write its outputs.
 
         Returns:
             The ExecutorInput, with paths in that folder.
 
         Raises:
-            UserError: Nothing was handed over, or in another format.
+            UserError: There is no handover, or it has another format.
         """
         try:
             content = filesystem.read(self._request)
         except FileNotFoundError:
             raise UserError(
-                f"{self._uri}: nothing was handed over there, or it is removed: nodes are started "
-                "by components.trainjob"
+                f"{self._uri}: no handover there, or it has been removed: nodes are started by "
+                "components.trainjob"
             ) from None
         with formats.reading(content, FORMAT, self._request) as request:
             outputs = request["outputs"]
@@ -72,14 +69,14 @@ class Handover:
             uri = f"{self._uri}/inputs/{name}"
             names = [entry.name for entry in filesystem.listed(uri)]
             _fetch(uri, folder / "inputs" / name, names)
-            _place(artifacts, folder / "inputs" / name)
+            _set_path(artifacts, folder / "inputs" / name)
         for name, artifacts in outputs.get("artifacts", {}).items():
-            _place(artifacts, folder / "outputs" / name)
+            _set_path(artifacts, folder / "outputs" / name)
         outputs["outputFile"] = str(folder / "executor_output.json")
         return request
 
     def give_back(self, executor_input: Mapping[str, Any]) -> None:
-        """Upload the outputs that a stage has made; the node with the first rank does.
+        """Upload the stage's outputs; called by rank 0.
 
         Args:
             executor_input: As `take` returned it.
@@ -98,16 +95,16 @@ class Handover:
         return filesystem.exists(self._output)
 
     def take_back(self, executor_input: Mapping[str, Any]) -> bool:
-        """Fetch the outputs and write the executor's output file; the launcher does.
+        """Fetch the outputs and write the executor's output file; called by the launcher.
 
         Args:
-            executor_input: As it was given.
+            executor_input: As passed to `give`.
 
         Returns:
             Whether all of them have been given back, and are still there.
 
         Raises:
-            UserError: They were given back in another format.
+            UserError: They have another format.
         """
         outputs = executor_input["outputs"]
         try:
@@ -115,10 +112,10 @@ class Handover:
             with formats.reading(content, FORMAT, self._output) as given:
                 made, files = given["made"], given["files"]
             for name, artifacts in made["artifacts"].items():
-                # By name: of a folder that is being removed there may be a part.
+                # By name: a folder that is being removed may be incomplete.
                 path = artifact_path(outputs["artifacts"][name])
                 _fetch(f"{self._uri}/outputs/{name}", path, files[name])
-                # The metadata are what the stage has measured; the place is this side's.
+                # The metadata are the stage's measurements; the URI is this side's.
                 (there,), (here,) = artifacts["artifacts"], outputs["artifacts"][name]["artifacts"]
                 there |= {"name": here.get("name", ""), "uri": here["uri"]}
         except FileNotFoundError:
@@ -127,20 +124,20 @@ class Handover:
             path.write_text(json.dumps(made))
         return True
 
-    def sign(self) -> None:
-        """Say that somebody follows the nodes; the launcher does, once a minute at least."""
-        with filesystem.uploading(self._signature) as path:
+    def beat(self) -> None:
+        """Write a heartbeat; called by the launcher, at least once a minute."""
+        with filesystem.uploading(self._heartbeat) as path:
             path.write_text(datetime.now(UTC).isoformat())
 
-    def signature(self) -> datetime | None:
-        """Return when somebody has signed last, by the signer's clock; None if nobody has."""
+    def last_heartbeat(self) -> datetime | None:
+        """Return the time of the last heartbeat, by the launcher's clock; None before the first."""
         try:
-            return datetime.fromisoformat(filesystem.read(self._signature).decode())
+            return datetime.fromisoformat(filesystem.read(self._heartbeat).decode())
         except FileNotFoundError:
             return None
 
     def remove(self) -> None:
-        """Remove all of it, once no node runs any more."""
+        """Remove the folder, once no node runs any more."""
         filesystem.remove_folder(self._uri)
 
 
@@ -149,15 +146,15 @@ def _inputs(executor_input: Mapping[str, Any]) -> dict[str, Any]:
     return artifacts
 
 
-def _place(artifacts: dict[str, Any], path: Path) -> None:
-    """Say where an artifact lies on this node."""
+def _set_path(artifacts: dict[str, Any], path: Path) -> None:
+    """Set an artifact's path on this node."""
     (artifact,) = artifacts["artifacts"]
     artifact.pop("customPath", None)
     artifact["uri"] = str(path)
 
 
 def _put(path: Path, uri: str) -> list[str]:
-    """Copy a local file or folder; of a folder return the files below it."""
+    """Copy a local file or folder; return the names of the files in a folder."""
     if not path.is_dir():
         filesystem.put(path, uri)
         return []

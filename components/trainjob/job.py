@@ -1,6 +1,6 @@
-"""The TrainJob of a stage: what is written into it, and what its status says.
+"""The TrainJob of a stage: its manifest, and what its status says.
 
-Kubeflow Trainer has renamed the field by which a TrainJob changes the pods of its runtime:
+Kubeflow Trainer has renamed the field with which a TrainJob patches the pods of its runtime:
 
     podSpecOverrides      2.0
     podTemplateOverrides  2.1
@@ -18,11 +18,11 @@ from components.shared.stage.errors import UserError
 from components.trainjob.settings import Settings
 
 GROUP, VERSION = "trainer.kubeflow.org", "v1alpha1"
-# How a runtime must call the job of its nodes, and their container; Trainer's own do.
+# The name that a runtime must give the job of its nodes, and their container; Trainer's own do.
 NODE = "node"
 QUEUE = "kueue.x-k8s.io/queue-name"
 _MANAGER = "webly/trainjob"
-# Of the task's environment, what is the launcher's alone.
+# Variables of the task's environment that are for the launcher only.
 _OWN = ("WEBLY_TRAINJOB_", "WEBLY_NODE_")
 
 
@@ -33,14 +33,14 @@ class TrainJob:
     Attributes:
         name: The TrainJob's name.
         module: The module that runs the stage.
-        image: The image that has it.
-        num_nodes: On how many nodes.
-        handover: The URI of what its launcher hands over.
-        task_config: What is set on KFP's task: its `TaskConfig`, as JSON.
-        settings: What is set elsewhere.
-        owners: References to what shall not be deleted without it.
-        service_account: What the nodes run as.
-        labels: Of the TrainJob and of its pods.
+        image: The nodes' image.
+        num_nodes: How many nodes.
+        handover: The URI of the handover.
+        task_config: The KFP task's `TaskConfig`, as JSON.
+        settings: What is not set on the task.
+        owners: Owner references: it is deleted with these.
+        service_account: The nodes' service account.
+        labels: Labels of the TrainJob and of its pods.
     """
 
     name: str
@@ -58,10 +58,10 @@ class TrainJob:
         """Return the object to create.
 
         Args:
-            fields: Those that a TrainJob's spec has on the cluster.
+            fields: The fields of a TrainJob's spec on this cluster.
 
         Raises:
-            UserError: It has none by which pods could be changed.
+            UserError: None of them can patch pods.
         """
         patch = next((field for field in _PATCHES if field in fields), None)
         if patch is None:
@@ -76,7 +76,7 @@ class TrainJob:
             "trainer": self._trainer(),
             patch: _PATCHES[patch](self._pod_labels(), self._pod_spec()),
         }
-        if "activeDeadlineSeconds" in fields:  # else only the launcher ends it in time
+        if "activeDeadlineSeconds" in fields:  # else only the launcher enforces it
             spec["activeDeadlineSeconds"] = max(1, round(self.settings.seconds))
         return {
             "apiVersion": f"{GROUP}/{VERSION}",
@@ -120,7 +120,7 @@ class TrainJob:
         )
 
     def _pod_labels(self) -> dict[str, str]:
-        # A proxy of Istio's, which Kubeflow's namespaces give to pods, would not end with the node.
+        # Istio's proxy, which Kubeflow's namespaces inject into pods, would not end with the node.
         # Said here too, beside `k8s/trainer/runtime.yaml`: Trainer's own runtimes do not say it.
         return {**self.labels, "sidecar.istio.io/inject": "false"}
 
@@ -140,20 +140,20 @@ class TrainJob:
 
 
 def number_of_nodes(text: str) -> int:
-    """Return what a `num_nodes` says.
+    """Parse `num_nodes`.
 
     Raises:
-        UserError: It is not a whole number above 0.
+        UserError: It is not a positive integer.
     """
     if not re.fullmatch("[1-9][0-9]*", text):
-        raise UserError(f"num_nodes={text}: a whole number above 0 is needed; 1 needs no Trainer")
+        raise UserError(f"num_nodes={text}: must be a positive integer; 1 needs no Trainer")
     return int(text)
 
 
 def job_name(module: str, executor_input: Mapping[str, Any]) -> str:
-    """Return the name of a stage's TrainJob: the same for all tries of a task, and for no other.
+    """Return the name of a stage's TrainJob: the same for all attempts of a task, else unique.
 
-    JobSet makes names of it that must be DNS labels, too: `<name>-node-0-<number>`.
+    JobSet derives names from it that must be DNS labels, too: `<name>-node-0-<number>`.
     """
     outputs = executor_input["outputs"]["artifacts"]
     uris = sorted(entry["uri"] for each in outputs.values() for entry in each["artifacts"])
@@ -176,8 +176,8 @@ def conditions(job: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def running_since(job: Mapping[str, Any]) -> datetime | None:
-    """Return since when a TrainJob may run; None while it is suspended, as in a queue."""
-    # Kueue lets it go by its specification; only then comes Trainer, who says since when.
+    """Return when a TrainJob was resumed; None while it is suspended, as in a queue."""
+    # Kueue resumes it in its spec; Trainer then records the time in its status.
     if job["spec"].get("suspend") or condition(job, "Suspended") is not None:
         return None
     since = job["metadata"]["creationTimestamp"]
@@ -188,7 +188,7 @@ def running_since(job: Mapping[str, Any]) -> datetime | None:
 
 
 def _pod_spec_overrides(labels: Mapping[str, str], spec: Mapping[str, Any]) -> list[Any]:
-    return [{"targetJobs": [{"name": NODE}], **spec}]  # labels cannot be told
+    return [{"targetJobs": [{"name": NODE}], **spec}]  # it cannot set labels
 
 
 def _pod_template_overrides(labels: Mapping[str, str], spec: Mapping[str, Any]) -> list[Any]:
@@ -220,5 +220,5 @@ def _unsupported(fields: Collection[str]) -> str:
 
 
 def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what KFP has written as null, or as empty."""
+    """Leave out values that KFP has written as null or empty."""
     return {name: value for name, value in values.items() if value}

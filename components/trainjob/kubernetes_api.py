@@ -1,6 +1,6 @@
 """Kubernetes' API: TrainJobs, and the pods of their nodes.
 
-What it needs, besides what every service account may: `create`, `get` and `delete` on
+Permissions needed, besides every service account's: `create`, `get` and `delete` on
 `trainjobs.trainer.kubeflow.org`, `get` and `list` on `pods`, `get` on `pods/log`, and, to say why
 there are no pods, `list` on `events`.
 """
@@ -26,33 +26,33 @@ from components.trainjob.pods import Launcher, NodePod, launcher, node_pod, node
 
 logger = logging.getLogger(__name__)
 
-# An API server that is updated or moved is back within minutes. Nodes must not lose their patience
-# (`components.trainjob.node`) meanwhile: between signatures two requests may take that long each.
+# An API server that is updated or moved is back within minutes. Nodes must not run out of patience
+# (`components.trainjob.node`) meanwhile: between heartbeats two requests may take that long each.
 _PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 280.0, 1.0, 30.0  # seconds
 _TIMEOUTS = (10, 60)  # seconds to connect, and to wait for an answer
-_LOG_TIMEOUTS = (10, 300)  # nodes may be silent for long; then their log is asked for again
+_LOG_TIMEOUTS = (10, 300)  # nodes may be silent for long; then their log is requested again
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class ClusterError(RuntimeError):
-    """The API does not answer: nothing is wrong with the request, try it later."""
+    """The API does not answer: nothing is wrong with the request, try again later."""
 
 
 class Cluster:
     """The TrainJobs of the namespace that this process runs in.
 
-    All methods ask again, with growing pauses, while the API cannot answer.
+    All methods retry with backoff while the API cannot answer.
 
     Raises:
         ClusterError: It could not for almost five minutes.
-        UserError: It never will: no rights, or an object that it refuses.
+        UserError: It never will: no permission, or an object that it rejects.
     """
 
     def __init__(self) -> None:
-        """Connect, as this pod's files allow; or as `KUBECONFIG` says.
+        """Connect with this pod's credentials, or with `KUBECONFIG`'s.
 
         Raises:
-            UserError: This is no pod of a cluster.
+            UserError: This is not a pod of a cluster.
         """
         configuration = kubernetes.client.Configuration()
         try:
@@ -67,8 +67,8 @@ class Cluster:
                 self._namespace = _NAMESPACE.read_text().strip()
         except ConfigException:
             raise UserError(
-                "this is no pod of a Kubernetes cluster, where alone a stage runs on several "
-                "nodes: run the stage itself here, `python -m components.<stage>`"
+                "not in a pod: a stage runs on several nodes only on a Kubernetes cluster; run the "
+                "stage itself here: `python -m components.<stage>`"
             ) from None
         # `_ask` says what is wrong, once.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -91,14 +91,14 @@ class Cluster:
         """Return this process's own pod."""
         name = os.environ.get("KFP_POD_NAME")
         if not name:
-            raise UserError("KFP_POD_NAME is not set: the launcher of a TrainJob is started by KFP")
+            raise UserError("KFP_POD_NAME is not set: a TrainJob's launcher must be started by KFP")
         return launcher(self._ask(self._core.read_namespaced_pod, name, self._namespace))
 
     def job_fields(self) -> Collection[str]:
-        """Return the fields of a TrainJob's spec on this cluster; none if it knows no TrainJobs.
+        """Return the fields of a TrainJob's spec on this cluster; none if it has no TrainJobs.
 
-        They are the CRD's own, as the API server publishes them to every service account: to read
-        a CRD itself takes rights in the whole cluster.
+        From the schema that the API server publishes to every service account: reading the CRD
+        itself takes cluster-wide permissions.
         """
         document = self._ask(
             self._client.call_api,
@@ -118,20 +118,20 @@ class Cluster:
         return ()
 
     def job(self, name: str) -> dict[str, Any] | None:
-        """Return a TrainJob, or None if it is not there."""
+        """Return a TrainJob, or None if there is none of that name."""
         found: dict[str, Any] | None = self._ask(self._get, **self._jobs, name=name, expected=404)
         return found
 
     def create(self, manifest: Mapping[str, Any]) -> bool:
         """Create a TrainJob; return False if there is one of that name."""
-        # Strict: a field that the cluster does not know would be dropped in silence.
+        # Strict: the cluster would silently drop a field that it does not know.
         created = self._ask(
             self._create, **self._jobs, body=manifest, field_validation="Strict", expected=409
         )
         return created is not None
 
     def delete(self, name: str) -> None:
-        """Delete a TrainJob, which goes when its nodes have gone; one that is not there is fine."""
+        """Delete a TrainJob, if there is one; it disappears once its nodes have ended."""
         self._ask(
             self._delete, **self._jobs, name=name, propagation_policy="Foreground", expected=404
         )
@@ -144,9 +144,9 @@ class Cluster:
         return [node_pod(pod) for pod in found.items]
 
     def warnings(self, job: str) -> list[str]:
-        """Return why pods of a TrainJob's nodes cannot be made, or why that is not known.
+        """Return why pods of a TrainJob's nodes cannot be created, or why that is not known.
 
-        Nothing is asked again here, and nothing raised: a job can do without.
+        Without retries, and nothing is raised: a job can do without.
         """
         names = (job, f"{job}-{NODE}-0")  # the TrainJob and its JobSet, and their Job
         try:
@@ -155,7 +155,7 @@ class Cluster:
             ).items
         except (ApiException, HTTPError) as error:
             return [f"no events: {_refusal(error)}"]
-        # A pod that cannot be made has another name each time.
+        # A pod that cannot be created has another name each time.
         pod = re.compile(rf"{re.escape(names[1])}-\d+-\w+")
         return [
             f"{about.kind}: {each.reason}: {pod.sub(NODE, each.message or '')}"
@@ -164,15 +164,15 @@ class Cluster:
         ]
 
     def log(self, pod: str, *, seconds: int | None, previous: bool = False) -> Iterator[str]:
-        """Yield what a node logs, each line with the time before it, until its container ends.
+        """Yield a node's log lines, each with its timestamp in front, until its container ends.
 
         Args:
             pod: The pod's name.
-            seconds: Of how long ago the first line may be; None for all that is left.
-            previous: What the container logged before it was started again.
+            seconds: How old the first line may be; None for the whole log.
+            previous: Whether to read the log from before the container's last restart.
 
         Raises:
-            ClusterError: The connection is broken; nothing is asked again here.
+            ClusterError: The connection is broken; there are no retries here.
         """
         since = {} if seconds is None else {"since_seconds": seconds}
         try:
@@ -189,7 +189,7 @@ class Cluster:
             )
         except (ApiException, HTTPError) as error:
             if isinstance(error, ApiException) and error.status in (400, 404):
-                return  # the container, or the pod, is not there any more
+                return  # the container or the pod is gone
             raise ClusterError(_text(error)) if _transient(error) else _refusal(error) from None
         try:
             rest = b""
@@ -205,13 +205,13 @@ class Cluster:
             answer.close()
 
     def _ask(
-        self, request: Callable[..., Any], *words: Any, expected: int | None = None, **options: Any
+        self, request: Callable[..., Any], *args: Any, expected: int | None = None, **options: Any
     ) -> Any:
-        """Return what a request gives; None for an expected status."""
+        """Return a request's result; None for an expected status."""
         pauses = retry.pauses(_PATIENCE, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
         while True:
             try:
-                return request(*words, **options, _request_timeout=_TIMEOUTS)
+                return request(*args, **options, _request_timeout=_TIMEOUTS)
             except (ApiException, HTTPError) as error:
                 if isinstance(error, ApiException) and error.status == expected:
                     return None
@@ -220,7 +220,7 @@ class Cluster:
                 pause = next(pauses, None)
                 if pause is None:
                     raise ClusterError(_text(error)) from None
-                logger.warning("%s; asking again in %.1f s", _text(error), pause)
+                logger.warning("%s; retrying in %.1f s", _text(error), pause)
             time.sleep(pause)
 
 
@@ -232,14 +232,14 @@ def _transient(error: Exception) -> bool:
 
 def _refusal(error: Exception) -> UserError:
     text = _text(error)
-    # A webhook that denies a request and a quota that it exceeds answer with 403, too.
+    # A webhook that denies a request, and an exceeded quota, also answer with 403.
     if isinstance(error, ApiException) and error.status in (401, 403) and "cannot" in text:
-        text += ": apply k8s/trainer, whose Role gives the run's service account these rights"
+        text += ": apply k8s/trainer, whose Role gives the run's service account these permissions"
     return UserError(text)
 
 
 def _text(error: Exception) -> str:
-    """Return what happened in one line, without the headers that the client's own text has."""
+    """Return the error on one line, without the headers in the client's own text."""
     if not isinstance(error, ApiException):
         return f"Kubernetes does not answer ({type(error).__name__})"
     try:

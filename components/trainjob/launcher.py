@@ -1,11 +1,11 @@
 """Run a stage on several nodes: start a TrainJob, follow it, end as it does.
 
-KFP's launcher has brought the stage's inputs into this pod. They are handed over to the nodes by
-way of the store (`components.trainjob.handover`), and the nodes' outputs come back the same way, so
-that to KFP, and to the stages after it, this pod is the stage.
+KFP's launcher has copied the stage's inputs into this pod. They are passed to the nodes through the
+store (`components.trainjob.handover`), and the nodes' outputs come back the same way, so that to
+KFP, and to the stages after it, this pod is the stage.
 
-The TrainJob's name follows from the outputs' URIs: a retry, which has the same, goes on with the
-job that an earlier try has left.
+The TrainJob's name is derived from the outputs' URIs: a retry, which has the same, resumes the job
+that an earlier attempt has left.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from components.shared.stage import cli, environment
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.storage import filesystem
 from components.trainjob import settings
-from components.trainjob.events import JobError, Told
+from components.trainjob.events import Events, JobError
 from components.trainjob.handover import Handover
 from components.trainjob.job import TrainJob, condition, job_name, number_of_nodes, running_since
 from components.trainjob.kubernetes_api import Cluster, ClusterError
@@ -33,7 +33,7 @@ from components.trainjob.settings import Settings
 logger = logging.getLogger(__name__)
 
 _PAUSE = 5.0  # seconds between two looks
-_SECONDS_BETWEEN_SIGNATURES = 30.0
+_SECONDS_BETWEEN_HEARTBEATS = 30.0
 _SECONDS_FOR_LOGS = 20.0  # after the end
 _SECONDS_FOR_DELETION = 900.0  # pods take their time to leave a checkpoint
 _LABELS = "app.kubernetes.io/"  # pods have them for `kubectl get pods -l …` and network policies
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with cli.command(module.rpartition(".")[2]):
         try:
             run(module, json.loads(given.executor_input))
-        except (JobError, ClusterError) as error:  # not 2: another try may succeed
+        except (JobError, ClusterError) as error:  # not 2: another attempt may succeed
             logger.error("%s: %s", module, error)
             sys.exit(1)
 
@@ -63,42 +63,42 @@ def run(module: str, executor_input: Mapping[str, Any]) -> None:
     Raises:
         UserError: It is a folder of this pod alone.
     """
-    place = environment.checkpoints()
-    if not filesystem.is_s3(place):
-        raise UserError(f"WEBLY_CHECKPOINTS={place}: nodes share it: use s3://bucket/prefix")
-    launch(module, executor_input, f"{place}/trainjobs")
+    uri = environment.checkpoints()
+    if not filesystem.is_s3(uri):
+        raise UserError(f"WEBLY_CHECKPOINTS={uri}: the nodes share it: use s3://bucket/prefix")
+    launch(module, executor_input, f"{uri}/trainjobs")
 
 
-def launch(module: str, executor_input: Mapping[str, Any], place: str) -> None:
-    """Start a stage's TrainJob, or find it, follow it to its end, and take what it has made.
+def launch(module: str, executor_input: Mapping[str, Any], folder: str) -> None:
+    """Start a stage's TrainJob, or find it, follow it to its end, and fetch its outputs.
 
     Args:
         module: The module that runs the stage.
         executor_input: KFP's, with the parameters `num_nodes`, `node_image` and `task_config`.
-        place: The folder for hand-overs.
+        folder: The URI of the folder for handovers.
 
     Raises:
-        UserError: What a user can put right, whether it is found here or by a node.
-        JobError: The nodes have failed, took too long, or somebody has deleted their job.
-        ClusterError: Kubernetes does not answer.
-        StorageError: S3 does not answer. As after a ClusterError, the nodes and a retry go on.
+        UserError: The user can fix it, whether it is found here or by a node.
+        JobError: The nodes have failed or took too long, or somebody has deleted their job.
+        ClusterError: Kubernetes does not answer. The nodes keep running, for a retry to follow.
+        StorageError: S3 does not answer; likewise.
     """
     cluster, configured = Cluster(), settings.from_environment()
     name = job_name(module, executor_input)
-    handover = Handover(f"{place}/{name}")
-    job = _train_job(name, module, f"{place}/{name}", executor_input, configured, cluster)
+    handover = Handover(f"{folder}/{name}")
+    job = _train_job(name, module, f"{folder}/{name}", executor_input, configured, cluster)
     manifest = job.manifest(cluster.job_fields())
     try:
-        # An earlier try may have ended between taking the outputs and saying so to KFP.
+        # An earlier attempt may have ended between fetching the outputs and telling KFP.
         taken = handover.take_back(executor_input)
         while not taken:
             is_new = _start(manifest, cluster, handover, executor_input)
             _follow(job, cluster, handover)
             taken = handover.take_back(executor_input)
             if not taken and is_new:
-                raise JobError(f"nodes of TrainJob {name} ended well, but gave nothing back")
+                raise JobError(f"the nodes of TrainJob {name} succeeded, but left no outputs")
             if not taken:
-                logger.warning("TrainJob %s: its nodes gave up without a launcher; again", name)
+                logger.warning("TrainJob %s: its nodes gave up without a launcher; retrying", name)
                 cluster.delete(name)
     except (UserError, JobError, SystemExit):
         _clean_up(name, cluster, handover)
@@ -117,8 +117,8 @@ def _train_job(
     values, launcher = executor_input["inputs"]["parameterValues"], cluster.launcher()
     if "task_config" not in values:
         raise UserError(
-            "KFP says nothing of the task's GPUs, nodes and environment: Kubeflow Pipelines 2.15 "
-            "or newer is needed for num_nodes above 1"
+            "KFP does not pass the task's GPUs, nodes and environment: num_nodes above 1 needs "
+            "Kubeflow Pipelines 2.15 or newer"
         )
     return TrainJob(
         name=name,
@@ -140,74 +140,74 @@ def _start(
     handover: Handover,
     executor_input: Mapping[str, Any],
 ) -> bool:
-    """Have a TrainJob that may still succeed; return whether it is a new one."""
+    """Ensure that there is a TrainJob that may still succeed; return whether it is new."""
     name = manifest["metadata"]["name"]
     give_up = time.monotonic() + _SECONDS_FOR_DELETION
     while True:
         found = cluster.job(name)
         if found is None:
             handover.give(executor_input)
-            handover.sign()
+            handover.beat()
             if cluster.create(manifest):
                 logger.info("TrainJob %s: created", name)
                 return True
         elif "deletionTimestamp" in found["metadata"]:
             if time.monotonic() > give_up:
-                raise JobError(f"TrainJob {name} of an earlier try is still being deleted")
+                raise JobError(f"TrainJob {name} of an earlier attempt is still being deleted")
             time.sleep(_PAUSE)
         elif (reason := condition(found, "Failed")) is not None:
-            logger.info("TrainJob %s of an earlier try has failed (%s); again", name, reason)
+            logger.info("TrainJob %s of an earlier attempt failed (%s); retrying", name, reason)
             cluster.delete(name)
         else:
-            logger.info("TrainJob %s of an earlier try: going on with it", name)
+            logger.info("TrainJob %s of an earlier attempt: resuming it", name)
             return False
 
 
 def _follow(job: TrainJob, cluster: Cluster, handover: Handover) -> None:
-    """Follow a TrainJob until it is complete, and say meanwhile that somebody does.
+    """Follow a TrainJob until it is complete, sending heartbeats meanwhile.
 
-    It is as good as complete once one node has ended well: that it does when the outputs are there,
+    It is as good as complete once one node has succeeded: a node does when the outputs are there,
     or when it has given up, and others would wait for it in vain.
     """
-    logs, told = NodeLogs(cluster, job.num_nodes), Told(job)
-    signed: float | None = None
+    logs, events = NodeLogs(cluster, job.num_nodes), Events(job)
+    last_beat: float | None = None
     while True:
-        if signed is None or time.monotonic() - signed > _SECONDS_BETWEEN_SIGNATURES:
-            handover.sign()
-            signed = time.monotonic()
+        if last_beat is None or time.monotonic() - last_beat > _SECONDS_BETWEEN_HEARTBEATS:
+            handover.beat()
+            last_beat = time.monotonic()
         found, pods = cluster.job(job.name), cluster.pods(job.name)
         if found is None or "deletionTimestamp" in found["metadata"]:
             raise JobError(f"TrainJob {job.name} was deleted by somebody else")
-        told.conditions(found)
-        told.pods(pods)
+        events.conditions(found)
+        events.pods(pods)
         if sum(not pod.over for pod in pods) < job.num_nodes:
-            told.warnings(cluster.warnings(job.name))
+            events.warnings(cluster.warnings(job.name))
         logs.follow(pods)
         failed = condition(found, "Failed")
-        if failed is not None or told.is_user_error:
+        if failed is not None or events.is_user_error:
             logs.finish(pods, _SECONDS_FOR_LOGS)
-            raise told.failure(failed, logs)
-        if condition(found, "Complete") is not None or _one_has_ended_well(pods):
+            raise events.failure(failed, logs)
+        if condition(found, "Complete") is not None or _any_succeeded(pods):
             logs.finish(pods, _SECONDS_FOR_LOGS)
             return
         since, seconds = running_since(found), job.settings.seconds
         if since is not None and (datetime.now(UTC) - since).total_seconds() > seconds:
             raise JobError(
                 f"TrainJob {job.name} is not complete after {seconds / 3600:g} hours "
-                "(WEBLY_TRAINJOB_HOURS): a retry goes on from the last checkpoint"
+                "(WEBLY_TRAINJOB_HOURS): a retry resumes from the last checkpoint"
             )
         time.sleep(_PAUSE)
 
 
-def _one_has_ended_well(pods: Sequence[NodePod]) -> bool:
+def _any_succeeded(pods: Sequence[NodePod]) -> bool:
     return any(pod.over and pod.end is not None and pod.end.code == 0 for pod in pods)
 
 
 def _clean_up(name: str, cluster: Cluster, handover: Handover) -> None:
-    """Delete a TrainJob and what was handed over; a stage does not fail for what is left."""
+    """Delete a TrainJob and its handover; a stage does not fail for what is left behind."""
     cleanings: list[Callable[[], None]] = [partial(cluster.delete, name), handover.remove]
     for clean in cleanings:
         try:
             clean()
         except (UserError, ClusterError, StorageError) as error:
-            logger.warning("TrainJob %s, or what was handed over, is left: %s", name, error)
+            logger.warning("TrainJob %s or its handover is left behind: %s", name, error)

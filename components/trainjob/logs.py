@@ -1,4 +1,4 @@
-"""The logs of all nodes, in the launcher's own."""
+"""Copies the logs of all nodes into the launcher's own."""
 
 import logging
 import math
@@ -16,7 +16,7 @@ from components.trainjob.pods import End, NodePod
 logger = logging.getLogger(__name__)
 
 _LINES_OF_AN_END = 20
-# A stream that is taken up again begins this much earlier: lines take a while to come here.
+# A resumed stream begins this much earlier: lines take a while to arrive.
 _OVERLAP = 60.0  # seconds
 _PAUSE = 0.1  # seconds
 
@@ -27,10 +27,10 @@ class _Reading:
 
     Attributes:
         last: The time of the last line, as Kubernetes writes it.
-        received: When it came here.
-        restarts: How often the container had been started again.
-        heard: The last end of the container before which all is read.
-        thread: What reads it.
+        received: When it arrived.
+        restarts: How often the container had been restarted.
+        heard: The last end of the container up to which everything has been read.
+        thread: The thread that reads it.
     """
 
     last: str = ""
@@ -41,14 +41,14 @@ class _Reading:
 
 
 class NodeLogs:
-    """Writes what nodes log to this process's output, each line once, as soon as it is there."""
+    """Writes the nodes' log lines to this process's output, each once, as they arrive."""
 
     def __init__(self, cluster: Cluster, num_nodes: int) -> None:
-        """Begin with none.
+        """Begin with nothing read.
 
         Args:
-            cluster: Where they run.
-            num_nodes: How many there are; of several, lines have the number of theirs before them.
+            cluster: Where the nodes run.
+            num_nodes: How many there are; with several, each line starts with its node's number.
         """
         self._cluster, self._several = cluster, num_nodes > 1
         self._readings: defaultdict[str, _Reading] = defaultdict(_Reading)
@@ -59,10 +59,10 @@ class NodeLogs:
         self._refused: UserError | None = None
 
     def follow(self, pods: Iterable[NodePod]) -> None:
-        """Read on, in threads, wherever there may be something to read.
+        """Keep reading, in threads, wherever there may be something to read.
 
         Raises:
-            UserError: Logs may not be read.
+            UserError: This pod has no permission to read logs.
         """
         if self._refused is not None:
             raise self._refused
@@ -76,7 +76,7 @@ class NodeLogs:
                 reading.thread.start()
 
     def finish(self, pods: Sequence[NodePod], seconds: float) -> None:
-        """Read what nodes have logged before they ended last, for so long at most."""
+        """Read up to each node's last end, for at most this long."""
         end = time.monotonic() + seconds
         while not all(map(self._is_heard, pods)) and time.monotonic() < end:
             self.follow(pods)
@@ -90,7 +90,7 @@ class NodeLogs:
         return pod.end is None or self._readings[pod.uid].heard == pod.end
 
     def _read(self, pod: NodePod, reading: _Reading) -> None:
-        """Read until the container ends, first what is left of one that it came after."""
+        """Read until the container ends; after a restart, the rest of its predecessor first."""
         try:
             if pod.restarts > reading.restarts:
                 self._show(pod, reading, previous=True)
@@ -98,7 +98,7 @@ class NodeLogs:
                 reading.heard = pod.end if pod.running else reading.heard
             self._show(pod, reading)
             reading.heard = reading.heard if pod.running else pod.end
-        except ClusterError as error:  # the next call of `follow` goes on from the last line
+        except ClusterError as error:  # the next call of `follow` resumes after the last line
             logger.debug("log of %s: %s", pod.name, error)
         except UserError as error:
             self._refused = error

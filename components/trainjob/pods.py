@@ -1,4 +1,4 @@
-"""Pods, as far as a launcher needs to know them: its own, and those of its nodes."""
+"""Pods, as far as a launcher needs to know them: its own and its nodes'."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ class End:
 
     Attributes:
         code: Its exit code.
-        reason: Kubernetes' word for it, such as OOMKilled.
-        time: When it was; when the pod was made if nobody knows.
+        reason: Kubernetes' reason, such as OOMKilled.
+        time: When; if that is unknown, when the pod was created.
     """
 
     code: int
@@ -53,15 +53,15 @@ class NodePod:
     """A pod that is, or was, one of the nodes.
 
     Attributes:
-        uid: Tells it from all other pods.
+        uid: Its unique id.
         name: Its name.
         node: The node's number among all, from 0.
         started: Whether its container has run.
         running: Whether its container runs.
         over: Whether it has ended for good.
-        restarts: How often its container was started again.
-        waiting: Why it does not run, if there is something to know.
-        end: How its container has ended last, if it has.
+        restarts: How often its container was restarted.
+        waiting: Why it does not run, if that is worth knowing.
+        end: How its container last ended, if it has.
     """
 
     uid: str
@@ -101,7 +101,7 @@ def node_pod(pod: Any) -> NodePod:
     running = state is not None and state.running is not None
     states = [statuses[0].state, statuses[0].last_state] if statuses else []
     ended = [each.terminated for each in states if each is not None and each.terminated is not None]
-    # Of a container that was lost Kubernetes does not know when it ended.
+    # Kubernetes does not know when a lost container ended.
     ends = [
         End(each.exit_code, each.reason or "", each.finished_at or pod.metadata.creation_timestamp)
         for each in ended
@@ -120,7 +120,7 @@ def node_pod(pod: Any) -> NodePod:
 
 
 def _waiting(pod: Any) -> str:
-    """Return why a pod does not run, if there is something to know."""
+    """Return why a pod does not run, if that is worth knowing."""
     for condition in pod.status.conditions or []:
         if condition.type == "PodScheduled" and condition.status == "False":
             return f"{condition.reason}: {condition.message}"

@@ -1,11 +1,11 @@
-"""What the launcher's environment says of the nodes; `pipelines/cluster/pod_settings.py` writes it.
+"""The nodes' settings in the launcher's environment; `pipelines/cluster/pod_settings.py` writes it.
 
-WEBLY_TRAINJOB_QUEUE      Kueue's queue that the nodes wait in (none)
-WEBLY_TRAINJOB_RUNTIME    the ClusterTrainingRuntime that they are made from (torch-distributed)
-WEBLY_TRAINJOB_HOURS      after so many they are ended; waiting in the queue does not count (72)
-WEBLY_TRAINJOB_RESOURCES  more of each node's resources, such as RDMA devices: a JSON object
-WEBLY_NODE_ENV            environment that they have and the launcher has not: a JSON object
-WEBLY_NODE_VOLUMES        likewise `volumes` and `volumeMounts`, as in a pod: a JSON object
+WEBLY_TRAINJOB_QUEUE      the Kueue queue that the nodes wait in (none)
+WEBLY_TRAINJOB_RUNTIME    their ClusterTrainingRuntime (torch-distributed)
+WEBLY_TRAINJOB_HOURS      time limit, not counting the wait in the queue (72)
+WEBLY_TRAINJOB_RESOURCES  more resources of each node, such as RDMA devices: a JSON object
+WEBLY_NODE_ENV            environment variables of the nodes alone: a JSON object
+WEBLY_NODE_VOLUMES        their `volumes` and `volumeMounts`, as in a pod: a JSON object
 """
 
 import json
@@ -22,13 +22,13 @@ DEFAULT_RUNTIME = "torch-distributed"  # Trainer's own
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What nodes get that is not set on KFP's task.
+    """Settings of the nodes that are not set on KFP's task.
 
     Attributes:
-        queue: The name of Kueue's queue; empty for none.
+        queue: The name of the Kueue queue; empty for none.
         runtime: The name of the ClusterTrainingRuntime.
         seconds: How long they may run.
-        limits: More of each node's resources, by name.
+        limits: More resources of each node, by name.
         environment: Variables by name.
         volumes: Volumes of each node.
         volume_mounts: Where they are mounted.
@@ -44,10 +44,10 @@ class Settings:
 
 
 def from_environment() -> Settings:
-    """Return what the environment says.
+    """Read the settings from the environment.
 
     Raises:
-        UserError: A variable is not what it must be.
+        UserError: A variable has an invalid value.
     """
     volumes = _object("WEBLY_NODE_VOLUMES")
     return Settings(
@@ -72,5 +72,5 @@ def _object(name: str) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise UserError(f'{name}={text}: a JSON object is needed, such as {{"name": "value"}}')
+        raise UserError(f'{name}={text}: must be a JSON object, such as {{"name": "value"}}')
     return content

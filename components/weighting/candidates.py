@@ -20,7 +20,7 @@ class Pairs(NamedTuple):
     """The pairs of an image and a candidate that are similar at all, in any order.
 
     Attributes:
-        images: (P,) places in the batch.
+        images: (P,) positions in the batch.
         classes: (P,) the candidates.
         cosines: (P,) above 0.
     """

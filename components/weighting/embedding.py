@@ -79,8 +79,8 @@ class EmbeddingSimilarity:
         classes_BK = torch.from_numpy(self.candidates.classes[labels]).to(texts_BD.device)
         columns = [(texts_BD * self.concepts[each]).sum(dim=1) for each in classes_BK.T]
         cosines_BK = torch.stack(columns, dim=1)
-        images, places = torch.where((classes_BK >= 0) & (cosines_BK > 0))
-        return _pairs(images, classes_BK[images, places], cosines_BK[images, places])
+        images, positions = torch.where((classes_BK >= 0) & (cosines_BK > 0))
+        return _pairs(images, classes_BK[images, positions], cosines_BK[images, positions])
 
     def _anywhere(self, texts_BD: "Tensor", labels: NDArray[np.int64]) -> Pairs:
         """Compare with all classes; most of them are a little similar to any text."""

@@ -49,7 +49,7 @@ def draw(
 
 
 def _examples(page: Page, texts: Texts, labels: Targets, weights: Targets) -> None:
-    """Add some of the first images: half of them with the label not in the first place."""
+    """Add some of the first images: half of them whose label is not ranked first."""
     batch = next(texts.batches(["title", "description", "tags"]))
     firsts = weights.offsets[: len(batch["title"]) + 1]
     agrees = weights.classes[firsts[:-1]] == labels.classes[: len(batch["title"])]
@@ -95,10 +95,10 @@ def _neighbors(page: Page, titles: list[str], neighbors: list[NDArray[np.int64]]
 
 
 def _spread(chosen: NDArray[np.bool_], count: int = _EXAMPLES) -> list[int]:
-    """Return up to `count` of the chosen places, evenly spread."""
-    places = np.flatnonzero(chosen)
-    spread = np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)
-    return [int(place) for place in places[spread]]
+    """Return up to `count` of the chosen positions, evenly spread."""
+    positions = np.flatnonzero(chosen)
+    spread = np.linspace(0, len(positions) - 1, min(count, len(positions))).astype(int)
+    return [int(position) for position in positions[spread]]
 
 
 def _shortened(text: str) -> str:

@@ -85,8 +85,8 @@ def weighting(
     }
     model = Path(embedding_model)
     inputs = [texts, labels, concepts, model if model.is_dir() else None]
-    place = resume.folder("weighting", inputs, **parameters)
-    made = Parts(place)
+    uri = resume.folder("weighting", inputs, **parameters)
+    made = Parts(uri)
     if len(made):
         logger.info("%d of %d row groups are weighted already", len(made), len(row_groups))
     weigh, numbers = RowGroupWeigher(texts, labels, weigher, made), range(len(row_groups))
@@ -106,7 +106,7 @@ def weighting(
 
     draw(report, image_texts, given, Targets.load(weights), near, tally)
     write_metrics(metrics, tally.metrics())
-    resume.remove(place)
+    resume.remove(uri)
 
 
 def _check(

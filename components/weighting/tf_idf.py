@@ -36,11 +36,11 @@ class TfIdfSimilarity:
         classes, vectors = candidates.classes, documents.vectors
         labels, columns = np.nonzero(classes >= 0)
         stacked = vectors[classes[labels, columns]].tocoo()
-        keys, places = np.unique(
+        keys, positions = np.unique(
             labels[stacked.row] * vectors.shape[1] + stacked.col, return_inverse=True
         )
         values = np.zeros((len(keys), classes.shape[1]))
-        values[places, columns[stacked.row]] = stacked.data
+        values[positions, columns[stacked.row]] = stacked.data
         return cls(documents, candidates, keys, values)
 
     def similarities(self, texts: Sequence[str], labels: NDArray[np.int64]) -> Pairs:
@@ -50,11 +50,11 @@ class TfIdfSimilarity:
         vectors = self.documents.vectors_of(texts)
         images = np.repeat(np.arange(len(labels)), np.diff(vectors.indptr))
         keys = labels[images] * vectors.shape[1] + vectors.indices
-        places = np.searchsorted(self.keys, keys)
-        known = np.flatnonzero(np.append(self.keys, -1)[places] == keys)
+        positions = np.searchsorted(self.keys, keys)
+        known = np.flatnonzero(np.append(self.keys, -1)[positions] == keys)
         # A text's row of this matrix holds the words that it shares with its label's candidates.
         shared = csr_matrix(
-            (vectors.data[known], (images[known], places[known])), (len(labels), len(self.keys))
+            (vectors.data[known], (images[known], positions[known])), (len(labels), len(self.keys))
         )
         cosines = shared @ self.values
         images, columns = np.nonzero(cosines)

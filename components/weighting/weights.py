@@ -70,8 +70,8 @@ class Weigher:
 
         order = np.lexsort((classes, -weights, classes != labels[images], images))
         firsts = np.searchsorted(images[order], np.arange(len(labels)))
-        places = np.arange(len(order)) - firsts[images[order]]
-        kept = order[places < self.top_k]
+        ranks = np.arange(len(order)) - firsts[images[order]]
+        kept = order[ranks < self.top_k]
         kept = kept[np.lexsort((-weights[kept], images[kept]))]  # stable: the label is still first
         counts = np.bincount(images[kept], minlength=len(labels))
         return Weights(counts, classes[kept], weights[kept], len(silent))

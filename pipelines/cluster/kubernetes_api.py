@@ -104,9 +104,9 @@ class Namespace:
         pods = self._get(
             self._core.list_namespaced_pod, self.name, label_selector=f"pipeline/runid={run}"
         ).items
-        place = re.compile(rf"\.{re.escape(task)}\.executor(\(\d+\))?$")
+        pattern = re.compile(rf"\.{re.escape(task)}\.executor(\(\d+\))?$")
         tries = [
-            pod for pod in pods if place.search((pod.metadata.annotations or {}).get(_NAME, ""))
+            pod for pod in pods if pattern.search((pod.metadata.annotations or {}).get(_NAME, ""))
         ]
         if not tries:
             raise UnknownError(f"no pod of {task} is left")

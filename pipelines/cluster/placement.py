@@ -20,10 +20,10 @@ from kfp import dsl, kubernetes
 from components.trainjob.job import QUEUE
 
 
-class Place(Protocol):
+class Placement(Protocol):
     """Where the stage of a task runs."""
 
-    def tell(self, name: str, value: str) -> None:
+    def set_env(self, name: str, value: str) -> None:
         """Set a variable of the environment."""
 
     def limit(self, timeout_hours: int, queue: str | None) -> None:
@@ -43,7 +43,7 @@ class Pod:
         """Set up the pod of a task."""
         self._task = task
 
-    def tell(self, name: str, value: str) -> None:
+    def set_env(self, name: str, value: str) -> None:
         """Set a variable of the environment."""
         self._task.set_env_variable(name, value)
 
@@ -79,7 +79,7 @@ class Nodes:
         self._volumes: list[Mapping[str, Any]] = []
         self._mounts: list[Mapping[str, str]] = []
 
-    def tell(self, name: str, value: str) -> None:
+    def set_env(self, name: str, value: str) -> None:
         """Set a variable of the environment."""
         self._environment[name] = value
         self._task.set_env_variable("WEBLY_NODE_ENV", json.dumps(self._environment))

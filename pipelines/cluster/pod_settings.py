@@ -13,7 +13,7 @@ from kfp import dsl, kubernetes
 
 from components.shared.stage.container import Component
 from components.shared.stage.errors import UserError
-from pipelines.cluster.placement import Nodes, Place, Pod
+from pipelines.cluster.placement import Nodes, Placement, Pod
 from pipelines.run.graph import IDENTITY
 
 # The oldest version of KFP's backend that a file shall run on.
@@ -22,7 +22,7 @@ Backend = Literal["2.15", "2.16", "2.17"]
 # What `k8s/` makes in the runs' namespace.
 CONFIG_MAP = "webly"
 SECRET = "webly-s3"
-_PLACES = ("WEBLY_STORE", "WEBLY_CHECKPOINTS")
+_LOCATIONS = ("WEBLY_STORE", "WEBLY_CHECKPOINTS")
 _SETTINGS = (
     "WEBLY_CHECKPOINT_MINUTES",
     "WEBLY_STORAGE_TIMEOUT",
@@ -65,34 +65,34 @@ def configure(
         backend: What the pod's settings must be understood by.
         several_nodes: Whether the stage runs on nodes that the pod starts.
     """
-    place: Place = Nodes(task) if several_nodes else Pod(task)
+    placement: Placement = Nodes(task) if several_nodes else Pod(task)
     _with_environment(task, (*_SETTINGS, *_NODE_SETTINGS) if several_nodes else _SETTINGS)
-    place.tell("WEBLY_IMAGE", image)
+    placement.set_env("WEBLY_IMAGE", image)
     _on_cpus(task, values["cpu"], values["memory"])
     queue = values["queue"] if values["queue"] != "none" else None
     is_queued = several_nodes or queue is not None
     _with_retries(task, values["retries"], values["timeout_hours"], is_queued=is_queued)
     _labelled(task, pipeline, component.name)
     kubernetes.add_pod_annotation(task, IDENTITY, json.dumps(identity))
-    place.limit(values["timeout_hours"], queue)
+    placement.limit(values["timeout_hours"], queue)
     # Tags follow what can change a result: newer code of the same tag may write better logs.
     kubernetes.set_image_pull_policy(task, "Always")
     if "disk" in values:
-        _with_disk(task.name, place, values["disk"], values["disk_class"])
+        _with_disk(task.name, placement, values["disk"], values["disk_class"])
     # Training pods are told of 0 GPUs, too. (A field of the form is not yet "0", whatever it says.)
     if component.target == "train" or str(values.get("gpus", "0")) != "0":
-        _on_gpus(task, place, values["gpus"], form)
+        _on_gpus(task, placement, values["gpus"], form)
     if backend != "2.15":
         # No user id: OpenShift chooses its own; elsewhere the image's holds.
         kubernetes.set_security_context(task, run_as_non_root=True)
 
 
 def _with_environment(task: dsl.PipelineTask, optional: Sequence[str]) -> None:
-    """Tell a task where images and checkpoints lie, let it in, and tell it where it runs."""
-    places = {name: name for name in _PLACES}
+    """Tell a task where images and checkpoints lie, let it in, and set_env it where it runs."""
+    locations = {name: name for name in _LOCATIONS}
     settings = {name: name for name in optional}
     keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
-    kubernetes.use_config_map_as_env(task, CONFIG_MAP, places)
+    kubernetes.use_config_map_as_env(task, CONFIG_MAP, locations)
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, settings, optional=True)
     # Optional: the run's service account may give access instead.
     kubernetes.use_secret_as_env(task, SECRET, keys, optional=True)
@@ -112,12 +112,14 @@ def _on_cpus(task: dsl.PipelineTask, cpu: Any, memory: Any) -> None:
         raise UserError(f"{task.name}: cpu={cpu}, memory={memory}: {error}") from None
 
 
-def _on_gpus(task: dsl.PipelineTask, place: Place, gpus: Any, form: Mapping[str, Any]) -> None:
+def _on_gpus(
+    task: dsl.PipelineTask, placement: Placement, gpus: Any, form: Mapping[str, Any]
+) -> None:
     """Send a task to nodes with GPUs.
 
     Args:
         task: A task.
-        place: Where its stage runs.
+        placement: Where its stage runs.
         gpus: How many; a text, for KFP's driver takes a number for none, silently.
         form: Has `gpu_type` (a text), `gpu_node_selector` and `gpu_tolerations`.
     """
@@ -127,13 +129,13 @@ def _on_gpus(task: dsl.PipelineTask, place: Place, gpus: Any, form: Mapping[str,
         raise UserError(f"{task.name}: gpus={gpus}: {error}") from None
     if isinstance(gpus, str):
         # A parameter reaches the stage as `accelerator_count`, a constant does not.
-        place.tell("WEBLY_GPUS", gpus)
+        placement.set_env("WEBLY_GPUS", gpus)
     kubernetes.add_node_selector_json(task, form["gpu_node_selector"])
     kubernetes.add_toleration_json(task, form["gpu_tolerations"])
-    place.mount_memory("/dev/shm", _SHARED_MEMORY)
+    placement.mount_memory("/dev/shm", _SHARED_MEMORY)
 
 
-def _with_disk(task: str, place: Place, size: str, storage_class: str) -> None:
+def _with_disk(task: str, placement: Placement, size: str, storage_class: str) -> None:
     """Give a stage a disk for fetched shards and temporary files.
 
     On the node's own disk they would be counted against the pod until the kubelet evicts it.
@@ -142,11 +144,11 @@ def _with_disk(task: str, place: Place, size: str, storage_class: str) -> None:
     if not match:
         raise UserError(f"{task}: disk={size!r}: write a size such as 200Gi")
     gigabytes = float(match[1]) * _UNITS[match[2]] / 1e9
-    place.mount_disk(_DISK, size, None if storage_class == "default" else storage_class)
-    place.tell("WEBLY_CACHE", _DISK)
+    placement.mount_disk(_DISK, size, None if storage_class == "default" else storage_class)
+    placement.set_env("WEBLY_CACHE", _DISK)
     # The rest is for the file system's own and for temporary files.
-    place.tell("WEBLY_CACHE_GIGABYTES", f"{0.8 * gigabytes:g}")
-    place.tell("TMPDIR", _DISK)
+    placement.set_env("WEBLY_CACHE_GIGABYTES", f"{0.8 * gigabytes:g}")
+    placement.set_env("TMPDIR", _DISK)
 
 
 def _with_retries(

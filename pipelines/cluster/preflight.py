@@ -1,4 +1,4 @@
-"""What must be in its place before a run of days is started."""
+"""What must be in place before a run of days is started."""
 
 import itertools
 import os
@@ -121,10 +121,10 @@ def run(
         yield from _trainer(namespace, settings, accounts)
     os.environ.setdefault("WEBLY_STORAGE_TIMEOUT", _SECONDS_FOR_STORAGE)
     for name in ("WEBLY_STORE", "WEBLY_CHECKPOINTS"):
-        place = settings.get(name) or os.environ.get(name, "")
+        uri = settings.get(name) or os.environ.get(name, "")
         yield (
-            _writable("bucket", place)
-            if place
+            _writable("bucket", uri)
+            if uri
             else Check("bucket", "unknown", f"set {name} to what the config map will say")
         )
     yield _data_set(str(pipeline.form.get("dataset", "")))
@@ -221,27 +221,27 @@ def _trainer(
     # One that may is enough; what could not be looked at is not missing.
     there = True in allowed or next(filter(None, allowed), False)
     yield check("rights", f"{' or '.join(accounts)} may create TrainJobs", there, apply)
-    place = settings.get("WEBLY_CHECKPOINTS", "")
-    if place and not filesystem.is_s3(place):
-        detail = f"WEBLY_CHECKPOINTS={place}: the nodes share it: use s3://bucket/prefix"
+    uri = settings.get("WEBLY_CHECKPOINTS", "")
+    if uri and not filesystem.is_s3(uri):
+        detail = f"WEBLY_CHECKPOINTS={uri}: the nodes share it: use s3://bucket/prefix"
         yield Check("bucket", "missing", detail)
 
 
-def _out_of_reach(place: str) -> str:
-    """Return why a place cannot be looked at from here; empty if it can."""
-    if not filesystem.is_s3(place):
-        return f"{place}: not looked at: a folder of the pods"
+def _out_of_reach(uri: str) -> str:
+    """Return why a uri cannot be looked at from here; empty if it can."""
+    if not filesystem.is_s3(uri):
+        return f"{uri}: not looked at: a folder of the pods"
     if boto3.session.Session().get_credentials() is None:
-        return f"{place}: not looked at: no AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are here"
+        return f"{uri}: not looked at: no AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are here"
     return ""
 
 
-def _writable(what: str, place: str) -> Check:
+def _writable(what: str, uri: str) -> Check:
     """Put an object, list it and delete it again."""
-    unknown = _out_of_reach(place)
+    unknown = _out_of_reach(uri)
     if unknown:
         return Check(what, "unknown", unknown)
-    folder = f"{place.rstrip('/')}/check-{secrets.token_hex(4)}"
+    folder = f"{uri.rstrip('/')}/check-{secrets.token_hex(4)}"
     try:
         with tempfile.NamedTemporaryFile() as file:
             filesystem.put(Path(file.name), f"{folder}/probe")
@@ -252,25 +252,25 @@ def _writable(what: str, place: str) -> Check:
     except UserError as error:
         return Check(what, "missing", str(error))
     if listed != ["probe"]:
-        return Check(what, "missing", f"{place}: what was put there is not listed")
-    return Check(what, "ok", f"{place}: put, listed and deleted an object")
+        return Check(what, "missing", f"{uri}: what was put there is not listed")
+    return Check(what, "ok", f"{uri}: put, listed and deleted an object")
 
 
-def _data_set(place: str) -> Check:
-    unknown = _out_of_reach(place)
+def _data_set(uri: str) -> Check:
+    unknown = _out_of_reach(uri)
     if unknown:
         return Check("data set", "unknown", unknown)
     try:
         entries: Sequence[filesystem.Entry] = list(
-            itertools.islice(filesystem.listed(place), _MOST_ENTRIES)
+            itertools.islice(filesystem.listed(uri), _MOST_ENTRIES)
         )
         for entry in entries[:1]:
-            filesystem.read(f"{place.rstrip('/')}/{entry.name}", 0, 1)
+            filesystem.read(f"{uri.rstrip('/')}/{entry.name}", 0, 1)
     except StorageError as error:
         return Check("data set", "unknown", f"not reached from here: {error}")
     except UserError as error:
         return Check("data set", "missing", str(error))
     if not entries:
-        return Check("data set", "missing", f"{place}: nothing is there; set dataset=s3://…")
+        return Check("data set", "missing", f"{uri}: nothing is there; set dataset=s3://…")
     more = " or more" if len(entries) == _MOST_ENTRIES else ""
-    return Check("data set", "ok", f"{place}: {len(entries):,} files{more}, readable")
+    return Check("data set", "ok", f"{uri}: {len(entries):,} files{more}, readable")

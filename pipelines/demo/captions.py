@@ -11,7 +11,7 @@ from pipelines.demo.concepts import CONCEPTS, Depiction
 
 TaggedSentence = list[tuple[str, str]]
 
-# The words for what can be seen, the usual one first: a choice falls with p ∝ 1 / place.
+# The words for what can be seen, the usual one first: a choice falls with p ∝ 1 / rank.
 _COLOR_WORDS = {
     "red": ("red", "crimson", "scarlet"),
     "orange": ("orange", "tangerine"),
@@ -95,7 +95,7 @@ _EMPTY_TITLES = ("IMG_{:04}", "DSC{:05}.JPG", "Photo of the day", "Untitled", "P
 
 
 def _pick(words: Sequence[str], rng: Generator) -> str:
-    odds = [1 / (place + 1) for place in range(len(words))]
+    odds = [1 / (rank + 1) for rank in range(len(words))]
     return words[int(rng.choice(len(words), p=[odd / sum(odds) for odd in odds]))]
 
 

@@ -39,14 +39,16 @@ def draw(depiction: Depiction, rng: Generator) -> bytes:
 
 
 def _figure(canvas: Image.Image, depiction: Depiction, concept: int, rng: Generator) -> None:
-    place = _placement(depiction.size, CONCEPTS[concept].family, rng)
+    placement = _placement(depiction.size, CONCEPTS[concept].family, rng)
     color = jittered(COLORS[depiction.color], rng)
     accent = jittered(COLORS[depiction.accent], rng)
     shade = jittered(darker(COLORS[depiction.color], 0.74), rng, 6)
     colors = _PARTS | {"shade": shade, "accent": accent}
     edge = jittered(darker(color, 0.55), rng, 0)
 
-    parts = [(role, flat(outline @ place[:2] + place[2])) for role, outline in figure(concept)]
+    parts = [
+        (role, flat(outline @ placement[:2] + placement[2])) for role, outline in figure(concept)
+    ]
     first = next(i for i, (role, _) in enumerate(parts) if role == "body")
     mask = Image.new("L", canvas.size)
     pen, mask_pen = ImageDraw.Draw(canvas), ImageDraw.Draw(mask)
@@ -56,7 +58,7 @@ def _figure(canvas: Image.Image, depiction: Depiction, concept: int, rng: Genera
         if role == "body":
             mask_pen.polygon(points, fill=255)
             pen.line([*points, *points[:4]], fill=edge, width=2 * OVERSAMPLING)
-    canvas.paste(_cloth(depiction.pattern, color, accent, place, rng), mask=mask)
+    canvas.paste(_cloth(depiction.pattern, color, accent, placement, rng), mask=mask)
     for role, points in parts[first:]:
         if role != "body":
             pen.polygon(points, fill=colors[role])
@@ -78,12 +80,12 @@ def _placement(size: str, family: str, rng: Generator) -> NDArray[np.float64]:
 
 
 def _cloth(
-    name: str, color: Color, accent: Color, place: NDArray[np.float64], rng: Generator
+    name: str, color: Color, accent: Color, placement: NDArray[np.float64], rng: Generator
 ) -> Image.Image:
     layer = Image.new("RGB", (CANVAS, CANVAS), color)
     pen = ImageDraw.Draw(layer)
     for outline in motifs(name, rng):
-        pen.polygon(flat(outline @ place[:2] + place[2]), fill=accent)
+        pen.polygon(flat(outline @ placement[:2] + placement[2]), fill=accent)
     return layer
 
 

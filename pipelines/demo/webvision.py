@@ -106,21 +106,21 @@ def _write_info(folder: Path, asked: Sequence[tuple[str, int]], found: Sequence[
     for source in SOURCES:
         mine = [image for image in found if image.source == source]
         _write_lines(folder / f"train_filelist_{source}.txt", (f"{i.path} {i.label}" for i in mine))
-        places = _places(mine)
+        positions = _positions(mine)
         _write_lines(
             folder / f"train_meta_list_{source}.txt",
-            (f"{i.records} {place}" for i, place in zip(mine, places, strict=True)),
+            (f"{i.records} {position}" for i, position in zip(mine, positions, strict=True)),
         )
 
 
-def _places(images: Iterable[Found]) -> list[int]:
-    """Return each image's place, from 1, among those of its query."""
+def _positions(images: Iterable[Found]) -> list[int]:
+    """Return each image's position, from 1, among those of its query."""
     seen: dict[int, int] = defaultdict(int)
-    places = []
+    positions = []
     for image in images:
         seen[image.query] += 1
-        places.append(seen[image.query])
-    return places
+        positions.append(seen[image.query])
+    return positions
 
 
 def _write_metadata(
@@ -167,13 +167,13 @@ def _write_train(folder: Path, found: Sequence[Found]) -> None:
     with contextlib.ExitStack() as stack:
         paths = [folder / f"webvision_train_{i:02}.tar" for i in range(2)]
         tars = [stack.enter_context(tarfile.open(path, "w")) for path in paths]
-        for place, (number, content) in enumerate(steps):
+        for position, (number, content) in enumerate(steps):
             if number in truncated:
                 content = content[: len(content) // 2]
             elif number in not_images:
                 content = b"<html><body>404 Not Found</body></html>"
             if number not in missing:
-                _add(tars[2 * place // len(order)], found[number].path, content)
+                _add(tars[2 * position // len(order)], found[number].path, content)
 
 
 def _write_split(folder: Path, name: str, count: int, *, with_labels: bool) -> None:

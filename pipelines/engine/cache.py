@@ -44,7 +44,7 @@ class Cache:
         """Use a folder."""
         self.folder = folder
 
-    def place(self, task: Task, key: str) -> Path:
+    def folder_of(self, task: Task, key: str) -> Path:
         """Return the folder for the outputs of a task."""
         return self.folder / task.name / key
 
@@ -63,25 +63,27 @@ class Cache:
 
         What an earlier attempt left there would pass for this one's.
         """
-        place = self.place(task, key)
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        return place
+        folder = self.folder_of(task, key)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
 
     def find(self, task: Task, key: str) -> Entry | None:
         """Return what an earlier run made, if it is still there, shards of images included.
 
         What another version of webly has written, or is damaged, is as good as not there.
         """
-        place = self.place(task, key)
-        path = place / "entry.json"
+        folder = self.folder_of(task, key)
+        path = folder / "entry.json"
         if not path.is_file():
             return None
         try:
             with formats.reading(path.read_bytes(), FORMAT, path) as content:
                 entry = formats.fill(Entry, content)
-            whole = all(_sizes(place / output) == sizes for output, sizes in entry.sizes.items())
-            return entry if whole and all(map(_has_shards, place.glob("*/manifest.json"))) else None
+            whole = all(_sizes(folder / output) == sizes for output, sizes in entry.sizes.items())
+            return (
+                entry if whole and all(map(_has_shards, folder.glob("*/manifest.json"))) else None
+            )
         except FormatError:
             return None
 
@@ -91,17 +93,17 @@ class Cache:
         Raises:
             FileNotFoundError: The task has not made one of its outputs.
         """
-        place = self.place(task, key)
+        folder = self.folder_of(task, key)
         for output in task.outputs:
-            if not (place / output).exists():
+            if not (folder / output).exists():
                 raise FileNotFoundError(f"{task.name} ended well without making {output}")
         entry = Entry(
-            {output: _digest(place / output) for output in task.outputs},
-            {output: _sizes(place / output) for output in task.outputs},
+            {output: _digest(folder / output) for output in task.outputs},
+            {output: _sizes(folder / output) for output in task.outputs},
             seconds,
             peak_bytes,
         )
-        with filesystem.complete(place / "entry.json") as temporary:
+        with filesystem.complete(folder / "entry.json") as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, **asdict(entry)}))
         return entry
 

@@ -68,13 +68,13 @@ class Containers:
         self._watch().communicate()
         self._watcher = self._watch()
 
-    def start(self, task: Task, place: Path, argument: str, log: Path) -> None:
+    def start(self, task: Task, folder: Path, argument: str, log: Path) -> None:
         """Start a task's container."""
         container = f"webly-{task.name}-{secrets.token_hex(4)}"
         command = ["docker", "run", "--name", container, "--label", self._label, *_CONFINED]
         user, group = (os.getuid(), os.getgid()) if os.getuid() else (_USER, _USER)
         command += ["--user", f"{user}:{group}", "--workdir", str(Path.cwd())]
-        command += [*self._settings(), *self._mounts(task, place), task.image]
+        command += [*self._settings(), *self._mounts(task, folder), task.image]
         command += [argument if word == "{{$}}" else word for word in task.command]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -129,8 +129,8 @@ class Containers:
         if endpoint.hostname in _LOOPBACK:
             yield from ("--network", "host")
 
-    def _mounts(self, task: Task, place: Path) -> Iterator[str]:
-        written = [place]
+    def _mounts(self, task: Task, folder: Path) -> Iterator[str]:
+        written = [folder]
         for name in _PLACES:
             where = self._environment.get(name, "")
             if where and not filesystem.is_s3(where):

@@ -81,12 +81,12 @@ class Launcher:
 class Machine(Protocol):
     """What starts stages and waits for them."""
 
-    def start(self, task: Task, place: Path, argument: str, log: Path) -> None:
+    def start(self, task: Task, folder: Path, argument: str, log: Path) -> None:
         """Start a task's stage.
 
         Args:
             task: The task.
-            place: The folder for its outputs.
+            folder: The folder for its outputs.
             argument: The ExecutorInput.
             log: The file for what it writes to its standard output and error.
         """
@@ -122,7 +122,7 @@ class Host:
         self._launchers: dict[bool, Launcher] = {}
         self._running: set[str] = set()
 
-    def start(self, task: Task, place: Path, argument: str, log: Path) -> None:
+    def start(self, task: Task, folder: Path, argument: str, log: Path) -> None:
         """Start a task's stage."""
         training = task.module in self._training
         if training not in self._launchers:
@@ -216,9 +216,9 @@ class Engine:
     def _start(self, task: Task, record: TaskRecord) -> None:
         log = self._folder / "logs" / f"{task.name}.log"
         record.status, record.started, record.log = "running", time.time(), str(log)
-        place = self._cache.cleared(task, record.key)
-        argument = json.dumps(self._executor_input(task, place))
-        self._machine.start(task, place, argument, log)
+        folder = self._cache.cleared(task, record.key)
+        argument = json.dumps(self._executor_input(task, folder))
+        self._machine.start(task, folder, argument, log)
 
     def _finish(self, reply: Mapping[str, Any]) -> None:
         task, record = self._tasks[reply["name"]], self._records[reply["name"]]
@@ -239,11 +239,11 @@ class Engine:
     def _complete(self, task: Task, entry: Entry, status: Status) -> None:
         record = self._records[task.name]
         self._entries[task.name] = entry
-        place = self._cache.place(task, record.key)
-        record.outputs = {output: str(place / output) for output in task.outputs}
+        folder = self._cache.folder_of(task, record.key)
+        record.outputs = {output: str(folder / output) for output in task.outputs}
         record.status, record.seconds, record.peak_bytes = status, entry.seconds, entry.peak_bytes
 
-    def _executor_input(self, task: Task, place: Path) -> dict[str, Any]:
+    def _executor_input(self, task: Task, folder: Path) -> dict[str, Any]:
         """Return KFP's ExecutorInput, as its launcher writes it."""
 
         def artifact(name: str, type: str, path: str) -> dict[str, Any]:
@@ -255,12 +255,12 @@ class Engine:
             path = self._records[source.task].outputs[source.output]
             inputs[name] = artifact(source.output, source.type, path)
         outputs = {
-            name: artifact(name, type, str(place / name)) for name, type in task.outputs.items()
+            name: artifact(name, type, str(folder / name)) for name, type in task.outputs.items()
         }
         return {
             "inputs": {"parameterValues": task.parameters, "artifacts": inputs},
             "outputs": {
                 "artifacts": outputs,
-                "outputFile": str(place / "executor_output.json"),
+                "outputFile": str(folder / "executor_output.json"),
             },
         }

@@ -33,7 +33,7 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """A place in a layer: a task's, or one that a long edge passes through."""
+    """A position in a layer: a task's, or one that a long edge passes through."""
 
     task: str
     is_task: bool
@@ -52,7 +52,7 @@ def draw_graph(tasks: Sequence[TaskRecord]) -> str:
     dependencies = _reduced({node.name: node.dependencies for node in folded})
     layers, paths = _layers(folded, dependencies, columns)
     rows = max(map(len, layers))
-    places = {
+    positions = {
         slot: (
             column * (_WIDTH + _GAP_X) + 1,
             (row + (rows - len(layer)) / 2) * (_HEIGHT + _GAP_Y) + 1,
@@ -62,8 +62,8 @@ def draw_graph(tasks: Sequence[TaskRecord]) -> str:
     }
     width = len(layers) * (_WIDTH + _GAP_X) - _GAP_X + 2
     height = rows * (_HEIGHT + _GAP_Y) - _GAP_Y + 2
-    edges = "".join(f'<path d="{_curve([places[slot] for slot in path])}"/>' for path in paths)
-    nodes = "".join(_draw(node, *places[_Slot(node.name, True)]) for node in folded)
+    edges = "".join(f'<path d="{_curve([positions[slot] for slot in path])}"/>' for path in paths)
+    nodes = "".join(_draw(node, *positions[_Slot(node.name, True)]) for node in folded)
     return (
         f'<svg viewBox="0 0 {width} {height:g}" style="min-width: {0.67 * width:.0f}px; '
         f'width: {width}px" role="img" aria-label="graph of the tasks">'
@@ -164,16 +164,16 @@ def _order(
         standing |= {candidates[slot.task]: rows[slot] for slot in layer if slot.is_task}
 
 
-def _curve(places: Sequence[tuple[float, float]]) -> str:
+def _curve(positions: Sequence[tuple[float, float]]) -> str:
     def pieces() -> Iterator[str]:
-        (x, y), *_ = places
+        (x, y), *_ = positions
         middle = y + _HEIGHT / 2
         yield f"M{x + _WIDTH:g} {middle:g}"
-        for number, (x, y) in enumerate(places[1:], start=2):
+        for number, (x, y) in enumerate(positions[1:], start=2):
             bend = _GAP_X / 2
             end = y + _HEIGHT / 2
             yield f"C{x - bend:g} {middle:g} {x - bend:g} {end:g} {x:g} {end:g}"
-            if number < len(places):
+            if number < len(positions):
                 yield f"H{x + _WIDTH:g}"
             middle = end
 

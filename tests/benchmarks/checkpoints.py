@@ -39,7 +39,7 @@ DEMO_IMAGES, DEMO_CLASSES = 6_983, 20
 
 
 @contextmanager
-def places() -> Iterator[dict[str, str]]:
+def locations() -> Iterator[dict[str, str]]:
     """Yield folders to write to, by what they are."""
     with ExitStack() as stack:
         found = {"local": stack.enter_context(tempfile.TemporaryDirectory())}
@@ -116,20 +116,20 @@ def _median(run: Callable[[], object], rounds: int) -> float:
 
 
 def main() -> None:
-    """Print a table of models and places."""
+    """Print a table of models and locations."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     between = environment.checkpoint_seconds()
     print(machine(), "\n")
     rows = []
-    with places() as folders:
+    with locations() as folders:
         for name, num_classes in (("paper", 5_000), ("demo", DEMO_CLASSES)):
             training = Training(settings(name), num_classes)
             period, when = between, f"every {between / 60:g} min"
             if name == "demo":
                 period, when = training.seconds(DEMO_IMAGES), "every epoch"
-            for place, folder in folders.items():
+            for location, folder in folders.items():
                 uri = f"{folder}/{name}"
                 checkpoints = Checkpoints(uri)
                 writing = _median(lambda: checkpoints.save(training.state.checkpoint()), rounds)  # noqa: B023
@@ -138,14 +138,14 @@ def main() -> None:
                 share = writing / (period + writing)
                 row = [
                     f"{name}, {num_classes:,} classes",
-                    place,
+                    location,
                     f"{size:.1f}",
                     f"{writing:.3f}",
                     f"{share:.2%}",
                 ]
                 rows.append([*row, when, f"{reading:.3f}"])
                 filesystem.remove_folder(uri)
-    print_table(["model", "place", "MB", "write s", "of training", "if", "read s"], rows)
+    print_table(["model", "location", "MB", "write s", "of training", "if", "read s"], rows)
 
 
 if __name__ == "__main__":

@@ -36,13 +36,13 @@ def webvision(root: Path, layout: Layout) -> None:
     for source in ("google", "flickr"):
         for label, query in enumerate(queries[:2] if source == "google" else queries[2:]):
             rows = []
-            for place in range(1, 4):
-                id = f"{source}/{query}/-image{place}M.jpg"
+            for position in range(1, 4):
+                id = f"{source}/{query}/-image{position}M.jpg"
                 images[id] = jpeg((20 * number, 255 - 20 * number, 128))
                 lists[source].append(f"{id} {label}")
-                metas[source].append(f"{source}/{query}.json {place}")
-                row = {"id": f"-image{place}M", "title": f"title {number}"}
-                row |= {"rank": str(place)} if source == "google" else {"tags": ["red", "car"]}
+                metas[source].append(f"{source}/{query}.json {position}")
+                row = {"id": f"-image{position}M", "title": f"title {number}"}
+                row |= {"rank": str(position)} if source == "google" else {"tags": ["red", "car"]}
                 rows.append(row)
                 number += 1
             texts[f"{source}/{query}.json"] = json.dumps(rows, indent=2)

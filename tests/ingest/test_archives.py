@@ -19,10 +19,10 @@ def _tar(path: Path, names: list[str], format: int = tarfile.GNU_FORMAT) -> Path
 
 
 @pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
-def test_members_are_found_and_read_in_place(place: str, tmp_path: Path, format: int) -> None:
+def test_members_are_found_and_read_in_place(location: str, tmp_path: Path, format: int) -> None:
     names = ["a.jpg", "./b/-c.jpg", "/".join(["long" * 10] * 4) + "/d.jpg"]
     path = _tar(tmp_path / "x.tar", names, format)
-    uri = f"{place}/x.tar"
+    uri = f"{location}/x.tar"
     filesystem.put(path, uri)
 
     found = list(archives.members(uri, path.stat().st_size))

@@ -35,20 +35,20 @@ def test_outputs_do_not_depend_on_where_data_set_and_store_are(
     bucket: str, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, layout: str
 ) -> None:
     _write(tmp_path / "data", layout)
-    places = [str(tmp_path / "data"), upload(tmp_path / "data", f"{bucket}/sets/data") + "/"]
+    positions = [str(tmp_path / "data"), upload(tmp_path / "data", f"{bucket}/sets/data") + "/"]
     found = []
-    for number, data in enumerate(places):
-        for place in (str(store), f"{bucket}/store"):
-            monkeypatch.setenv("WEBLY_STORE", f"{place}{number}")
+    for number, data in enumerate(positions):
+        for location in (str(store), f"{bucket}/store"):
+            monkeypatch.setenv("WEBLY_STORE", f"{location}{number}")
             out = run(tmp_path / f"out{len(found)}", data, image_side=16)
             found.append(contents(out))
-            assert sorted(in_store(f"{place}{number}")) == sorted(named(out))
+            assert sorted(in_store(f"{location}{number}")) == sorted(named(out))
 
     assert len([name for name in found[0] if name.endswith(".tar")]) >= 3
     assert len(rejects(tmp_path / "out0")) >= 6
     assert all(other == found[0] for other in found[1:])
 
 
-def test_a_data_set_that_is_not_there_is_named(place: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"{place}/nowhere: no such folder, or no files in it"):
-        run(tmp_path / "out", f"{place}/nowhere")
+def test_a_data_set_that_is_not_there_is_named(location: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"{location}/nowhere: no such folder, or no files in it"):
+        run(tmp_path / "out", f"{location}/nowhere")

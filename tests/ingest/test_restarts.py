@@ -18,10 +18,10 @@ from tests.ingest.running import command, contents, in_store, named, run
 
 
 @pytest.fixture
-def placed(place: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def placed(location: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store, local and on S3."""
-    monkeypatch.setenv("WEBLY_STORE", place)
-    return place
+    monkeypatch.setenv("WEBLY_STORE", location)
+    return location
 
 
 def _thousands(folder: Path) -> Path:
@@ -55,7 +55,7 @@ def _fail_at_the_end(monkeypatch: pytest.MonkeyPatch, folder: Path, dataset: Pat
 
 
 def _lose_disk(folder: Path) -> None:
-    for name in ("cache", "place/ingest"):
+    for name in ("cache", "location/ingest"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

@@ -12,13 +12,13 @@ from components.shared.storage import filesystem
 
 
 def test_images_come_in_the_order_asked_for_and_missing_ones_as_errors(
-    place: str, tmp_path: Path
+    location: str, tmp_path: Path
 ) -> None:
     for number in range(3):
         (tmp_path / "image").write_bytes(bytes([number]))
-        filesystem.put(tmp_path / "image", f"{place}/cat/{number}.jpg")
+        filesystem.put(tmp_path / "image", f"{location}/cat/{number}.jpg")
     files = Files()
-    files.add_folders({f"{place}/cat": array("Q", range(40))})
+    files.add_folders({f"{location}/cat": array("Q", range(40))})
 
     ids = [f"train/cat/{number}.jpg" for number in (2, 0, 7, 1)] * 10
     reads = list(source_images.readers(files, list(range(40)), ids))

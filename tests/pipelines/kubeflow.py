@@ -123,14 +123,14 @@ class Handler(BaseHTTPRequestHandler):
             found = self.server.objects.get(url.path)
             self._send(200 if found is not None else 404, found or {})
         else:
-            place = url.path.removeprefix("/apis/v2beta1/")
-            self._send(*self._kubeflow(method, place, query, body))
+            path = url.path.removeprefix("/apis/v2beta1/")
+            self._send(*self._kubeflow(method, path, query, body))
 
     def _kubeflow(
-        self, method: str, place: str, query: Mapping[str, str], body: Any
+        self, method: str, path: str, query: Mapping[str, str], body: Any
     ) -> tuple[int, Any]:
         keep, kept = self.server.keep, self.server.kept
-        match method, place.split("/"):
+        match method, path.split("/"):
             case "GET", ["healthz"]:
                 return 200, {"multi_user": self.server.multi_user}
             case "GET", ["pipelines" | "experiments" as kind]:
@@ -166,7 +166,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self._run(identity)
             case "POST", ["runs", action] if action.endswith(":retry"):
                 return 200, {}
-        return 404, {"message": f"{method} {place}: not found"}
+        return 404, {"message": f"{method} {path}: not found"}
 
     def _run(self, identity: str) -> tuple[int, Any]:
         if self.server.faults:

@@ -95,11 +95,11 @@ def test_each_image_but_one_has_its_record(folder: Path, source: str) -> None:
         for name, content in members(folder / f"{source}.tar").items()
     }
     images = lines(folder / "info" / f"train_filelist_{source}.txt")
-    places = lines(folder / "info" / f"train_meta_list_{source}.txt")
+    positions = lines(folder / "info" / f"train_meta_list_{source}.txt")
 
     found = [
-        records[file][int(place) - 1]["id"] if int(place) <= len(records[file]) else None
-        for file, place in places
+        records[file][int(position) - 1]["id"] if int(position) <= len(records[file]) else None
+        for file, position in positions
     ]
 
     wanted = [Path(path).stem for path, _ in images]

@@ -69,10 +69,10 @@ def kfp_local(
 def made(run: RunRecord) -> dict[str, bytes]:
     """Return the contents of the outputs of our run by the same paths."""
     return {
-        (Path(task.name, output) / file.relative_to(place)).as_posix(): file.read_bytes()
+        (Path(task.name, output) / file.relative_to(folder)).as_posix(): file.read_bytes()
         for task in run.tasks
-        for output, place in task.outputs.items()
-        for file in (Path(place), *Path(place).rglob("*"))
+        for output, folder in task.outputs.items()
+        for file in (Path(folder), *Path(folder).rglob("*"))
         if file.is_file()
     }
 

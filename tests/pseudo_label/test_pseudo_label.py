@@ -215,7 +215,7 @@ def test_the_most_confident_disagreements_survive_the_batches(given: Given) -> N
     assert comparison.confidence.sum() == 21
 
 
-def started(given: Given, teachers: list[Path], out: Path, place: str, log: Path) -> Forked:
+def started(given: Given, teachers: list[Path], out: Path, location: str, log: Path) -> Forked:
     """Start the stage as a command that goes on in two processes."""
     arguments: dict[str, list[object]] = {
         "images": [given.images.folder],
@@ -227,7 +227,7 @@ def started(given: Given, teachers: list[Path], out: Path, place: str, log: Path
         "batch_size": [8],
     }
     words = [word for name, values in arguments.items() for word in (f"--{name}", *values)]
-    two = {"WEBLY_CHECKPOINTS": place, "WEBLY_PROCESSES": "2"}
+    two = {"WEBLY_CHECKPOINTS": location, "WEBLY_PROCESSES": "2"}
     return Forked("components.pseudo_label", *map(str, words), log=log, env=os.environ | two)
 
 
@@ -254,28 +254,28 @@ def test_two_processes_that_are_killed_label_the_rest_and_end_as_one_that_was_no
     given = Given.write(tmp_path / "given", 48)
     teachers = [tiny_models.save(tmp_path / str(seed), NAMES, seed=seed) for seed in (0, 1)]
     run(given, teachers, tmp_path / "alone")
-    together, place = tmp_path / "together", str(tmp_path / "place")
+    together, location = tmp_path / "together", str(tmp_path / "location")
     # Each of the two waits in its fourth shard for what nobody writes.
     for shard in given.images.shards[6:8]:
         Path(shard.uri).rename(f"{shard.uri}.away")
         os.mkfifo(shard.uri)
 
     logs = [tmp_path / "killed.log", tmp_path / "again.log"]
-    killed = started(given, teachers, together, place, logs[0])
-    wait_until(lambda: killed.poll() is not None or len(list(filesystem.listed(place))) == 6)
+    killed = started(given, teachers, together, location, logs[0])
+    wait_until(lambda: killed.poll() is not None or len(list(filesystem.listed(location))) == 6)
     os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait() == -9, logs[0].read_text()
     wait_until(lambda: not mention(str(together)))
-    assert len(list(filesystem.listed(place))) == 6
+    assert len(list(filesystem.listed(location))) == 6
     assert not together.exists()
 
     for shard in given.images.shards[6:8]:
         Path(f"{shard.uri}.away").rename(shard.uri)
-    again = started(given, teachers, together, place, logs[1])
+    again = started(given, teachers, together, location, logs[1])
     assert again.wait() == 0, logs[1].read_text()
     # The first rank speaks for both.
     assert logs[1].read_text().count("3 of 6 shards are labelled already") == 1
     for name in ("offsets.npy", "classes.npy", "weights.npy", "../metrics.json"):
         expected = (tmp_path / "alone" / "pseudo_labels" / name).read_bytes()
         assert (together / "pseudo_labels" / name).read_bytes() == expected
-    assert not any(filesystem.listed(place))
+    assert not any(filesystem.listed(location))

@@ -17,9 +17,9 @@ from components.tagging.occurrences import Occurrences, WordCounts
     ],
     ids=["some words", "no words"],
 )
-def test_arrays_hold_all(place: str, made: Occurrences) -> None:
-    Parts(place).save(7, made.arrays())
-    arrays = Parts(place).load(7)
+def test_arrays_hold_all(location: str, made: Occurrences) -> None:
+    Parts(location).save(7, made.arrays())
+    arrays = Parts(location).load(7)
 
     assert arrays is not None
     loaded = Occurrences.of_arrays(arrays)

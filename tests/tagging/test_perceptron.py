@@ -42,9 +42,9 @@ def random_weights(
     tags = [*classes, "-START-", "-START2-"]
     for sentence in sentences_of(words, draw, 200):
         context = tagger.START + [tagger.normalize(word) for word in sentence] + tagger.END
-        for place, word in enumerate(sentence):
+        for position, word in enumerate(sentence):
             before, before_that = draw.choices(tags, k=2)
-            features |= tagger._get_features(place, word, context, before, before_that).keys()
+            features |= tagger._get_features(position, word, context, before, before_that).keys()
     return {
         feature: {name: draw.gauss(0, 1) for name in classes if draw.random() < 0.7}
         for feature in sorted(features)

@@ -141,9 +141,9 @@ def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 
 @pytest.fixture
-def unfinished(place: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("WEBLY_CHECKPOINTS", place)
-    return place
+def unfinished(location: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("WEBLY_CHECKPOINTS", location)
+    return location
 
 
 def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(

@@ -68,7 +68,7 @@ def api(
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the launcher look again soon."""
     monkeypatch.setattr(launcher, "_PAUSE", 0.02)
-    monkeypatch.setattr(launcher, "_SECONDS_BETWEEN_SIGNATURES", 0.1)
+    monkeypatch.setattr(launcher, "_SECONDS_BETWEEN_HEARTBEATS", 0.1)
     monkeypatch.setattr(kubernetes_api, "_FIRST_PAUSE", 0.02)
 
 
@@ -107,30 +107,30 @@ class Launch:
 
     Attributes:
         ended: Its end.
-        place: The folder for hand-overs.
+        folder: The folder for handovers.
         name: The TrainJob's name.
     """
 
-    def __init__(self, ended: "Future[None]", place: str, executor_input: dict[str, Any]) -> None:
-        self.ended, self.place = ended, place
+    def __init__(self, ended: "Future[None]", folder: str, executor_input: dict[str, Any]) -> None:
+        self.ended, self.folder = ended, folder
         self.name = job_name(MODULE, executor_input)
 
     @property
     def handover(self) -> Handover:
-        return Handover(f"{self.place}/{self.name}")
+        return Handover(f"{self.folder}/{self.name}")
 
 
 @pytest.fixture
 def launch(
     api: KubernetesApi, quick: None, tmp_path: Path, executor_input: dict[str, Any]
 ) -> Iterator[Callable[[], Launch]]:
-    """Start the launcher; its hand-overs lie in a folder."""
-    place = str(tmp_path / "trainjobs")
+    """Start the launcher; its handovers are in a folder."""
+    folder = str(tmp_path / "trainjobs")
     with ThreadPoolExecutor() as threads:
 
         def start() -> Launch:
-            ended = threads.submit(launcher.launch, MODULE, executor_input, place)
-            return Launch(ended, place, executor_input)
+            ended = threads.submit(launcher.launch, MODULE, executor_input, folder)
+            return Launch(ended, folder, executor_input)
 
         yield start
         for job in list(api.jobs):  # one that a failed test has left to itself

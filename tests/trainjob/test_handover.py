@@ -85,9 +85,9 @@ def run(handover: Handover, folder: Path) -> None:
 
 
 def test_a_stage_elsewhere_leaves_what_it_would_leave_here(
-    place: str, tmp_path: Path, executor_input: dict[str, Any]
+    location: str, tmp_path: Path, executor_input: dict[str, Any]
 ) -> None:
-    handover = Handover(f"{place}/trainjobs/job")
+    handover = Handover(f"{location}/trainjobs/job")
     handover.give(executor_input)
     assert not handover.take_back(executor_input)
     run(handover, tmp_path / "node")
@@ -113,9 +113,9 @@ def test_a_stage_elsewhere_leaves_what_it_would_leave_here(
 
 
 def test_outputs_are_given_back_with_the_last_of_them(
-    place: str, tmp_path: Path, executor_input: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    location: str, tmp_path: Path, executor_input: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handover = Handover(place)
+    handover = Handover(location)
     handover.give(executor_input)
 
     def failing(path: Path, uri: str) -> None:
@@ -134,12 +134,12 @@ def test_outputs_are_given_back_with_the_last_of_them(
 
 @pytest.mark.parametrize("removed", ["metrics", "model/names"])
 def test_outputs_that_were_removed_while_they_were_given_back_are_made_again(
-    place: str, tmp_path: Path, executor_input: dict[str, Any], removed: str
+    location: str, tmp_path: Path, executor_input: dict[str, Any], removed: str
 ) -> None:
-    handover = Handover(place)
+    handover = Handover(location)
     handover.give(executor_input)
     run(handover, tmp_path / "first")
-    filesystem.remove(f"{place}/outputs/{removed}")
+    filesystem.remove(f"{location}/outputs/{removed}")
 
     assert not handover.take_back(executor_input)
     handover.give(executor_input)
@@ -148,26 +148,26 @@ def test_outputs_that_were_removed_while_they_were_given_back_are_made_again(
     assert handover.take_back(executor_input)
 
 
-def test_what_was_not_handed_over_is_told_of(place: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"{place}: nothing was handed over"):
-        Handover(place).take(tmp_path / "node")
+def test_a_node_without_a_handover_says_so(location: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"{location}: no handover there"):
+        Handover(location).take(tmp_path / "node")
 
 
-def test_each_signature_is_another(place: str) -> None:
-    handover = Handover(place)
-    assert handover.signature() is None
-    handover.sign()
-    first = handover.signature()
-    handover.sign()
-    assert None is not first != handover.signature() is not None
+def test_each_heartbeat_differs_from_the_last(location: str) -> None:
+    handover = Handover(location)
+    assert handover.last_heartbeat() is None
+    handover.beat()
+    first = handover.last_heartbeat()
+    handover.beat()
+    assert None is not first != handover.last_heartbeat() is not None
 
 
-def test_a_removed_hand_over_leaves_nothing(place: str, executor_input: dict[str, Any]) -> None:
-    handover = Handover(f"{place}/job")
+def test_a_removed_hand_over_leaves_nothing(location: str, executor_input: dict[str, Any]) -> None:
+    handover = Handover(f"{location}/job")
     handover.give(executor_input)
-    handover.sign()
+    handover.beat()
     handover.remove()
-    assert list(filesystem.listed(place)) == []
+    assert list(filesystem.listed(location)) == []
 
 
 def test_the_launchers_image_needs_neither_torch_nor_numpy() -> None:

@@ -137,11 +137,11 @@ def test_the_loss_of_a_node_and_of_the_launcher_change_no_weight(
     first.kill()
 
     second = finetuning.launch(checkpoints=EVERY_STEP)
-    finetuning.wait_for("going on with it")
+    finetuning.wait_for("resuming it")
     machines.kill(1)
 
     assert second.wait(TIMEOUT) == 0, finetuning.log
-    assert "node 1 has ended with exit code 137" in finetuning.log
+    assert "node 1 ended with exit code 137" in finetuning.log
     assert "[node 1] " in finetuning.log
     assert same(finetuning.weights, undisturbed)
     assert {path.name for path in finetuning.outputs.iterdir()} >= set(OUTPUTS)

@@ -262,11 +262,11 @@ def test_a_node_that_is_terminated_costs_no_step(finetuning, bucket: str) -> Non
 def test_nodes_that_nobody_follows_leave_a_checkpoint_and_end_well(finetuning, bucket: str) -> None:
     job = finetuning(replace(SETTINGS, epochs=1000, decay_epochs=500))
     started = job.start(0, 1, checkpoints=RARELY, module="tests.impatient")
-    job.wait_for("step 1\n", job.handover.sign)
+    job.wait_for("step 1\n", job.handover.beat)
 
     assert [node.end() for node in started] == [0, 0], job.log
 
-    assert "nobody has signed" in job.log
+    assert "no heartbeat for" in job.log
     assert not job.handover.is_given_back()
     assert checkpoints(bucket)
 
@@ -275,7 +275,7 @@ def test_nodes_that_start_when_nobody_follows_them_any_more_end_at_once(
     finetuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = finetuning(SETTINGS)
-    job.handover.sign()
+    job.handover.beat()
     monkeypatch.setattr(node, "_PATIENCE", 0.0)
     monkeypatch.setenv("PET_NNODES", "2")
     monkeypatch.setattr(sys, "argv", ["finetune", job.uri])

@@ -102,7 +102,7 @@ def test_a_stage_runs_on_nodes_and_its_outputs_come_back(
         "[node 1] warmed up",
     ]
     assert api.jobs == {}
-    assert launched.handover.signature() is None, "what was handed over is left"
+    assert launched.handover.last_heartbeat() is None, "the handover is left behind"
 
 
 @GENERATIONS
@@ -137,7 +137,7 @@ def test_what_is_set_on_the_task_is_handed_over(
     assert trainer == {
         "image": "webly/train:finetune-1",
         "command": ["python", "-m", "components.finetune"],
-        "args": [f"{launched.place}/{launched.name}"],
+        "args": [f"{launched.folder}/{launched.name}"],
         "numNodes": 2,
         "resourcesPerNode": {
             "limits": {"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": "4", "rdma/hca": "1"},
@@ -208,8 +208,8 @@ def test_a_retry_goes_on_with_the_job_of_an_earlier_try(
 def test_a_try_that_ends_between_taking_the_outputs_and_saying_so_makes_nothing_again(
     api: KubernetesApi, launch: Start, executor_input: dict[str, Any], tmp_path: Path
 ) -> None:
-    place = str(tmp_path / "trainjobs")
-    handover = Handover(f"{place}/{job_name(MODULE, executor_input)}")
+    folder = str(tmp_path / "trainjobs")
+    handover = Handover(f"{folder}/{job_name(MODULE, executor_input)}")
     handover.give(executor_input)
     run_stage(handover, tmp_path / "node")
 
@@ -259,7 +259,7 @@ def test_a_job_of_whose_nodes_one_gave_up_is_deleted_and_made_anew(
     api: KubernetesApi, launch: Start, tmp_path: Path, left_behind: tuple[Job, list[Node]]
 ) -> None:
     job, nodes = left_behind
-    nodes[1].end(0)  # the other has seen the signature of the retry
+    nodes[1].end(0)  # the other has seen the retry's heartbeat
     api.deletes_at_once = False
 
     retry = launch()
@@ -292,7 +292,7 @@ def test_nodes_that_end_well_without_outputs_are_an_error(
     launched = launch()
     complete(api, *created(api))
 
-    with pytest.raises(JobError, match="gave nothing back"):
+    with pytest.raises(JobError, match="left no outputs"):
         launched.ended.result(SECONDS)
 
 
@@ -331,7 +331,7 @@ def test_failure_tells_exit_codes_and_the_log_s_end_and_cleans_up(
     assert text.endswith("step 99\n    CUDA error")
     assert "step 80\n" not in text
     assert api.jobs == {}
-    assert launched.handover.signature() is None
+    assert launched.handover.last_heartbeat() is None
 
 
 def test_a_node_that_runs_again_is_not_to_blame(
@@ -341,11 +341,11 @@ def test_a_node_that_runs_again_is_not_to_blame(
     launched = launch()
     job, nodes = created(api)
     nodes[0].end(137, "ContainerStatusUnknown")
-    wait_for(lambda: "node 0 has ended" in caplog.text)
+    wait_for(lambda: "node 0 ended" in caplog.text)
     again = api.another(nodes[0])
     again.run()
     again.log("all is well")
-    wait_for(lambda: "2 of 2 nodes run" in caplog.messages[-1])
+    wait_for(lambda: "2 of 2 nodes running" in caplog.messages[-1])
     time.sleep(1.1)  # Kubernetes tells seconds
     nodes[1].log("CUDA error")
     nodes[1].end(1)
@@ -416,15 +416,15 @@ def test_a_job_that_somebody_deletes_ends_the_launcher(api: KubernetesApi, launc
 def test_the_launcher_signs_as_long_as_it_follows(api: KubernetesApi, launch: Start) -> None:
     launched = launch()
     created(api)
-    first = launched.handover.signature()
+    first = launched.handover.last_heartbeat()
 
-    wait_for(lambda: launched.handover.signature() not in (None, first))
+    wait_for(lambda: launched.handover.last_heartbeat() not in (None, first))
 
 
 def test_nodes_are_more_patient_than_two_requests_of_their_launcher_in_a_row() -> None:
     request = kubernetes_api._PATIENCE + 2 * sum(kubernetes_api._TIMEOUTS)
 
-    assert launcher._SECONDS_BETWEEN_SIGNATURES + 2 * request < node._PATIENCE
+    assert launcher._SECONDS_BETWEEN_HEARTBEATS + 2 * request < node._PATIENCE
 
 
 def test_a_broken_stream_goes_on_where_it_ended(
@@ -505,7 +505,7 @@ def test_each_state_is_told_once(
     api.condition(job, "Suspended", "False", message="TrainJob is resumed")
     for each in nodes:
         each.run()
-    wait_for(lambda: "2 of 2 nodes run" in caplog.text)
+    wait_for(lambda: "2 of 2 nodes running" in caplog.text)
     run_stage(launched.handover, tmp_path / "node")
 
     complete(api, job, nodes)
@@ -711,7 +711,7 @@ def test_outside_of_a_cluster_it_says_so(
     )
 
     assert ended.returncode == 2
-    assert "finetune: this is no pod of a Kubernetes cluster" in ended.stderr
+    assert "finetune: not in a pod: " in ended.stderr
 
 
 def test_nodes_need_checkpoints_that_all_of_them_see(

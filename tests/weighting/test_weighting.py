@@ -116,14 +116,14 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
-    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WEBLY_CHECKPOINTS", place)
+    monkeypatch.setenv("WEBLY_CHECKPOINTS", location)
     run = Run(tmp_path, BIRDS, _random_images(100))
     run.weights("undisturbed")
     metrics = run.metrics
     killed_after(6, lambda: run.weights("disturbed"))
-    done = len(list(filesystem.listed(place)))
+    done = len(list(filesystem.listed(location)))
     assert not (tmp_path / "disturbed").exists()
     weighed = Calls(RowGroupWeigher, "_weigh", tmp_path / "weighed", monkeypatch)
     run.weights("disturbed")
@@ -132,7 +132,7 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     assert len(weighed.taken()) == 15 - done
     assert _content(tmp_path / "disturbed") == _content(tmp_path / "undisturbed")
     assert run.metrics == metrics
-    assert list(filesystem.listed(place)) == []
+    assert list(filesystem.listed(location)) == []
 
 
 def test_a_row_group_may_be_empty(tmp_path: Path) -> None:

@@ -25,17 +25,17 @@ from components.shared.stage.errors import UserError
 
 def store() -> str:
     """Return where image shards live: an absolute path or an `s3://` prefix."""
-    return _place("WEBLY_STORE", "runs/store")
+    return _uri("WEBLY_STORE", "runs/store")
 
 
 def checkpoints() -> str:
     """Return where stages leave what they go on from: an absolute path or an `s3://` prefix."""
-    return _place("WEBLY_CHECKPOINTS", "runs/checkpoints")
+    return _uri("WEBLY_CHECKPOINTS", "runs/checkpoints")
 
 
 def cache() -> Path:
     """Return the folder for fetched shards."""
-    folder = _place("WEBLY_CACHE", "runs/cache")
+    folder = _uri("WEBLY_CACHE", "runs/cache")
     if "://" in folder:
         raise UserError(f"WEBLY_CACHE={folder}: a folder of this node is needed")
     return Path(folder)
@@ -88,6 +88,6 @@ def number(name: str, default: float) -> float:
     return value
 
 
-def _place(name: str, default: str) -> str:
-    place = (os.environ.get(name) or default).rstrip("/")
-    return place if "://" in place else str(Path(place).absolute())
+def _uri(name: str, default: str) -> str:
+    uri = (os.environ.get(name) or default).rstrip("/")
+    return uri if "://" in uri else str(Path(uri).absolute())

@@ -49,11 +49,11 @@ def look(values: Mapping[str, object]) -> None:
         UserError: The pod has other GPUs than it was promised, or may not write to its disk.
     """
     pod, gpus = os.environ.get("KFP_POD_NAME"), _promised(values)
-    place = f"pod {pod} of node {os.environ.get('WEBLY_NODE', '?')}" if pod else platform.node()
+    where = f"pod {pod} of node {os.environ.get('WEBLY_NODE', '?')}" if pod else platform.node()
     image = f", image {os.environ['WEBLY_IMAGE']}" if "WEBLY_IMAGE" in os.environ else ""
     logger.info(
         "%s: %d cores, %.1f GiB of memory, Python %s%s, revision %s",
-        place,
+        where,
         cores(),
         _memory() / 2**30,
         platform.python_version(),
@@ -61,7 +61,7 @@ def look(values: Mapping[str, object]) -> None:
         revision() or "unknown",
     )
     if gpus is not None:
-        _check_gpus(gpus, place, in_pod=pod is not None)
+        _check_gpus(gpus, where, in_pod=pod is not None)
     if pod and "WEBLY_CACHE" in os.environ:
         _check_disk(environment.cache())
 
@@ -75,7 +75,7 @@ def _promised(values: Mapping[str, object]) -> int | None:
     return None if count is None else int(str(count))
 
 
-def _check_gpus(promised: int, place: str, in_pod: bool) -> None:
+def _check_gpus(promised: int, where: str, in_pod: bool) -> None:
     try:
         import torch
     except ImportError as error:
@@ -88,10 +88,10 @@ def _check_gpus(promised: int, place: str, in_pod: bool) -> None:
     found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     logger.info("torch %s, GPUs: %s", torch.__version__, ", ".join(found) or "none")
     if in_pod and len(found) != promised:
-        raise UserError(_difference(promised, len(found), place, str(torch.version.cuda)))
+        raise UserError(_difference(promised, len(found), where, str(torch.version.cuda)))
 
 
-def _difference(promised: int, found: int, place: str, cuda: str) -> str:
+def _difference(promised: int, found: int, where: str, cuda: str) -> str:
     if found > promised:
         cause = (
             "the node shows its GPUs to pods that did not ask for them (NVIDIA's runtime "
@@ -104,7 +104,7 @@ def _difference(promised: int, found: int, place: str, cuda: str) -> str:
             f"look there whether nvidia-smi works and its driver serves CUDA {cuda}, this image's; "
             "if the pod's resources show no GPU, gpu_type is not what the nodes offer"
         )
-    return f"{promised} GPUs were asked for, but torch sees {found} in {place}: {cause}"
+    return f"{promised} GPUs were asked for, but torch sees {found} in {where}: {cause}"
 
 
 def _check_disk(folder: Path) -> None:

@@ -42,28 +42,28 @@ def folder(stage: str, inputs: Iterable[Path | None], **parameters: object) -> s
     return f"{environment.checkpoints()}/{stage}-{digest.hexdigest()[:16]}"
 
 
-def remove(place: str) -> None:
+def remove(uri: str) -> None:
     """Remove unfinished work: the stage has finished. Another run of it may be adding some."""
     if _kept is not None:
-        _kept.append(place)
+        _kept.append(uri)
         return
     try:
-        filesystem.remove_folder(place)
+        filesystem.remove_folder(uri)
     except OSError as error:
-        logger.info("%s is left: %s", place, error)
+        logger.info("%s is left: %s", uri, error)
 
 
 @contextmanager
 def kept() -> Iterator[None]:
     """Keep what is removed within the block until its end, and if it fails for another run."""
     global _kept
-    places = _kept = list[str]()
+    uris = _kept = list[str]()
     try:
         yield
     finally:
         _kept = None
-    for place in places:
-        remove(place)
+    for uri in uris:
+        remove(uri)
 
 
 def _files(source: Path) -> list[Path]:

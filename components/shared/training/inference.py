@@ -139,7 +139,7 @@ class Labelling:
     whose parts are there already are done.
 
     Attributes:
-        place: URI of the parts' folder.
+        uri: URI of the parts' folder.
         images: The images.
         folders: The classifiers' folders.
         top_k: How many classes of an image to keep.
@@ -148,7 +148,7 @@ class Labelling:
         each: Whether to keep each classifier's own classes as well.
     """
 
-    place: str
+    uri: str
     images: ImageSet
     folders: Sequence[Path]
     top_k: int
@@ -187,12 +187,12 @@ class Labelling:
         Raises:
             StorageError: One is damaged.
         """
-        parts = Parts(self.place)
+        parts = Parts(self.uri)
         for shard in range(len(self.images.shards)):
             arrays = parts.load(shard)
             if arrays is None:
                 raise StorageError(
-                    f"{self.place}: part {shard} was damaged or removed after it had been written: "
+                    f"{self.uri}: part {shard} was damaged or removed after it had been written: "
                     "run the stage again, which makes it anew"
                 )
             yield Opinions(numbers=np.array(self._numbers(shard)), **arrays)
@@ -200,15 +200,15 @@ class Labelling:
     def _missing(self) -> list[int]:
         """Return the shards of this rank's share that have no part, or a damaged one."""
         share = range(ranks.rank(), len(self.images.shards), ranks.world_size())
-        parts = Parts(self.place)
+        parts = Parts(self.uri)
         missing = [shard for shard in share if parts.load(shard) is None]
         if len(missing) < len(share):
             done = len(share) - len(missing)
-            logger.info("%s: %d of %d shards are labelled already", self.place, done, len(share))
+            logger.info("%s: %d of %d shards are labelled already", self.uri, done, len(share))
         return missing
 
     def _make(self, shards: Sequence[int], what: str) -> None:
-        parts, classifiers = Parts(self.place), [Classifier.load(each) for each in self.folders]
+        parts, classifiers = Parts(self.uri), [Classifier.load(each) for each in self.folders]
         stretches = [self._numbers(shard) for shard in shards]
         # One stream for all: its workers are forked once, and read ahead across shards.
         stream = probabilities(self.images, stretches, classifiers, self.batch_size)

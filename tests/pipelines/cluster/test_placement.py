@@ -177,13 +177,15 @@ def test_the_form_may_say_it(tmp_path: Path) -> None:
     # Which number it will be is not known: also one node is the launcher's.
     assert (few["wt-pretrain-resnet18"].num_nodes, few[TASK].num_nodes) == (1, 0)
     assert (many["wt-pretrain-resnet18"].num_nodes, many[TASK].num_nodes) == (4, 0)
-    with pytest.raises(UserError, match="num_nodes=two: a whole number above 0"):
+    with pytest.raises(UserError, match="num_nodes=two: must be a positive integer"):
         tasks(path, f"{field}=two")
 
 
 @pytest.mark.parametrize("number", ["'0'", "x", "'1.5'", "'-2'", "''", "'02'"])
 def test_a_number_that_is_none_is_refused(number: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"line 3: training: num_nodes=.*whole number above 0"):
+    with pytest.raises(
+        UserError, match=r"line 3: training: num_nodes=.*must be a positive integer"
+    ):
         compiled(tmp_path, f"training: {{num_nodes: {number}}}\n")
 
 

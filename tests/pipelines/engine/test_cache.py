@@ -37,8 +37,8 @@ def put(uri: str, content: str, folder: Path) -> None:
     filesystem.put(folder / "shard", uri)
 
 
-def test_an_image_set_whose_shard_is_gone_is_not_found(tmp_path: Path, place: str) -> None:
-    cache, uri = Cache(tmp_path / "artifacts"), f"{place}/images/train-00000.tar"
+def test_an_image_set_whose_shard_is_gone_is_not_found(tmp_path: Path, location: str) -> None:
+    cache, uri = Cache(tmp_path / "artifacts"), f"{location}/images/train-00000.tar"
     put(uri, "abc", tmp_path)
     ingested(cache, uri)
     assert cache.find(INGEST, "key") is not None
@@ -78,7 +78,7 @@ def test_an_entry_is_taken_if_it_can_be_read(
 ) -> None:
     cache = Cache(tmp_path / "artifacts")
     ingested(cache)
-    path = cache.place(INGEST, "key") / "entry.json"
+    path = cache.folder_of(INGEST, "key") / "entry.json"
     path.write_text(change(path.read_text()))
 
     assert (cache.find(INGEST, "key") is not None) == is_found

@@ -125,10 +125,10 @@ def digests(run: RunRecord) -> dict[str, dict[str, object]]:
     timed, partly = {"metrics", "model", "report"}, {"predictions", "comparison", "summary"}
     found = {}
     for task in run.tasks:
-        place = Path(next(iter(task.outputs.values()))).parent
-        entry = json.loads((place / "entry.json").read_text())
+        folder = Path(next(iter(task.outputs.values()))).parent
+        entry = json.loads((folder / "entry.json").read_text())
         found[task.name] = {
-            name: untimed(name, (place / name).read_bytes()) if name in partly else digest
+            name: untimed(name, (folder / name).read_bytes()) if name in partly else digest
             for name, digest in entry["digests"].items()
             if name not in timed
         }

@@ -112,13 +112,13 @@ def test_what_another_version_left_in_the_folder_is_made_again(tmp_path: Path) -
 def test_a_task_that_runs_again_finds_nothing_of_an_earlier_attempt(tmp_path: Path) -> None:
     pipeline = compiled(diamond, tmp_path / "p.yaml")
     first = execute(pipeline, tmp_path, [], jobs=2)
-    place = Path(first.tasks[0].outputs["numbers"]).parent
-    (place / "metrics").unlink()
-    (place / "numbers" / "half.json").touch()
+    folder = Path(first.tasks[0].outputs["numbers"]).parent
+    (folder / "metrics").unlink()
+    (folder / "numbers" / "half.json").touch()
 
     execute(pipeline, tmp_path, [], jobs=2)
 
-    found = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == {"numbers/numbers.json", "metrics", "executor_output.json", "entry.json"}
 
 

@@ -173,10 +173,10 @@ def test_a_stage_means_the_same_as_function_command_and_component(
     folder = tmp_path / "component"
     cli.main(mix, [json.dumps(executor_input(scheme, folder))])
 
-    for place in (tmp_path / "function", tmp_path / "command", bucket(scheme, folder)):
-        assert json.loads((place / "mixture" / "given.json").read_text()) == WRITTEN
-        assert (place / "report").read_text() == "<p>page</p>"
-        assert json.loads((place / "metrics").read_text()) == {"steps": 20}
+    for outputs in (tmp_path / "function", tmp_path / "command", bucket(scheme, folder)):
+        assert json.loads((outputs / "mixture" / "given.json").read_text()) == WRITTEN
+        assert (outputs / "report").read_text() == "<p>page</p>"
+        assert json.loads((outputs / "metrics").read_text()) == {"steps": 20}
 
 
 def test_the_executor_output_tells_the_ui_the_metrics(tmp_path: Path) -> None:

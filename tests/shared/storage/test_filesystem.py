@@ -69,63 +69,63 @@ def test_schemes_other_than_s3_are_refused() -> None:
         filesystem.is_s3("gs://bucket/x")
 
 
-def test_a_failed_write_leaves_what_was_there_and_no_rest(place: str) -> None:
-    write(f"{place}/file", b"old")
+def test_a_failed_write_leaves_what_was_there_and_no_rest(location: str) -> None:
+    write(f"{location}/file", b"old")
 
-    with pytest.raises(RuntimeError), filesystem.uploading(f"{place}/file") as path:
+    with pytest.raises(RuntimeError), filesystem.uploading(f"{location}/file") as path:
         path.write_text("new")
         raise RuntimeError
 
-    assert filesystem.read(f"{place}/file") == b"old"
-    assert names(place) == ["file"]
+    assert filesystem.read(f"{location}/file") == b"old"
+    assert names(location) == ["file"]
 
 
 @pytest.mark.parametrize("content", [b"", b"x", LARGE], ids=len)
 def test_what_was_put_is_fetched(
-    place: str, content: bytes, tmp_path: Path, small_parts: None
+    location: str, content: bytes, tmp_path: Path, small_parts: None
 ) -> None:
     (tmp_path / "here").write_bytes(content)
 
-    filesystem.put(tmp_path / "here", f"{place}/there")
-    filesystem.fetch(f"{place}/there", tmp_path / "back")
+    filesystem.put(tmp_path / "here", f"{location}/there")
+    filesystem.fetch(f"{location}/there", tmp_path / "back")
 
     assert (tmp_path / "back").read_bytes() == content
-    assert filesystem.read(f"{place}/there") == content
-    assert filesystem.opened(f"{place}/there").read() == content
-    assert list(filesystem.listed(place)) == [("there", len(content))]
+    assert filesystem.read(f"{location}/there") == content
+    assert filesystem.opened(f"{location}/there").read() == content
+    assert list(filesystem.listed(location)) == [("there", len(content))]
 
 
 @pytest.mark.parametrize("name", ["a b.txt", "ü+%20#1?x&y=z", "deep/er\\still/'\"<>.jpg"])
-def test_names_may_have_any_characters(place: str, name: str, tmp_path: Path) -> None:
-    write(f"{place}/{name}", b"content")
+def test_names_may_have_any_characters(location: str, name: str, tmp_path: Path) -> None:
+    write(f"{location}/{name}", b"content")
 
-    assert names(place) == [name]
-    assert filesystem.exists(f"{place}/{name}")
-    assert filesystem.read(f"{place}/{name}") == b"content"
-    with filesystem.local_folder(place) as folder:
+    assert names(location) == [name]
+    assert filesystem.exists(f"{location}/{name}")
+    assert filesystem.read(f"{location}/{name}") == b"content"
+    with filesystem.local_folder(location) as folder:
         assert (folder / name).read_bytes() == b"content"
-    filesystem.remove(f"{place}/{name}")
-    assert names(place) == []
+    filesystem.remove(f"{location}/{name}")
+    assert names(location) == []
 
 
-def test_a_part_of_a_file_is_read_alone(place: str) -> None:
-    write(f"{place}/file", b"0123456789")
+def test_a_part_of_a_file_is_read_alone(location: str) -> None:
+    write(f"{location}/file", b"0123456789")
 
-    assert filesystem.read(f"{place}/file", 3, 4) == b"3456"
-    assert filesystem.read(f"{place}/file", 8, 9) == b"89"
-    assert filesystem.read(f"{place}/file", 8) == b"89"
-    assert filesystem.read(f"{place}/file", 3, 0) == b""
-    assert filesystem.read(f"{place}/file", 10, 1) == b""
+    assert filesystem.read(f"{location}/file", 3, 4) == b"3456"
+    assert filesystem.read(f"{location}/file", 8, 9) == b"89"
+    assert filesystem.read(f"{location}/file", 8) == b"89"
+    assert filesystem.read(f"{location}/file", 3, 0) == b""
+    assert filesystem.read(f"{location}/file", 10, 1) == b""
 
 
-def test_what_is_not_there_is_not_found(place: str, tmp_path: Path) -> None:
-    write(f"{place}/file-of-another-name")
+def test_what_is_not_there_is_not_found(location: str, tmp_path: Path) -> None:
+    write(f"{location}/file-of-another-name")
 
-    assert not filesystem.exists(f"{place}/file")
+    assert not filesystem.exists(f"{location}/file")
     for read in (
-        lambda: filesystem.read(f"{place}/file"),
-        lambda: filesystem.opened(f"{place}/file"),
-        lambda: filesystem.fetch(f"{place}/file", tmp_path / "folder" / "file"),
+        lambda: filesystem.read(f"{location}/file"),
+        lambda: filesystem.opened(f"{location}/file"),
+        lambda: filesystem.fetch(f"{location}/file", tmp_path / "folder" / "file"),
     ):
         with pytest.raises(FileNotFoundError, match="/file'"):
             read()
@@ -134,38 +134,38 @@ def test_what_is_not_there_is_not_found(place: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"old", LARGE], ids=len)
 def test_what_is_there_stays_if_so_wanted(
-    place: str, content: bytes, new: Path, small_parts: None
+    location: str, content: bytes, new: Path, small_parts: None
 ) -> None:
-    write(f"{place}/file", content)
+    write(f"{location}/file", content)
 
-    filesystem.put(new, f"{place}/file", if_absent=True)
-    filesystem.put(new, f"{place}/other", if_absent=True)
+    filesystem.put(new, f"{location}/file", if_absent=True)
+    filesystem.put(new, f"{location}/other", if_absent=True)
 
-    assert filesystem.read(f"{place}/file") == content
-    assert filesystem.read(f"{place}/other") == b"new"
-    assert names(place) == ["file", "other"]
+    assert filesystem.read(f"{location}/file") == content
+    assert filesystem.read(f"{location}/other") == b"new"
+    assert names(location) == ["file", "other"]
 
 
 def test_what_appears_during_an_upload_stays_if_so_wanted(
-    place: str, new: Path, monkeypatch: pytest.MonkeyPatch
+    location: str, new: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(f"{place}/file", b"old")
+    write(f"{location}/file", b"old")
     monkeypatch.setattr(objects, "exists", lambda uri: False)  # it was not, a moment ago
 
-    filesystem.put(new, f"{place}/file", if_absent=True)
+    filesystem.put(new, f"{location}/file", if_absent=True)
 
-    assert filesystem.read(f"{place}/file") == b"old"
+    assert filesystem.read(f"{location}/file") == b"old"
 
 
-def test_files_are_listed_in_one_order_everywhere(place: str) -> None:
+def test_files_are_listed_in_one_order_everywhere(location: str) -> None:
     sizes = {"B": 1, "a-b/x": 2, "a.txt": 3, "a/b/c": 4, "a/x": 5, "b": 6, "ü": 7, "\U0001f984": 8}
     for name, size in sizes.items():
-        write(f"{place}/{name}", bytes(size))
-    write(f"{place}-of-others/x")
+        write(f"{location}/{name}", bytes(size))
+    write(f"{location}-of-others/x")
 
-    assert list(filesystem.listed(place)) == list(sizes.items())
-    assert list(filesystem.listed(f"{place}/a/")) == [("b/c", 4), ("x", 5)]
-    assert list(filesystem.listed(f"{place}/none")) == []
+    assert list(filesystem.listed(location)) == list(sizes.items())
+    assert list(filesystem.listed(f"{location}/a/")) == [("b/c", 4), ("x", 5)]
+    assert list(filesystem.listed(f"{location}/none")) == []
 
 
 def test_an_unfinished_file_is_not_listed(tmp_path: Path) -> None:
@@ -206,24 +206,24 @@ def test_a_key_that_leaves_its_folder_is_refused(bucket: str, key: str, direct: 
         pass
 
 
-def test_a_folder_that_is_not_there_is_named(place: str) -> None:
+def test_a_folder_that_is_not_there_is_named(location: str) -> None:
     with (
-        pytest.raises(UserError, match=r"place/none: no (such folder|objects there)"),
-        filesystem.local_folder(f"{place}/none"),
+        pytest.raises(UserError, match=r"location/none: no (such folder|objects there)"),
+        filesystem.local_folder(f"{location}/none"),
     ):
         pass
 
 
-def test_a_folder_is_removed_with_all_below_it_and_nothing_else(place: str) -> None:
+def test_a_folder_is_removed_with_all_below_it_and_nothing_else(location: str) -> None:
     for name in ("gone/1", "gone/deep/2", "gone-not", "x"):
-        write(f"{place}/{name}")
+        write(f"{location}/{name}")
 
-    filesystem.remove_folder(f"{place}/gone")
-    filesystem.remove_folder(f"{place}/gone")
-    filesystem.remove(f"{place}/x")
-    filesystem.remove(f"{place}/x")
+    filesystem.remove_folder(f"{location}/gone")
+    filesystem.remove_folder(f"{location}/gone")
+    filesystem.remove(f"{location}/x")
+    filesystem.remove(f"{location}/x")
 
-    assert names(place) == ["gone-not"]
+    assert names(location) == ["gone-not"]
 
 
 def test_uploads_of_killed_writers_are_abandoned(bucket: str, direct: Any) -> None:
@@ -237,10 +237,10 @@ def test_uploads_of_killed_writers_are_abandoned(bucket: str, direct: Any) -> No
     assert [upload["Key"] for upload in left] == ["other"]
 
 
-def test_an_open_file_is_read_from_anywhere(place: str) -> None:
-    write(f"{place}/file", LARGE)
+def test_an_open_file_is_read_from_anywhere(location: str) -> None:
+    write(f"{location}/file", LARGE)
 
-    with filesystem.opened(f"{place}/file") as file:
+    with filesystem.opened(f"{location}/file") as file:
         assert file.seek(-10, io.SEEK_END) == len(LARGE) - 10
         assert file.read() == LARGE[-10:]
         assert file.read(1) == b""

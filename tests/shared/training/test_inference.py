@@ -57,14 +57,15 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def labelling(images: ImageSet, folders: list[Path], place: str, **changes: int) -> Labelling:
+def labelling(images: ImageSet, folders: list[Path], location: str, **changes: int) -> Labelling:
     arguments = {"top_k": 2, "batch_size": 4} | changes
-    return Labelling(place=place, images=images, folders=folders, **arguments)
+    return Labelling(uri=location, images=images, folders=folders, **arguments)
 
 
-def content(place: str) -> dict[str, bytes]:
+def content(location: str) -> dict[str, bytes]:
     return {
-        entry.name: filesystem.read(f"{place}/{entry.name}") for entry in filesystem.listed(place)
+        entry.name: filesystem.read(f"{location}/{entry.name}")
+        for entry in filesystem.listed(location)
     }
 
 
@@ -84,9 +85,9 @@ def test_each_model_sees_every_image_at_its_own_size(images: ImageSet, folders: 
 
 
 def test_the_parts_hold_each_images_best_classes_by_the_mean(
-    images: ImageSet, folders: list[Path], place: str
+    images: ImageSet, folders: list[Path], location: str
 ) -> None:
-    opinions = labelling(images, folders, place)
+    opinions = labelling(images, folders, location)
     opinions.make("test")
     parts = list(opinions)
     together = tiny_models.naive_probabilities(images, folders)
@@ -123,7 +124,7 @@ def test_a_batch_ends_with_its_shard(
 
 
 def test_an_empty_set_has_no_parts(tmp_path: Path, folders: list[Path]) -> None:
-    empty = labelling(image_set(tmp_path, []), folders, str(tmp_path / "place"))
+    empty = labelling(image_set(tmp_path, []), folders, str(tmp_path / "location"))
     empty.make("test")
     assert list(empty) == []
 
@@ -137,7 +138,7 @@ def test_what_is_labelled_is_not_labelled_again(
     shard: int,
     images: ImageSet,
     folders: list[Path],
-    place: str,
+    location: str,
     tmp_path: Path,
     seen: list[int],
     monkeypatch: pytest.MonkeyPatch,
@@ -147,15 +148,15 @@ def test_what_is_labelled_is_not_labelled_again(
     with monkeypatch.context() as broken:
         broken.setattr(Parts, "save", interrupted_at(shard))
         with pytest.raises(Interruption):
-            labelling(images, folders[:1], place).make("test")
-    assert len(content(place)) == shard
+            labelling(images, folders[:1], location).make("test")
+    assert len(content(location)) == shard
     seen.clear()
 
-    opinions = labelling(images, folders[:1], place)
+    opinions = labelling(images, folders[:1], location)
     opinions.make("test")
 
     assert sum(seen) == 23 - 6 * shard
-    assert content(place) == content(str(tmp_path / "undisturbed"))
+    assert content(location) == content(str(tmp_path / "undisturbed"))
 
 
 def interrupted_at(last: int):
@@ -203,31 +204,31 @@ def test_the_ranks_make_together_what_one_makes_alone(
 def test_a_damaged_part_is_told_of_and_made_again(
     images: ImageSet,
     folders: list[Path],
-    place: str,
+    location: str,
     tmp_path: Path,
     seen: list[int],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    labelling(images, folders[:1], place).make("test")
-    made = content(place)
-    damage(f"{place}/{sorted(made)[3]}", tmp_path)
+    labelling(images, folders[:1], location).make("test")
+    made = content(location)
+    damage(f"{location}/{sorted(made)[3]}", tmp_path)
     seen.clear()
     caplog.set_level("INFO")
 
-    labelling(images, folders[:1], place).make("test")
+    labelling(images, folders[:1], location).make("test")
 
     assert f"{sorted(made)[3]} is damaged" in caplog.text
     assert "3 of 4 shards are labelled already" in caplog.text
     assert sum(seen) == 5
-    assert content(place) == made
+    assert content(location) == made
 
 
 def test_a_part_that_is_damaged_at_the_end_asks_for_another_run(
     images: ImageSet, folders: list[Path], tmp_path: Path
 ) -> None:
-    opinions = labelling(images, folders[:1], str(tmp_path / "place"))
+    opinions = labelling(images, folders[:1], str(tmp_path / "location"))
     opinions.make("test")
-    damage(f"{opinions.place}/{min(content(opinions.place))}", tmp_path)
+    damage(f"{opinions.uri}/{min(content(opinions.uri))}", tmp_path)
     with pytest.raises(StorageError, match="part 0 .* run the stage again"):
         list(opinions)
 

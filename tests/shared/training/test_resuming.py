@@ -117,18 +117,18 @@ def whole(
 
 
 @pytest.mark.parametrize(
-    ("step", "place"),
+    ("step", "location"),
     [(step, "local") for step in (1, 2, 4, 5, 7, 12)]
     + [pytest.param(7, "s3", marks=pytest.mark.s3)],
-    indirect=["place"],
+    indirect=["location"],
 )
 def test_a_training_that_goes_on_ends_as_one_that_was_not_interrupted(
-    step: int, data: ColouredSquares, whole, interrupt, place: str
+    step: int, data: ColouredSquares, whole, interrupt, location: str
 ) -> None:
     interrupt(step)
     with pytest.raises(Interruption):
-        trained(data, place)
-    weights, curve = trained(data, place)
+        trained(data, location)
+    weights, curve = trained(data, location)
     assert same(weights, whole[0])
     assert curve == whole[1]
 
@@ -195,19 +195,19 @@ def test_an_interrupted_validation_is_done_again(
 
 
 def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_taken(
-    data: ColouredSquares, whole, interrupt, place: str, tmp_path: Path, caplog
+    data: ColouredSquares, whole, interrupt, location: str, tmp_path: Path, caplog
 ) -> None:
     interrupt(7)
     with pytest.raises(Interruption):
-        trained(data, place)
-    _, newest = [f"{place}/{entry.name}" for entry in filesystem.listed(place)]
+        trained(data, location)
+    _, newest = [f"{location}/{entry.name}" for entry in filesystem.listed(location)]
     content = bytearray(filesystem.read(newest))
     content[len(content) // 2] ^= 1
     (tmp_path / "damaged").write_bytes(content)
     filesystem.put(tmp_path / "damaged", newest)
 
     caplog.set_level("INFO")
-    weights, _ = trained(data, place)
+    weights, _ = trained(data, location)
 
     assert f"{newest} is damaged" in caplog.text
     assert "going on after step 5" in caplog.text
