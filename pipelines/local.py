@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("words", nargs="*", metavar="name=value", help="values of the run's form")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="name=value", help="pipeline parameters of this run"
+    )
     parser.add_argument("--recipe", default="demo", help="a recipe, or the path of one")
     parser.add_argument("--run", type=Path, help="the run's folder (default: runs/RECIPE)")
     parser.add_argument(
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             record = execute(
                 compiled,
                 folder,
-                given.words,
+                given.overrides,
                 given.jobs,
                 given.recipe,
                 drawn=recipe.drawn,
@@ -105,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def execute(
     compiled: Path,
     folder: Path,
-    words: Sequence[str],
+    overrides: Sequence[str],
     jobs: int,
     recipe: str = "",
     *,
@@ -117,7 +119,7 @@ def execute(
     Args:
         compiled: The pipeline's file.
         folder: Where artifacts, logs, images, checkpoints and the record go; an absolute path.
-        words: Values of the form, as `name=value`.
+        overrides: Values of the form, as `name=value`.
         jobs: Tasks at a time.
         recipe: What the record calls the recipe.
         drawn: Data sets by folder: those that the pipeline reads are drawn before it runs.
@@ -129,14 +131,14 @@ def execute(
     """
     if jobs < 1:
         raise UserError(f"jobs={jobs}: at least one task at a time is needed")
-    pipeline = graph.read(compiled, words)
+    pipeline = graph.read(compiled, overrides)
     read = {task.parameters.get("dataset") for task in pipeline.tasks}
     drawn = {data: settings for data, settings in (drawn or {}).items() if data in read}
     for data, settings in drawn.items():
         webvision.write(Path(data), settings)
     if drawn:  # what is drawn anew is read anew
         version = "-".join(map(webvision.version, drawn.values()))
-        pipeline = graph.read(compiled, [f"dataset_version={version}", *words])
+        pipeline = graph.read(compiled, [f"dataset_version={version}", *overrides])
     record = RunRecord(
         pipeline=pipeline.name,
         recipe=recipe,

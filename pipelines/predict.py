@@ -81,7 +81,7 @@ def predictions(folders: Sequence[Path], files: Sequence[Path]) -> Iterator[str]
             logger.warning("%s: not a readable picture: %s", file, error.detail)
             continue
         image = transforms.decoded(memoryview(encoded))
-        opinions = [
+        probabilities = [
             softmax(
                 each.model,
                 transforms.normalized(
@@ -90,7 +90,7 @@ def predictions(folders: Sequence[Path], files: Sequence[Path]) -> Iterator[str]
             )
             for each in classifiers
         ]
-        classes, means = most_probable(torch.stack(opinions), _TOP)
+        classes, means = most_probable(torch.stack(probabilities), _TOP)
         for label, share in zip(classes[0, 0].tolist(), means[0, 0].tolist(), strict=True):
             yield f"  {share:6.1%}  {titles[label]} ({names[label]})"
 

@@ -141,12 +141,12 @@ def _add_samples(page: Page, run: RunRecord) -> None:
     images, labels = _output(run, "ingest", "images"), _output(run, "ingest", "labels")
     if images is None or labels is None:
         return
-    opinions = {
+    predicted = {
         "keywords": _output(run, "tagging", "keywords"),
         "weights": _output(run, "weighting", "weights"),
         "pseudo labels": _output(run, "pseudo_label", "pseudo_labels"),
     }
-    contradicts = opinions["pseudo labels"] is not None
+    contradicts = predicted["pseudo labels"] is not None
     page.heading("Samples")
     page.paragraph(
         "In bold the label that an image was given; below it, what each stage makes of the image "
@@ -157,7 +157,7 @@ def _add_samples(page: Page, run: RunRecord) -> None:
         samples.cards(
             ImageSet.load(images),
             Targets.load(labels),
-            {title: Targets.load(path) for title, path in opinions.items() if path},
+            {title: Targets.load(path) for title, path in predicted.items() if path},
         )
     )
 

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("words", nargs="*", metavar="name=value", help="values of the run's form")
+    add("arguments", nargs="*", metavar="name=value", help="pipeline parameters of this run")
     add("--recipe", default="paper", help="a recipe, or the path of one")
     add("--file", type=Path, help="a compiled pipeline to take in place of a recipe")
     add("--rerun", action="append", default=[], metavar="NAME", help="a stage, step or task")
@@ -93,16 +93,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(given: argparse.Namespace, access: Access) -> int:
-    command, *words = given.words or [""]
+    command, *overrides = given.arguments or [""]
     if command in ("follow", "retry"):
-        if len(words) != 1:
+        if len(overrides) != 1:
             raise UserError(f"{command}: give the id of one run")
-        cluster = Cluster(access)
+        cluster, (run,) = Cluster(access), overrides
         if command == "retry":
-            cluster.retry(words[0])
-        return _follow(cluster, access, words[0])
+            cluster.retry(run)
+        return _follow(cluster, access, run)
     if command != "diff":
-        words = given.words
+        overrides = given.arguments
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
         if given.file is None:
@@ -111,7 +111,7 @@ def _run(given: argparse.Namespace, access: Access) -> int:
             file.write_bytes(given.file.read_bytes())
         else:
             raise UserError(f"{given.file}: no such file")
-        submission = prepare(file, words, given.rerun, cache=not given.no_cache)
+        submission = prepare(file, overrides, given.rerun, cache=not given.no_cache)
         if given.check:
             return _check(submission, given, access)
         if command == "diff":
@@ -190,8 +190,8 @@ def _check(submission: Submission, given: argparse.Namespace, access: Access) ->
 def _diff(submission: Submission, given: argparse.Namespace, access: Access) -> int:
     name = submission.graph.name
     if given.against:
-        path, *words = given.against
-        runs = [history.from_files(Path(path), words)]
+        path, *overrides = given.against
+        runs = [history.from_files(Path(path), overrides)]
     elif given.run:
         runs = [history.of(Cluster(access), given.run, name)]
     else:

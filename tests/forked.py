@@ -19,18 +19,18 @@ class Forked:
     """A process that leads a group of its own."""
 
     def __init__(
-        self, module: str, *words: str, log: Path, env: Mapping[str, str] | None = None
+        self, module: str, *argv: str, log: Path, env: Mapping[str, str] | None = None
     ) -> None:
         """Start it.
 
         Args:
             module: What to run.
-            words: Its command line.
+            argv: Its command line.
             log: The file, or named pipe, that its output is added to.
             env: Its environment; by default, this process's.
         """
         environment = dict(os.environ if env is None else env)
-        self._process = _SERVER.Process(target=_run, args=(module, words, log, environment))
+        self._process = _SERVER.Process(target=_run, args=(module, argv, log, environment))
         self._process.start()
 
     @property
@@ -49,7 +49,7 @@ class Forked:
         return self._process.exitcode
 
 
-def _run(module: str, words: tuple[str, ...], log: Path, environment: dict[str, str]) -> None:
+def _run(module: str, argv: tuple[str, ...], log: Path, environment: dict[str, str]) -> None:
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for target in (sys.stdout, sys.stderr):
@@ -57,5 +57,5 @@ def _run(module: str, words: tuple[str, ...], log: Path, environment: dict[str, 
     os.close(output)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv[1:] = words
+    sys.argv[1:] = argv
     runpy.run_module(module, run_name="__main__", alter_sys=True)

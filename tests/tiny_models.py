@@ -62,11 +62,11 @@ def naive_probabilities(images: ImageSet, folders: Sequence[Path]) -> NDArray[np
     loaded = [(models.load(folder), models.read_record(folder).image_size) for folder in folders]
     rows = []
     for number in range(len(images)):
-        opinions = []
+        probabilities = []
         for model, size in loaded:
             crop = evaluation_crop(decoded(images.read(number)), size)
             with torch.no_grad():
                 logits = model(normalized(crop[None], torch.device("cpu")))[0].double().numpy()
-            opinions.append(np.exp(logits) / np.exp(logits).sum())
-        rows.append(np.mean(opinions, axis=0))
+            probabilities.append(np.exp(logits) / np.exp(logits).sum())
+        rows.append(np.mean(probabilities, axis=0))
     return np.array(rows)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from components.shared.data.predictions import Predictions
 from components.shared.data.targets import Targets
 from components.shared.training.accuracy import BalancedAccuracy
-from components.shared.training.inference import Labelling
+from components.shared.training.inference import Inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ class Validation:
         return scalars
 
 
-def validate(opinions: Labelling, labels: Targets) -> Validation:
+def validate(inference: Inference, labels: Targets) -> Validation:
     """Evaluate each model and their mean by what they say of labelled images."""
     assert (np.diff(labels.offsets) == 1).all(), "ingest gives each validation image one label"
     truth = np.asarray(labels.classes, np.int64)
-    accuracies = [BalancedAccuracy(len(labels.names)) for _ in [*opinions.folders, "mean"]]
+    accuracies = [BalancedAccuracy(len(labels.names)) for _ in [*inference.folders, "mean"]]
     means = []
-    for part in opinions:
+    for part in inference:
         expected = torch.from_numpy(truth[part.numbers])
         for accuracy, classes in zip(accuracies, part.classes, strict=True):
             accuracy.update_ranked(torch.from_numpy(classes), expected)
@@ -56,8 +56,8 @@ def validate(opinions: Labelling, labels: Targets) -> Validation:
     return Validation(truth, Predictions.joined(means), accuracies[:-1], accuracies[-1])
 
 
-def predict(opinions: Labelling) -> Predictions:
+def predict(inference: Inference) -> Predictions:
     """Return what the models say together of images whose labels nobody has."""
     return Predictions.joined(
-        [Predictions(part.classes[-1], part.probabilities[-1]) for part in opinions]
+        [Predictions(part.classes[-1], part.probabilities[-1]) for part in inference]
     )

@@ -53,7 +53,7 @@ def ensemble(
     from components.shared.reports.metrics import write
     from components.shared.stage import ranks
     from components.shared.storage import resume
-    from components.shared.training.inference import Labelling, read_records
+    from components.shared.training.inference import Inference, read_records
 
     images, labels = ImageSet.load(validation_images), Targets.load(validation_labels)
     tests = ImageSet.load(test_images)
@@ -64,7 +64,7 @@ def ensemble(
     uri = resume.folder(
         "ensemble", [validation_images, test_images, *models], batch_size=batch_size
     )
-    opinions = Labelling(
+    inference = Inference(
         uri=f"{uri}/validation",
         images=images,
         folders=models,
@@ -72,16 +72,16 @@ def ensemble(
         batch_size=batch_size,
         each=True,
     )
-    test_opinions = Labelling(
+    test_inference = Inference(
         uri=f"{uri}/test", images=tests, folders=models, top_k=TOP, batch_size=batch_size
     )
     ranks.launch()
-    opinions.make("validation")
-    test_opinions.make("test images")
+    inference.run("validation")
+    test_inference.run("test images")
     if ranks.rank() > 0:
         return
 
-    validation = validate(opinions, labels)
+    validation = validate(inference, labels)
     history = History([each for record in records for each in record.lineage], [])
     write_predictions(predictions, images, labels, validation.predictions, history)
     write_confusion(confusion, validation.labels, validation.predictions.classes[:, 0], labels)
@@ -90,5 +90,5 @@ def ensemble(
 
     if len(tests) == 0:
         logger.info("the data set has no test images: the submission is empty")
-    write_submission(submission, tests.ids(), predict(test_opinions).classes)
+    write_submission(submission, tests.ids(), predict(test_inference).classes)
     resume.remove(uri)

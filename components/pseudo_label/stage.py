@@ -45,7 +45,7 @@ def pseudo_label(
     from components.shared.reports.metrics import write
     from components.shared.stage import ranks
     from components.shared.storage import resume
-    from components.shared.training.inference import Labelling, read_records
+    from components.shared.training.inference import Inference, read_records
 
     image_set, given = ImageSet.load(images), Targets.load(labels)
     image_set.identity.check(given.identity, str(labels))
@@ -54,17 +54,17 @@ def pseudo_label(
     teachers = [models[i] for i in chosen]
     # What the teachers say outlives a min_confidence that turns out too high.
     uri = resume.folder("pseudo_label", [images, *teachers], top_k=top_k, batch_size=batch_size)
-    opinions = Labelling(
+    inference = Inference(
         uri=uri, images=image_set, folders=teachers, top_k=top_k, batch_size=batch_size
     )
     ranks.launch()
-    opinions.make("pseudo labels")
+    inference.run("pseudo labels")
     if ranks.rank() > 0:
         return
 
     comparison = Comparison(given, min_confidence)
     with TargetsWriter(pseudo_labels, given.names, given.titles, given.identity) as writer:
-        for part in opinions:
+        for part in inference:
             classes, probabilities = part.classes[0], part.probabilities[0]
             writer.append(*as_pairs(classes, probabilities, min_confidence))
             comparison.update(part.numbers, classes, probabilities)

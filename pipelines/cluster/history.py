@@ -14,12 +14,12 @@ from pipelines.run.record import RunRecord
 _LATEST = 10
 
 
-def from_files(path: Path, words: Sequence[str]) -> Earlier:
+def from_files(path: Path, overrides: Sequence[str]) -> Earlier:
     """Return a run that is known from files.
 
     Args:
         path: A folder of `pipelines.local`, or a compiled pipeline, all of which has run.
-        words: The values of the form that it ran with.
+        overrides: The values of the form that it ran with.
     """
     if path.is_dir():
         kept = record.read(path)
@@ -27,7 +27,7 @@ def from_files(path: Path, words: Sequence[str]) -> Earlier:
         return Earlier(str(path), graph.from_documents(documents, kept.parameters), _made(kept))
     if not path.is_file():
         raise UserError(f"--against {path}: no such file or folder")
-    pipeline = graph.read(path, words)
+    pipeline = graph.read(path, overrides)
     return Earlier(str(path), pipeline, frozenset(task.name for task in pipeline.tasks))
 
 

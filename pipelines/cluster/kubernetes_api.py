@@ -120,9 +120,9 @@ class Namespace:
         )
         return log or ""
 
-    def _get(self, request: Any, *words: Any, **options: Any) -> Any:
+    def _get(self, request: Any, *args: Any, **options: Any) -> Any:
         try:
-            return request(*words, **options)
+            return request(*args, **options)
         except ApiException as error:
             if error.status == 404:
                 return None

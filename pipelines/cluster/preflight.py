@@ -148,9 +148,9 @@ def _gigabytes(found: Estimate) -> str:
     return f"{shards}{found.checkpoints:,.1f} of checkpoints, {found.models:,.1f} of models"
 
 
-def _looked_up(request: Callable[..., Any], *words: object) -> Any:
+def _looked_up(request: Callable[..., Any], *args: object) -> Any:
     try:
-        return request(*words)
+        return request(*args)
     except UnknownError as error:
         return error
 

@@ -34,30 +34,30 @@ class Submission:
 
 
 def prepare(
-    file: Path, words: Sequence[str], rerun: Sequence[str] = (), cache: bool = True
+    file: Path, overrides: Sequence[str], rerun: Sequence[str] = (), cache: bool = True
 ) -> Submission:
     """Return what to start.
 
     Args:
         file: A compiled pipeline; rewritten where tasks must not come from the cache.
-        words: Values of the form, as `name=value`.
+        overrides: Values of the form, as `name=value`.
         rerun: Stages, steps and tasks to run again, with all that follows them.
         cache: Whether outputs of earlier runs may be taken at all.
 
     Raises:
         UserError: A word is no field of the form, or nothing is called as `rerun` says.
     """
-    pipeline = graph.read(file, words)
+    pipeline = graph.read(file, overrides)
     version = version_name(file)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     fields = [name for name in rerun if _field(name) in pipeline.form]
-    words = [*words, *(f"{_field(name)}={now}" for name in fields)]
+    overrides = [*overrides, *(f"{_field(name)}={now}" for name in fields)]
     uncached = {task for name in rerun if name not in fields for task in _tasks(name, pipeline)}
     if not cache:
         uncached = {task.name for task in pipeline.tasks}
     if uncached:
         _turn_caching_off(file, uncached)
-    return Submission(file, graph.read(file, words), version, frozenset(uncached))
+    return Submission(file, graph.read(file, overrides), version, frozenset(uncached))
 
 
 def version_name(file: Path) -> str:
@@ -75,8 +75,8 @@ def digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
 
 
-def _git(*words: str) -> str:
-    command = ["git", "-C", str(ROOT), *words]
+def _git(*argv: str) -> str:
+    command = ["git", "-C", str(ROOT), *argv]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 

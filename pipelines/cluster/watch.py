@@ -40,13 +40,13 @@ def follow(
     fetched: dict[str, str] = {}
     while True:
         answer = cluster.run(run)
-        told = record(pipeline, answer)
-        for task in told.tasks:
+        run_record = record(pipeline, answer)
+        for task in run_record.tasks:
             if task.status == "failed":
                 if task.name not in fetched:
                     fetched[task.name] = _log(namespace, run, task.name, logs / run)
                 task.log = fetched[task.name]
-        show(told)
+        show(run_record)
         if answer.state in _OVER:
             return str(answer.state)
         time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -72,16 +72,16 @@ def record(pipeline: Graph, run: Any) -> RunRecord:
 
 
 def _task(task: Task, nodes: Mapping[str, Any], over: bool) -> TaskRecord:
-    told = TaskRecord.of(task)
+    task_record = TaskRecord.of(task)
     node, driver = nodes.get(task.name), nodes.get(f"{task.name}-driver")
-    told.status = _status(node, driver, over)
+    task_record.status = _status(node, driver, over)
     latest = node or driver
-    if latest is not None and told.status != "waiting":
-        told.started = _started(latest).timestamp()
-    if latest is not None and told.status in ("ran", "failed"):
-        told.seconds = _seconds(latest)
-        told.ended = _started(latest).timestamp() + told.seconds
-    return told
+    if latest is not None and task_record.status != "waiting":
+        task_record.started = _started(latest).timestamp()
+    if latest is not None and task_record.status in ("ran", "failed"):
+        task_record.seconds = _seconds(latest)
+        task_record.ended = _started(latest).timestamp() + task_record.seconds
+    return task_record
 
 
 def _status(node: Any, driver: Any, over: bool) -> Status:

@@ -20,13 +20,13 @@ from pipelines.run.graph import Graph, Task
 from pipelines.run.record import RunRecord, Status, TaskRecord
 
 _SECONDS_BETWEEN_SHOWS = 0.5
-# What takes stages that train longest to import.
+# The slowest imports of training stages.
 _PRELOAD = ["torch", "timm", "matplotlib.figure", "pyarrow.parquet"]
-# A stage that is asked to end may remove what is half done within this time; then it is killed.
+# A stage that is asked to end may clean up within this time; then it is killed.
 SECONDS_TO_END = 10
 
 
-class Launcher:
+class ForkServer:
     """A process that stages are forked from; see `pipelines/engine/forkserver.py`."""
 
     def __init__(self, preload: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -46,7 +46,7 @@ class Launcher:
         self._waiting = b""
 
     def fileno(self) -> int:
-        """Return what to wait on for stages to end."""
+        """Return the file descriptor to wait on for stages to end."""
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
@@ -58,7 +58,7 @@ class Launcher:
         """Yield `name`, `exit_code` and `peak_bytes` of stages that have ended."""
         received = os.read(self.fileno(), 1 << 16)
         if not received:
-            raise RuntimeError("the process that starts the stages has died")
+            raise RuntimeError("the fork server has died")
         *lines, self._waiting = (self._waiting + received).split(b"\n")
         yield from map(json.loads, lines)
 
@@ -67,7 +67,7 @@ class Launcher:
         self._send({"stop": True})
 
     def close(self) -> None:
-        """End it, and kill the stages that are left."""
+        """Stop it, and kill the stages that are left."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -79,7 +79,7 @@ class Launcher:
 
 
 class Machine(Protocol):
-    """What starts stages and waits for them."""
+    """Starts stages and waits for them."""
 
     def start(self, task: Task, folder: Path, argument: str, log: Path) -> None:
         """Start a task's stage.
@@ -88,25 +88,25 @@ class Machine(Protocol):
             task: The task.
             folder: The folder for its outputs.
             argument: The ExecutorInput.
-            log: The file for what it writes to its standard output and error.
+            log: The file for its standard output and error.
         """
 
     def ended(self, seconds: float) -> list[dict[str, Any]]:
-        """Wait for stages to end, for some time, and return those that have.
+        """Wait for stages to end, at most so many seconds, and return those that have.
 
         Each has `name`, `exit_code` (negative: the signal that killed it) and `peak_bytes` (0 if
-        nobody knows).
+        unknown).
         """
 
     def close(self) -> None:
-        """End all stages: they may finish what they write, then they are killed."""
+        """End all stages: they may finish what they are writing, then they are killed."""
 
 
 class Host:
     """Runs stages as processes of this machine.
 
-    Training stages are forked from a launcher that has imported torch and timm, which is started
-    when the first of them is: a run that finds all in the cache does without.
+    Training stages are forked from a server that has imported torch and timm. It starts with the
+    first of them: a run that is all cached does without.
     """
 
     def __init__(self, environment: Mapping[str, str], training: frozenset[str]) -> None:
@@ -119,48 +119,48 @@ class Host:
         path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
         self._environment = {**environment, "PYTHONPATH": path}
         self._training = training
-        self._launchers: dict[bool, Launcher] = {}
+        self._servers: dict[bool, ForkServer] = {}
         self._running: set[str] = set()
 
     def start(self, task: Task, folder: Path, argument: str, log: Path) -> None:
         """Start a task's stage."""
         training = task.module in self._training
-        if training not in self._launchers:
+        if training not in self._servers:
             preload = _PRELOAD if training else []
-            self._launchers[training] = Launcher(preload, self._environment)
+            self._servers[training] = ForkServer(preload, self._environment)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
-        self._launchers[training].start(task.name, task.module, argument, log)
+        self._servers[training].start(task.name, task.module, argument, log)
         self._running.add(task.name)
 
     def ended(self, seconds: float) -> list[dict[str, Any]]:
         """Wait for stages to end."""
-        readable, _, _ = select.select(self._launchers.values(), [], [], seconds)
-        replies = [reply for launcher in readable for reply in launcher.ended()]
+        readable, _, _ = select.select(self._servers.values(), [], [], seconds)
+        replies = [reply for server in readable for reply in server.ended()]
         self._running -= {reply["name"] for reply in replies}
         return replies
 
     def close(self) -> None:
         """End all stages."""
         if self._running:
-            for launcher in self._launchers.values():
-                launcher.stop()
+            for server in self._servers.values():
+                server.stop()
         deadline = time.monotonic() + SECONDS_TO_END
         while self._running and time.monotonic() < deadline:
             self.ended(0.1)
-        for launcher in self._launchers.values():
-            launcher.close()
+        for server in self._servers.values():
+            server.close()
 
 
 class Engine:
-    """Runs the tasks of a graph, or takes what earlier runs made."""
+    """Runs the tasks of a graph, or takes their outputs from the cache."""
 
     def __init__(self, graph: Graph, record: RunRecord, folder: Path, machine: Machine) -> None:
         """Prepare a run.
 
         Args:
             graph: What to run.
-            record: Where to tell of it; has an entry for each task.
+            record: The run's record, kept up to date; has an entry for each task.
             folder: The run's folder.
             machine: Where stages run.
         """
@@ -176,7 +176,7 @@ class Engine:
 
         Args:
             jobs: How many at a time.
-            show: Called when something has changed, and twice a second.
+            show: Called on each change, and twice a second.
         """
         self._start_ready(jobs)
         show(self._record)

@@ -33,15 +33,15 @@ def main() -> None:
     for module in sys.argv[1:]:
         importlib.import_module(module)
     if os.getppid() != runner:
-        return  # killed meanwhile; what it asked for is no longer wanted
+        return  # the runner was killed: nobody wants its stages any more
     request = _serve()
-    # Only stages come here, and end as `python -m` would: with a traceback, with `atexit`.
+    # Only stages get here, and end as with `python -m`: with a traceback, with `atexit`.
     sys.argv[1:] = [request["argument"]]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
 
 def _serve() -> dict[str, Any]:
-    """Start stages and tell of their ends; returns only in a new stage's process."""
+    """Start stages and report their ends; returns only in a new stage's process."""
     stages: dict[int, str] = {}
     waiting = b""
     while True:
@@ -62,7 +62,7 @@ def _serve() -> dict[str, Any]:
                 if process == 0:
                     _become_stage(request["log"], launcher)
                     return request
-                with suppress(OSError):  # the stage does the same: whoever comes first
+                with suppress(OSError):  # the stage does the same, whichever comes first
                     os.setpgid(process, process)
                 stages[process] = request["name"]
         _report_ends(stages)
@@ -73,7 +73,7 @@ def _report_ends(stages: dict[int, str]) -> None:
         process, status, usage = os.wait4(-1, os.WNOHANG)
         if process == 0:
             return
-        # What a crashed stage leaves behind, such as workers of a pool, goes with it.
+        # Whatever a crashed stage leaves behind, such as a pool's workers, is killed with it.
         _signal({process: ""}, signal.SIGKILL)
         # Linux counts kilobytes, macOS bytes.
         unit = 1024 if sys.platform == "linux" else 1
@@ -82,14 +82,14 @@ def _report_ends(stages: dict[int, str]) -> None:
             "exit_code": os.waitstatus_to_exitcode(status),
             "peak_bytes": usage.ru_maxrss * unit,
         }
-        with suppress(BrokenPipeError):  # the runner is gone: so will be the stages, at once
+        with suppress(BrokenPipeError):  # the runner is gone, and the stages are about to be killed
             os.write(1, json.dumps(reply).encode() + b"\n")
 
 
 def _become_stage(log: str, launcher: int) -> None:
     os.setpgid(0, 0)
     if sys.platform == "linux":
-        # Should someone kill the launcher as well, the kernel kills the stage.
+        # Should the fork server be killed, too, the kernel kills the stage.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != launcher:
             os._exit(1)

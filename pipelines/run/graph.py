@@ -96,18 +96,18 @@ class Graph:
     tasks: tuple[Task, ...]
 
 
-def read(path: Path, words: Sequence[str]) -> Graph:
+def read(path: Path, overrides: Sequence[str]) -> Graph:
     """Read a compiled pipeline.
 
     Args:
         path: A YAML file that KFP's compiler wrote.
-        words: What the user sets in the form, as `name=value`.
+        overrides: What the user sets in the form, as `name=value`.
 
     Raises:
         UserError: A word is no field of the form, or the pipeline is not static.
     """
     spec, pods = _checked(documents(path))
-    return _graph(spec, pods, dict(_given(_fields(spec), words)))
+    return _graph(spec, pods, dict(_given(_fields(spec), overrides)))
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -155,11 +155,11 @@ def _checked(content: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], M
     return spec, pods
 
 
-def _given(fields: Mapping[str, Any], words: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    for word in words:
-        name, separator, value = word.partition("=")
+def _given(fields: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for override in overrides:
+        name, separator, value = override.partition("=")
         if not separator:
-            raise UserError(f"{word!r}: write name=value")
+            raise UserError(f"{override!r}: write name=value")
         if name not in fields:
             raise UserError(f"{name}: no such parameter; there are {', '.join(sorted(fields))}")
         choices = fields[name].get("literals", [value])
@@ -178,10 +178,10 @@ def _form(fields: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]
     return form
 
 
-def _typed(name: str, word: str, kind: str) -> Any:
-    """Return a word of the command line as a value of one of KFP's types."""
+def _typed(name: str, text: str, kind: str) -> Any:
+    """Parse a command-line value as one of KFP's types."""
     if kind == "STRING":
-        return word
+        return text
     python = {
         "NUMBER_INTEGER": int,
         "NUMBER_DOUBLE": (int, float),
@@ -190,12 +190,12 @@ def _typed(name: str, word: str, kind: str) -> Any:
         "STRUCT": dict,
     }
     try:
-        value = json.loads(word.lower() if kind == "BOOLEAN" else word)
+        value = json.loads(text.lower() if kind == "BOOLEAN" else text)
     except json.JSONDecodeError:
         value = None
     fits = isinstance(value, python[kind])  # type: ignore[arg-type]
     if not fits or (isinstance(value, bool) and kind != "BOOLEAN"):
-        raise UserError(f"{name}={word}: a value of type {kind} is needed, written as JSON")
+        raise UserError(f"{name}={text}: a value of type {kind} is needed, written as JSON")
     return float(value) if kind == "NUMBER_DOUBLE" else value
 
 
@@ -221,8 +221,8 @@ def _task(
     _refuse(name, variables - {f"env {known}" for known in ENVIRONMENT})
     command, arguments = container["command"], container["args"]
     launched = command[2:3] == [LAUNCHER_MODULE]
-    words = 4 if launched else 3
-    if command[:2] != ["python", "-m"] or len(command) != words or arguments != ["{{$}}"]:
+    length = 4 if launched else 3
+    if command[:2] != ["python", "-m"] or len(command) != length or arguments != ["{{$}}"]:
         _refuse(name, {" ".join([*command, *arguments])})
     outputs = component.get("outputDefinitions", {})
     _refuse(name, {f"output {key}" for key in outputs.get("parameters", {})})

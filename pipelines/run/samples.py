@@ -13,23 +13,25 @@ _SEARCHED = 1_000_000  # images among which disagreements are looked for
 _SHOWN_KEYWORDS, _SHOWN_CONCEPTS = 8, 4
 
 
-def cards(images: ImageSet, given: Targets, opinions: Mapping[str, Targets]) -> list[Card]:
+def cards(images: ImageSet, given: Targets, predicted: Mapping[str, Targets]) -> list[Card]:
     """Return a card for each of some images whose label is contradicted, then of the first ones.
 
     Args:
         images: The training images.
         given: Their labels.
-        opinions: By title, what stages say of them: `keywords`, `weights`, `pseudo labels`.
+        predicted: By title, what stages say of them: `keywords`, `weights`, `pseudo labels`.
     """
-    for title, targets in opinions.items():
+    for title, targets in predicted.items():
         given.identity.check(targets.identity, title)
     first = range(min(_SAMPLES, len(given)))
-    doubted = _contradicted(given, opinions["pseudo labels"]) if "pseudo labels" in opinions else []
+    doubted = (
+        _contradicted(given, predicted["pseudo labels"]) if "pseudo labels" in predicted else []
+    )
     return [
         Card(
             images.peek(number),
             ", ".join(given.titles[label] for label in given[number][0]),
-            list(_lines(number, opinions)),
+            list(_lines(number, predicted)),
         )
         for number in dict.fromkeys([*doubted, *first])
     ]
@@ -47,8 +49,8 @@ def _contradicted(given: Targets, pseudo_labels: Targets) -> list[int]:
     return found
 
 
-def _lines(number: int, opinions: Mapping[str, Targets]) -> Iterator[str | tuple[str, float]]:
-    for title, targets in opinions.items():
+def _lines(number: int, predicted: Mapping[str, Targets]) -> Iterator[str | tuple[str, float]]:
+    for title, targets in predicted.items():
         classes, weights = targets[number]
         names = [targets.titles[name] for name in classes]
         if title == "keywords":

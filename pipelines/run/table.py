@@ -23,7 +23,7 @@ class LiveTable:
         """Write to a stream."""
         self._stream = stream
         self._terminal = stream.isatty()
-        self._told: set[tuple[str, str]] = set()
+        self._shown: set[tuple[str, str]] = set()
         self._drawn = 0
 
     def __call__(self, record: RunRecord) -> None:
@@ -32,10 +32,10 @@ class LiveTable:
         if self._drawn:
             self._stream.write(f"\x1b[{self._drawn}F\x1b[J")
         for task in record.tasks:
-            told = (task.name, task.status)
+            state = (task.name, task.status)
             silent = task.status == "waiting" or (task.status == "running" and self._terminal)
-            if told not in self._told and not silent:
-                self._told.add(told)
+            if state not in self._shown and not silent:
+                self._shown.add(state)
                 self._stream.writelines(f"{line}\n" for line in _lines(task, width))
         live = list(self._live(record, width)) if self._terminal else []
         self._stream.writelines(f"{line}\n" for line in live)

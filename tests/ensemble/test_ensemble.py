@@ -18,7 +18,7 @@ from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
 from components.shared.storage.resume import Parts
-from components.shared.training.inference import Labelling
+from components.shared.training.inference import Inference
 from tests import tiny_models
 from tests.forked import Forked
 from tests.synthetic import coloured_squares, image_set, targets
@@ -229,9 +229,9 @@ def test_a_stage_that_was_interrupted_goes_on_and_ends_as_one_that_was_not(
     given: Given, made: Path, checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards: list[int] = []
-    make, save = Labelling._make, Parts.save
+    make, save = Inference._run, Parts.save
 
-    def counting(self: Labelling, missing: list[int], what: str) -> None:
+    def counting(self: Inference, missing: list[int], what: str) -> None:
         shards.extend(missing)
         make(self, missing, what)
 
@@ -240,7 +240,7 @@ def test_a_stage_that_was_interrupted_goes_on_and_ends_as_one_that_was_not(
             raise Interruption
         save(self, shard, arrays)
 
-    monkeypatch.setattr(Labelling, "_make", counting)
+    monkeypatch.setattr(Inference, "_run", counting)
     with monkeypatch.context() as broken:
         broken.setattr(Parts, "save", failing)
         with pytest.raises(Interruption):
@@ -267,9 +267,9 @@ def test_two_processes_make_what_one_makes(
         "report": [tmp_path / "report.html"],
         "metrics": [tmp_path / "metrics.json"],
     }
-    words = [str(word) for name, paths in arguments.items() for word in (f"--{name}", *paths)]
+    argv = [str(word) for name, paths in arguments.items() for word in (f"--{name}", *paths)]
     two, log = {"WEBLY_PROCESSES": "2"}, tmp_path / "log"
-    stage = Forked("components.ensemble", *words, "--batch_size=8", log=log, env=os.environ | two)
+    stage = Forked("components.ensemble", *argv, "--batch_size=8", log=log, env=os.environ | two)
     assert stage.wait() == 0, log.read_text()
     assert "going on in 2 processes" in log.read_text()
     assert outputs(tmp_path) == outputs(made)

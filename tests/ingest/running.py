@@ -33,8 +33,8 @@ def run(folder: Path, dataset: Path | str, **parameters: Any) -> Path:
 
 
 def command(folder: Path, dataset: Path | str) -> list[str]:
-    words = [word for name, file in OUTPUTS.items() for word in (f"--{name}", str(folder / file))]
-    return [sys.executable, "-m", "components.ingest", "--dataset", str(dataset), *words]
+    argv = [word for name, file in OUTPUTS.items() for word in (f"--{name}", str(folder / file))]
+    return [sys.executable, "-m", "components.ingest", "--dataset", str(dataset), *argv]
 
 
 def rows(folder: Path) -> dict[str, dict[str, Any]]:

@@ -141,7 +141,7 @@ def test_one_that_is_ended_goes_on_though_it_joins_its_targets_anew(
     caplog.set_level("INFO", "components")
     pretrained(data, tmp_path / "again", TRAINING)
 
-    assert "going on after step 5" in caplog.text
+    assert "resuming after step 5" in caplog.text
     undisturbed, again = (
         load_file(tmp_path / each / "model" / "model.safetensors")
         for each in ("undisturbed", "again")
@@ -196,10 +196,10 @@ def test_two_processes_share_the_joined_targets(
 ) -> None:
     pretrained(data, tmp_path / "alone", STILL)
     values = inputs(data) | outputs(tmp_path / "together") | asdict(STILL)
-    words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    argv = [word for name, value in values.items() for word in (f"--{name}", str(value))]
     two = {"WEBLY_PROCESSES": "2", "TMPDIR": str(temporary)}
     log = tmp_path / "log"
-    stage = Forked("components.multitask_pretrain", *words, log=log, env=os.environ | two)
+    stage = Forked("components.multitask_pretrain", *argv, log=log, env=os.environ | two)
     assert stage.wait() == 0, log.read_text()
     alone, together = (
         models.read_record(tmp_path / each / "model") for each in ("alone", "together")

@@ -47,10 +47,10 @@ def path(name: str, compiled_recipe: Compiled) -> Path:
 
 
 @functools.cache
-def keys(path: Path, *words: str) -> dict[str, str]:
+def keys(path: Path, *overrides: str) -> dict[str, str]:
     """Return each task's cache key; keys of upstream tasks stand for the artifacts' ids."""
     found: dict[str, str] = {}
-    for task in graph.read(path, words).tasks:
+    for task in graph.read(path, overrides).tasks:
         inputs = {
             name: f"{found[source.task]}/{source.output}" for name, source in task.inputs.items()
         }

@@ -207,9 +207,9 @@ def test_settings_that_cannot_be_drawn_are_refused(name: str, value: object, mes
 def test_the_command_takes_each_setting_as_an_option(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     options = {"train_images": 40, "validation_images": 20, "test_images": 20, "wrong_images": 0.5}
-    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    argv = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
 
-    main([str(folder), *words])
+    main([str(folder), *argv])
 
     before = (folder / "demo.json").stat().st_mtime_ns
     webvision.write(folder, webvision.parse(options))

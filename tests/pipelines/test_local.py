@@ -34,11 +34,11 @@ def counting_and_waiting(gate: str, pids: str) -> None:
 def start(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     """Start a runner, in a session of its own, whose second task waits for `gate`."""
     compiled(counting_and_waiting, tmp_path / "pipeline.yaml")
-    words = [f"gate={tmp_path / 'gate'}", f"pids={tmp_path / 'pids'}"]
+    argv = [f"gate={tmp_path / 'gate'}", f"pids={tmp_path / 'pids'}"]
     runners = []
 
     def run() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", RUN, str(tmp_path), *words]
+        command = [sys.executable, "-c", RUN, str(tmp_path), *argv]
         runners.append(subprocess.Popen(command, start_new_session=True, cwd=Path.cwd()))
         return runners[-1]
 
@@ -156,7 +156,7 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("argv", "named"),
     [
         (["--recipe", "nosuch"], "paper, sample, smoke, or give"),
         (["--recipe", "demo", "finetune_lr=1"], "finetune_learning_rate"),
@@ -164,10 +164,10 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_user_can_put_right_ends_with_one_line_and_exit_code_2(
-    tmp_path: Path, words: list[str], named: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, argv: list[str], named: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        local.main(["--run", str(tmp_path / "run"), *words])
+        local.main(["--run", str(tmp_path / "run"), *argv])
 
     (message,) = caplog.messages
     assert named in message

@@ -121,8 +121,8 @@ def test_both_engines_train_the_same_models_by_a_recipe(
     form = {"dataset": str(data), "tagging_tagger": str(data / "tagger")}
 
     theirs = kfp_local(pipeline, tmp_path / "kfp", monkeypatch, **form)
-    words = [f"{name}={value}" for name, value in form.items()]
-    ours = made(execute(pipeline, tmp_path / "ours", words, jobs=2))
+    overrides = [f"{name}={value}" for name, value in form.items()]
+    ours = made(execute(pipeline, tmp_path / "ours", overrides, jobs=2))
 
     assert set(ours) == set(theirs)
     # Reports, metrics and the models' records tell how long it took, as others do in part.

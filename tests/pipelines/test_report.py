@@ -69,8 +69,8 @@ def text_tasks(folder: Path) -> list[TaskRecord]:
     targets(keywords, images.identity, [[(i % 3, 1.0)] for i in range(IMAGES)], words)
     targets(weights, images.identity, [[(i % 3, 0.77)] for i in range(IMAGES)], concepts)
     # The models contradict the given label of image 20, and of no other.
-    opinions = [[((label + (i == 20)) % 3, 0.9)] for i, label in enumerate(labels)]
-    targets(pseudo, images.identity, opinions, concepts)
+    predicted = [[((label + (i == 20)) % 3, 0.9)] for i, label in enumerate(labels)]
+    targets(pseudo, images.identity, predicted, concepts)
     columns = ["split", "kind", "source", "id", "detail"]
     rejects = [dict(zip(columns, ["train", "truncated image", "google", HOSTILE, ""], strict=True))]
     pq.write_table(pa.Table.from_pylist(rejects), folder / "rejects.parquet")
@@ -249,8 +249,8 @@ def test_the_surest_contradictions_come_first(tmp_path: Path) -> None:
     pictures, _ = coloured_squares(4, 32, seed=0)
     images = image_set(tmp_path, pictures)
     given = targets(tmp_path / "given", images.identity, [[(0, 1.0)]] * 4, ["a", "b"])
-    opinions = [[(1, 0.6), (0, 0.3)], [], [(1, 0.9)], [(0, 1.0)]]
-    pseudo = targets(tmp_path / "pseudo", images.identity, opinions, ["a", "b"])
+    predicted = [[(1, 0.6), (0, 0.3)], [], [(1, 0.9)], [(0, 1.0)]]
+    pseudo = targets(tmp_path / "pseudo", images.identity, predicted, ["a", "b"])
 
     found = samples.cards(images, given, {"pseudo labels": pseudo})
 

@@ -37,12 +37,12 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def python(tree: Path, *words: str) -> str:
+def python(tree: Path, *argv: str) -> str:
     """Run the copy's code; return what it said."""
     environment = {name: text for name, text in os.environ.items() if "WEBLY_" not in name}
     environment |= {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
-        [sys.executable, *words], cwd=tree, env=environment, capture_output=True, text=True
+        [sys.executable, *argv], cwd=tree, env=environment, capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stderr
@@ -58,8 +58,8 @@ def ran(tree: Path) -> set[str]:
 
 def announced(tree: Path) -> set[str]:
     """Return the tasks that `submit diff` says will run."""
-    words = ["diff", "--recipe", "tiny.yaml", *WORDS, "--against", "run"]
-    lines = python(tree, "-m", "pipelines.submit", *words).splitlines()
+    argv = ["diff", "--recipe", "tiny.yaml", *WORDS, "--against", "run"]
+    lines = python(tree, "-m", "pipelines.submit", *argv).splitlines()
     return {line.split()[1] for line in lines if line.startswith("+ ")}
 
 

@@ -53,12 +53,12 @@ def command(kubeflow: Kubeflow, pipeline: Path, caplog: pytest.LogCaptureFixture
     """Run the command on the toy pipeline, and return its exit code."""
     caplog.set_level(logging.INFO)
 
-    def run(*words: str) -> int:
+    def run(*argv: str) -> int:
         options = ["--endpoint", kubeflow.endpoint]
-        if words[:1] not in (("follow",), ("retry",)):
+        if argv[:1] not in (("follow",), ("retry",)):
             options += ["--file", str(pipeline)]
         with pytest.raises(SystemExit) as ended:
-            submit.main([*words, *options])
+            submit.main([*argv, *options])
         assert isinstance(ended.value.code, int)
         return ended.value.code
 
@@ -105,7 +105,7 @@ def test_a_second_start_takes_what_is_there(kubeflow: Kubeflow, command: Submit)
 def test_another_content_at_the_same_commit_becomes_a_version_of_its_own(
     kubeflow: Kubeflow, command: Submit, pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submission, "_git", lambda *words: "abc" * (words[0] == "rev-parse"))
+    monkeypatch.setattr(submission, "_git", lambda *argv: "abc" * (argv[0] == "rev-parse"))
     assert command() == 0
     pipeline.write_text(pipeline.read_text().replace("toy:1", "toy:2"))
 
@@ -119,7 +119,7 @@ def test_a_version_is_named_after_the_commit_and_says_where_the_tree_differs(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch, changed: str, name: str
 ) -> None:
     answers = {"rev-parse": "abc", "status": changed}
-    monkeypatch.setattr(submission, "_git", lambda *words: answers[words[0]])
+    monkeypatch.setattr(submission, "_git", lambda *argv: answers[argv[0]])
 
     assert submission.version_name(pipeline) == name.format(submission.digest(pipeline))
 
@@ -281,10 +281,10 @@ def test_rerun_of_a_stage_fills_in_its_field_of_the_form(
     kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    words = ["--recipe", "smoke", "--rerun", "finetune", "--no-follow"]
+    argv = ["--recipe", "smoke", "--rerun", "finetune", "--no-follow"]
 
     with pytest.raises(SystemExit, match="0"):
-        submit.main([*words, "--endpoint", kubeflow.endpoint])
+        submit.main([*argv, "--endpoint", kubeflow.endpoint])
 
     (run,) = kubeflow.posted("/apis/v2beta1/runs")
     values = run["runtime_config"]["parameters"]
@@ -391,14 +391,14 @@ def test_a_token_is_sent_and_never_shown(
         "environment": {"KFP_TOKEN": "very-secret"},
     }[way]
     options = ["--token-file", str(token)] if way == "option" else []
-    words = ["--file", str(pipeline), "--endpoint", kubeflow.endpoint, *options]
+    argv = ["--file", str(pipeline), "--endpoint", kubeflow.endpoint, *options]
     kubeflow.faults = [502, 401]
 
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
     with pytest.raises(SystemExit):
-        submit.main(words)
+        submit.main(argv)
 
     assert "asking again" in caplog.text
     assert "401" in caplog.text
@@ -410,9 +410,9 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_follow_it_again(
     kubeflow: Kubeflow, pipeline: Path
 ) -> None:
     kubeflow.plays = [("RUNNING", [])]
-    words = ["--file", str(pipeline), "--endpoint", kubeflow.endpoint]
+    argv = ["--file", str(pipeline), "--endpoint", kubeflow.endpoint]
     runner = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.submit", *words],
+        [sys.executable, "-m", "pipelines.submit", *argv],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(Path(submit.__file__).parents[1])},
@@ -432,7 +432,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_follow_it_again(
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("argv", "named"),
     [
         (["--file", "nosuch.yaml"], "nosuch.yaml"),
         (["--recipe", "smoke"], "KFP_ENDPOINT"),
@@ -445,10 +445,10 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_follow_it_again(
     ],
 )
 def test_what_the_user_can_put_right_ends_with_2(
-    words: list[str], named: str, caplog: pytest.LogCaptureFixture
+    argv: list[str], named: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        submit.main(words)
+        submit.main(argv)
 
     assert named in caplog.text
 
@@ -481,10 +481,10 @@ def test_no_api_at_all_ends_with_1_at_once(
 
 
 def test_the_form_in_a_request_is_json(kubeflow: Kubeflow) -> None:
-    words = ["--recipe", "smoke", "--no-follow", 'gpu_node_selector={"pool": "a100"}']
+    argv = ["--recipe", "smoke", "--no-follow", 'gpu_node_selector={"pool": "a100"}']
 
     with pytest.raises(SystemExit, match="0"):
-        submit.main([*words, "--endpoint", kubeflow.endpoint])
+        submit.main([*argv, "--endpoint", kubeflow.endpoint])
 
     (run,) = kubeflow.posted("/apis/v2beta1/runs")
     assert run["runtime_config"]["parameters"]["gpu_node_selector"] == {"pool": "a100"}

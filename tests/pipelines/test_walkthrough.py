@@ -45,8 +45,8 @@ def kubeflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kubefl
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """Run `python -m module …` in this process; return its exit code."""
-    _, _, module, *words = shlex.split(command)
-    monkeypatch.setattr(sys, "argv", [module, *words])
+    _, _, module, *argv = shlex.split(command)
+    monkeypatch.setattr(sys, "argv", [module, *argv])
     try:
         importlib.import_module(module).main()
     except SystemExit as ended:
@@ -107,8 +107,8 @@ def test_folders_for_kubectl_are_there() -> None:
     found = commands("kubectl")
     assert len(found) >= 3
     for command in found:
-        words = shlex.split(command)
-        folder = ROOT / words[words.index("--kustomize") + 1]
+        argv = shlex.split(command)
+        folder = ROOT / argv[argv.index("--kustomize") + 1]
         assert (folder / "kustomization.yaml").is_file()
 
 

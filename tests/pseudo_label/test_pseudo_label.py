@@ -108,13 +108,13 @@ def test_metrics_count_what_was_kept_and_what_agrees(given: Given, tmp_path: Pat
 
 
 def test_only_the_best_models_by_validation_score_teach(given: Given, tmp_path: Path) -> None:
-    opinions = {"poor": [0.9, 0.1], "best": [0.1, 0.9], "good": [0.3, 0.7]}
+    predicted = {"poor": [0.9, 0.1], "best": [0.1, 0.9], "good": [0.3, 0.7]}
     scores = {"poor": 0.2, "best": 0.8, "good": 0.6}
     candidates = [
         tiny_models.save(
             tmp_path / name, NAMES, score=scores[name], probabilities=[*row, 1e-6, 1e-6]
         )
-        for name, row in opinions.items()
+        for name, row in predicted.items()
     ]
     found = run(given, candidates, tmp_path, num_teachers=2, top_k=2)
     assert found.classes[:2].tolist() == [1, 0]
@@ -274,7 +274,7 @@ def test_two_processes_that_are_killed_label_the_rest_and_end_as_one_that_was_no
     again = started(given, teachers, together, location, logs[1])
     assert again.wait() == 0, logs[1].read_text()
     # The first rank speaks for both.
-    assert logs[1].read_text().count("3 of 6 shards are labelled already") == 1
+    assert logs[1].read_text().count("3 of 6 shards are already done") == 1
     for name in ("offsets.npy", "classes.npy", "weights.npy", "../metrics.json"):
         expected = (tmp_path / "alone" / "pseudo_labels" / name).read_bytes()
         assert (together / "pseudo_labels" / name).read_bytes() == expected

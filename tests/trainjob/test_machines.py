@@ -44,10 +44,10 @@ class Task:
         }
 
     def launch(self, *, checkpoints: str) -> "subprocess.Popen[bytes]":
-        words = json.dumps(self._executor_input(checkpoints))
+        request = json.dumps(self._executor_input(checkpoints))
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "components.trainjob", MODULE, words],
+                [sys.executable, "-m", "components.trainjob", MODULE, request],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -164,7 +164,7 @@ def test_what_is_terminated_goes_on_when_it_is_started_again(
     assert first.wait(TIMEOUT) == 128 + signal.SIGTERM
     assert api.jobs == {}
     assert finetuning.launch(checkpoints=RARELY).wait(TIMEOUT) == 0, finetuning.log
-    step = int(finetuning.log.partition("going on after step ")[2].split("\n")[0])
+    step = int(finetuning.log.partition("resuming after step ")[2].split("\n")[0])
     assert step >= 10
     assert same(finetuning.weights, undisturbed)
 

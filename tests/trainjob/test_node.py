@@ -60,10 +60,10 @@ def data(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Colour
 class Node:
     """A node of a job: a command in a process group of its own."""
 
-    def __init__(self, folder: Path, *words: str, **env: str) -> None:
+    def __init__(self, folder: Path, *argv: str, **env: str) -> None:
         folder.mkdir(exist_ok=True)
         environment = {"WEBLY_CACHE": str(folder / "cache"), "WEBLY_LOG_LEVEL": "DEBUG"}
-        self._process = Forked(*words, log=folder / "log", env=os.environ | environment | env)
+        self._process = Forked(*argv, log=folder / "log", env=os.environ | environment | env)
 
     @property
     def is_alive(self) -> bool:
@@ -127,7 +127,7 @@ class Job:
     @property
     def went_on_after(self) -> int:
         """The step of the checkpoint that it went on from at last."""
-        return max(int(rest.split("\n")[0]) for rest in self.log.split("going on after step ")[1:])
+        return max(int(rest.split("\n")[0]) for rest in self.log.split("resuming after step ")[1:])
 
     def wait_for(self, text: str, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Wait until a node's log has some text."""
@@ -219,7 +219,7 @@ def test_what_two_nodes_have_begun_one_pod_can_finish(
     caplog.set_level("INFO", "components")
     container.run(finetune, json.dumps(job.executor_input))
 
-    assert int(caplog.text.partition("going on after step ")[2].split("\n")[0]) >= 9
+    assert int(caplog.text.partition("resuming after step ")[2].split("\n")[0]) >= 9
     made = load_file(job.folder / "outputs" / "model" / "model.safetensors")
     assert same(made, undisturbed)
 
@@ -243,7 +243,7 @@ def test_checkpoints_stay_until_the_outputs_are_given_back(
     caplog.set_level("INFO", "components")
     node.main(finetune)
 
-    assert f"going on after step {40 * SETTINGS.epochs}" in caplog.text
+    assert f"resuming after step {40 * SETTINGS.epochs}" in caplog.text
     assert same(job.weights(), undisturbed)
     assert not checkpoints(bucket)
 

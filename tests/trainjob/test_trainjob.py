@@ -693,8 +693,8 @@ def process(
 ) -> Iterator["subprocess.Popen[str]"]:
     """The launcher as KFP starts it; its hand-overs lie on a real S3 server."""
     monkeypatch.setenv("WEBLY_CHECKPOINTS", f"{bucket}/checkpoints")
-    words = command(executor_input)
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    argv = command(executor_input)
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         yield process
         process.kill()
 

@@ -1,1 +1,1 @@
-"""Models: how they are trained, measured, and asked."""
+"""Models: how they are trained, evaluated and run."""

@@ -1,4 +1,4 @@
-"""The challenge's measure: accuracy per class, averaged over the classes.
+"""The challenge's metric: accuracy per class, averaged over the classes.
 
 With every class present and equally frequent it equals the official script's figure.
 """
@@ -12,8 +12,8 @@ from torch import Tensor
 def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the k highest scores of each row and their classes, both (B, min(k, C)).
 
-    Equal scores are in the order of their classes, on every device: `torch.topk` leaves that open,
-    and a measure that asks "is any score above the label's?" would reward a constant model.
+    Ties are broken by class number, on every device: `torch.topk` leaves that open, and a metric
+    that asks "is any score above the label's?" would reward a constant model.
     """
     ordered, classes = scores.sort(dim=1, descending=True, stable=True)
     # Copies: as views they would keep all scores in memory.
@@ -30,7 +30,7 @@ class BalancedAccuracy:
     """
 
     def __init__(self, num_classes: int) -> None:
-        """Begin with no image seen."""
+        """Start with no images."""
         self.counts = torch.zeros(3, num_classes, dtype=torch.int64)
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
@@ -46,7 +46,7 @@ class BalancedAccuracy:
 
     @property
     def images(self) -> int:
-        """How many images were seen."""
+        """How many images were counted."""
         return int(self.counts[0].sum())
 
     @property

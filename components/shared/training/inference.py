@@ -1,4 +1,4 @@
-"""What several classifiers say of the same images, each image decoded once for all of them.
+"""Inference with several classifiers on the same images, each image decoded once for all of them.
 
 Shapes: M classifiers, N images of a shard, B of a batch, C classes, the K most probable of them.
 """
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A trained model in evaluation mode on the device, and what is known of it."""
+    """A trained model in evaluation mode on the device, and its record."""
 
     model: nn.Module
     record: Record
@@ -44,13 +44,13 @@ def read_records(folders: Sequence[Path], names: Sequence[str]) -> list[Record]:
     """Return the records of models whose outputs are the classes `names`, in that order.
 
     Raises:
-        UserError: A model knows other classes: its probabilities could not be averaged.
+        UserError: A model has other classes: its probabilities could not be averaged.
     """
     records = [models.read_record(folder) for folder in folders]
     for folder, record in zip(folders, records, strict=True):
         if record.names != list(names):
             raise UserError(
-                f"{folder}: {record.title} knows {_excerpt(record.names)}, but the classes here "
+                f"{folder}: {record.title} has {_excerpt(record.names)}, but the classes here "
                 f"are {_excerpt(names)}: use classifiers of the same concepts"
             )
     return records
@@ -102,7 +102,7 @@ def most_probable(probabilities: Tensor, k: int, *, each: bool = False) -> tuple
     Args:
         probabilities: (M, B, C).
         k: How many classes of each image.
-        each: Also each classifier's own, before the mean's.
+        each: Also return each classifier's own, before the mean's.
 
     Returns:
         Classes int64 and probabilities, both (1, B, min(k, C)) or, with `each`, (M+1, …), the
@@ -116,8 +116,8 @@ def most_probable(probabilities: Tensor, k: int, *, each: bool = False) -> tuple
 
 
 @dataclass(frozen=True, slots=True)
-class Opinions:
-    """What is said of the images of a shard.
+class ShardPredictions:
+    """The predictions for the images of a shard.
 
     Attributes:
         numbers: (N,) The images.
@@ -132,11 +132,11 @@ class Opinions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Labelling:
-    """Asks classifiers for all images of a set, and keeps the most probable classes in parts.
+class Inference:
+    """Runs classifiers on all images of a set, and keeps the most probable classes in parts.
 
-    A part is a shard's opinions, written when the shard is done. The ranks share the shards; those
-    whose parts are there already are done.
+    A part holds a shard's predictions, written when the shard is done. The ranks divide the shards
+    among them, skipping those that already have a part.
 
     Attributes:
         uri: URI of the parts' folder.
@@ -156,33 +156,33 @@ class Labelling:
     each: bool = False
 
     def __post_init__(self) -> None:
-        """Check what a user may have set."""
+        """Check the parameters."""
         for name in ("top_k", "batch_size"):
             if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: at least 1 is needed")
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
 
-    def make(self, what: str) -> None:
-        """Make the parts that are missing, all ranks together.
+    def run(self, what: str) -> None:
+        """Make the missing parts, all ranks together.
 
         Args:
             what: What they are, shown with the progress.
 
         Raises:
-            UserError: A batch does not fit the GPU.
+            UserError: A batch does not fit in the GPU's memory.
         """
         missing = self._missing()
         try:
             if missing:
-                self._make(missing, what)
+                self._run(missing, what)
         except torch.OutOfMemoryError as error:
             raise UserError(
-                f"batch_size={self.batch_size}: the GPU's memory cannot hold so many images at a "
-                f"time: try batch_size={max(1, self.batch_size // 2)}"
+                f"batch_size={self.batch_size}: a batch does not fit in the GPU's memory: "
+                f"try batch_size={max(1, self.batch_size // 2)}"
             ) from error
         ranks.barrier()
 
-    def __iter__(self) -> Iterator[Opinions]:
-        """Yield the parts in the order of the shards, when all have been made.
+    def __iter__(self) -> Iterator[ShardPredictions]:
+        """Yield the parts in the order of the shards, once all have been made.
 
         Raises:
             StorageError: One is damaged.
@@ -192,37 +192,37 @@ class Labelling:
             arrays = parts.load(shard)
             if arrays is None:
                 raise StorageError(
-                    f"{self.uri}: part {shard} was damaged or removed after it had been written: "
-                    "run the stage again, which makes it anew"
+                    f"{self.uri}: part {shard} was damaged or removed after it was written: "
+                    "run the stage again to recreate it"
                 )
-            yield Opinions(numbers=np.array(self._numbers(shard)), **arrays)
+            yield ShardPredictions(numbers=np.array(self._numbers(shard)), **arrays)
 
     def _missing(self) -> list[int]:
-        """Return the shards of this rank's share that have no part, or a damaged one."""
+        """Return this rank's shards that have no part, or a damaged one."""
         share = range(ranks.rank(), len(self.images.shards), ranks.world_size())
         parts = Parts(self.uri)
         missing = [shard for shard in share if parts.load(shard) is None]
         if len(missing) < len(share):
             done = len(share) - len(missing)
-            logger.info("%s: %d of %d shards are labelled already", self.uri, done, len(share))
+            logger.info("%s: %d of %d shards are already done", self.uri, done, len(share))
         return missing
 
-    def _make(self, shards: Sequence[int], what: str) -> None:
+    def _run(self, shards: Sequence[int], what: str) -> None:
         parts, classifiers = Parts(self.uri), [Classifier.load(each) for each in self.folders]
         stretches = [self._numbers(shard) for shard in shards]
-        # One stream for all: its workers are forked once, and read ahead across shards.
+        # One stream for all shards: its workers are forked once, and read ahead across them.
         stream = probabilities(self.images, stretches, classifiers, self.batch_size)
         shown = progress(shards, total=len(shards), unit="shard", what=what)
         for shard, numbers in zip(shown, stretches, strict=True):
             num_batches = math.ceil(len(numbers) / self.batch_size)
-            # They stay on the device until the shard is done: a GPU need not wait batch by batch.
+            # Results stay on the device until the shard is done: no GPU synchronisation per batch.
             found = [
                 most_probable(each, self.top_k, each=self.each)
                 for each in islice(stream, num_batches)
             ]
             classes, shares = (torch.cat(tensors, dim=1) for tensors in zip(*found, strict=True))
-            said = {"classes": classes.int(), "probabilities": shares}
-            parts.save(shard, {name: tensor.cpu().numpy() for name, tensor in said.items()})
+            arrays = {"classes": classes.int(), "probabilities": shares}
+            parts.save(shard, {name: tensor.cpu().numpy() for name, tensor in arrays.items()})
 
     def _numbers(self, shard: int) -> range:
         first = sum(each.images for each in self.images.shards[:shard])

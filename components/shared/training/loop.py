@@ -1,15 +1,14 @@
 """The training loop, one for all training stages.
 
-They differ in the targets, how these are drawn, the weights that the model starts with, and what
-it is measured by.
+The stages differ in the targets, how these are drawn, the initial weights, and the validation.
 
-A batch goes through the model in micro-batches: one after another, on several GPUs, or both. As
-long as these are the same, so is the step, to fp32 rounding: gradients are divided by the images of
-the whole batch, and batch norm normalises each micro-batch by itself. (Only its running statistics
-differ: they are the first rank's, which has seen its own micro-batches.)
+A batch goes through the model in micro-batches: one after another, on several GPUs, or both. With
+the same micro-batches the step is the same, up to fp32 rounding: gradients are divided by the
+number of images in the whole batch, and batch norm normalises each micro-batch by itself. (Only its
+running statistics differ: they are rank 0's, which has seen its own micro-batches.)
 
-All randomness is a function of the seed and the step, so a training that goes on from a checkpoint
-is the one that was interrupted; on the CPU bit for bit.
+All randomness is a function of the seed and the step, so a training resumed from a checkpoint
+equals one that was never interrupted; on the CPU bit for bit.
 """
 
 import logging
@@ -70,28 +69,28 @@ def train(
 ) -> list[dict[str, float]]:
     """Train a model in place; its final weights are the last epoch's.
 
-    Validation never chooses among the epochs: the validation labels may only evaluate.
+    Validation never selects an epoch: the validation labels are for evaluation only.
 
     Args:
         model: The model to train.
         images: The training images.
-        targets: What to learn of each of them.
-        loss: What is minimised.
-        validation: What the model is measured by after each epoch.
+        targets: Their targets.
+        loss: The loss to minimise.
+        validation: Evaluates the model after each epoch.
         settings: How to train.
-        checkpoints: Training goes on from the newest one. Others are saved after each epoch, every
+        checkpoints: Training resumes from the newest one. More are saved after each epoch, every
             few minutes, and at SIGTERM, which then ends the process with 143.
         balance_on: As in `Plan`.
         left_out: Image numbers that are never drawn.
 
     Returns:
         The curve, an entry per epoch: epoch, images (seen so far), seconds (so far, without
-        validation), learning_rate (of the last step), loss (mean over the epoch, weights as they
-        were) and the validation's measures.
+        validation), learning_rate (of the last step), loss (mean over the epoch's steps) and the
+        validation's metrics.
 
     Raises:
         UserError: No image has a target, the stored images are too small, a micro-batch does not
-            fit the GPU, or the loss is no longer finite.
+            fit in the GPU's memory, or the loss is no longer finite.
     """
     if settings.image_size > images.image_side:
         raise UserError(
@@ -168,7 +167,7 @@ def train(
                         checkpoints.save(state.checkpoint())
                     if terminated:
                         termination.leave()
-            # What was trained is in a checkpoint: SIGTERM may come at any time.
+            # All progress is in a checkpoint: SIGTERM may come at any time.
             termination.at_once = True
             if termination.received:
                 termination.leave()
@@ -179,10 +178,10 @@ def train(
 
 
 def _parallel(model: nn.Module, *, compiled: bool) -> nn.Module:
-    """Return the model as the ranks train it together."""
+    """Return the model wrapped for training by all ranks together."""
     if compiled:
         if not any(map(shutil.which, ("cc", "gcc", "clang"))):
-            raise UserError("compile=true: there is no C compiler here: install gcc, or set false")
+            raise UserError("compile=true: no C compiler found: install gcc, or set compile=false")
         model = torch.compile(model)  # type: ignore[assignment]
     if ranks.world_size() == 1:
         return model
@@ -205,7 +204,7 @@ def _gradients(
     batch_size: int,
     seed: int,
 ) -> Tensor:
-    """Add the gradients of one step to the model; return the sum of all its images' losses."""
+    """Compute the gradients of one step; return the sum of all its images' losses."""
     where = device()
     losses = torch.zeros((), device=where)
     for number, micro_batch in enumerate(islice(examples, division.micro_batches), start=1):
@@ -234,7 +233,7 @@ def _windows(plan: Plan, images: ImageSet, draw: int) -> Iterator[list[Shard]]:
 def _advancing(
     micro_batches: Iterable[MicroBatch], advance: Callable[[], None]
 ) -> Iterator[MicroBatch]:
-    """Yield the micro-batches; for each window they enter, have one more fetched."""
+    """Yield the micro-batches; whenever they enter a window, have one more fetched."""
     window = None
     for micro_batch in micro_batches:
         for _ in range(micro_batch.window if window is None else window, micro_batch.window):
@@ -245,7 +244,7 @@ def _advancing(
 
 @contextmanager
 def _naming_a_remedy(batch_size: int, micro_batch_size: int, image_size: int) -> Iterator[None]:
-    """Turn a lack of GPU memory into what to set."""
+    """Turn running out of GPU memory into advice."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -256,7 +255,7 @@ def _naming_a_remedy(batch_size: int, micro_batch_size: int, image_size: int) ->
         ]
         remedy = f"set accumulation_steps={finer[0]}" if finer else "lower image_size"
         raise UserError(
-            f"{micro_batch_size} images of {image_size} pixels do not fit the GPU's memory: "
+            f"{micro_batch_size} images of {image_size} pixels do not fit in the GPU's memory: "
             f"{remedy} ({error})"
         ) from error
 
@@ -285,7 +284,7 @@ class _TrainingImages(Dataset[_Examples]):
     def __getitem__(self, micro_batch: MicroBatch) -> _Examples:
         crops = empty_batch(len(micro_batch.images), self._size)
         for row, image in enumerate(micro_batch.images.tolist()):
-            # By its position in the plan, not by the worker that happens to decode it.
+            # Seeded by its position in the plan, not by the worker that happens to decode it.
             random = np.random.default_rng((self._seed, micro_batch.first + row))
             picture = decoded(self._images.read(image))
             crops[row] = training_crop(picture, self._size, self._smallest_crop, random)

@@ -13,7 +13,7 @@ class Head(NamedTuple):
 
     Attributes:
         size: How many.
-        weight: What their loss is multiplied by.
+        weight: The weight of their loss.
     """
 
     size: int
@@ -43,7 +43,7 @@ class TargetsLoss(nn.Module):
 
         Args:
             norm: "sum" or "mean".
-            heads: The heads that the outputs are divided into, in their order; none means one.
+            heads: The heads that the outputs are divided into, in order; empty means a single one.
         """
         super().__init__()
         self.norm, self.heads = norm, heads

@@ -1,4 +1,4 @@
-"""Models: any timm backbone with a last layer over the classes, in a folder that timm can load.
+"""Models: any timm backbone with a classification head, in a folder that timm can load.
 
     config.json         architecture, its arguments, class names: written by timm
     model.safetensors   the weights
@@ -31,7 +31,7 @@ FORMAT = 1  # of training.json
 # Backbones, by the beginning of their names, that train faster on a GPU with channels last. timm's
 # benchmark on an RTX 3090, images/s with channels first / last: resnext101_32x8d 276 / 313,
 # efficientnet_b4 293 / 355, but resnest101e 254 / 96 and resnest200e 83 / 30.
-# On a CPU core no family was found that loses: resnet10t with four narrow layers at 32 px
+# On a CPU core no family was found that is slower: resnet10t with four narrow layers at 32 px
 # 1,640 / 2,140, efficientnet_b0 34 / 58 and resnest14d 17 / 22 at 96 px, resnet18 equal.
 _CHANNELS_LAST_ON_GPU = ("resnext", "efficientnet", "tf_efficientnet")
 
@@ -45,15 +45,15 @@ class Record:
         backbone: The timm model.
         image_size: Side of its training crops, in pixels.
         names: Its classes' names, in the order of its outputs.
-        titles: What people call them.
+        titles: Their display names.
         score: Balanced top-1 accuracy on the validation set; of WT models, recall@5 on the
             held-out training images.
-        metrics: All that the stage measured at the end.
+        metrics: The stage's final metrics.
         last_learning_rate: Of the last optimizer step.
         curve: One entry per epoch: epoch, images (drawn so far), learning_rate, loss, and the
-            evaluation's.
+            validation's metrics.
         settings: The stage's training settings.
-        lineage: The trainings that it went through, the last one last.
+        lineage: Its trainings, the last one last.
     """
 
     stage: str
@@ -70,7 +70,7 @@ class Record:
 
     @property
     def title(self) -> str:
-        """What to call the model in tables: its folder's name says nothing on a cluster."""
+        """The model's name in tables: on a cluster, its folder's name means nothing."""
         return f"{self.backbone}: {', '.join(each.what for each in self.lineage)}"
 
 
@@ -83,18 +83,18 @@ def create(
 ) -> nn.Module:
     """Return a model in training mode, on the CPU.
 
-    All its weights but the last layer's are those of `initial_model`, else of
-    `settings.initial_weights`, else random by `settings.seed`.
+    All weights except the head's come from `initial_model`, else from `settings.initial_weights`,
+    else they are random, seeded by `settings.seed`.
 
     Args:
         settings: Names the backbone, its arguments, the initial weights and the image size.
-        num_classes: Outputs of the last layer.
-        initial_model: A folder to start from, in place of `settings.initial_weights`.
-        keep_head: Take the last layer from there, too.
+        num_classes: Outputs of the head.
+        initial_model: A folder to start from, instead of `settings.initial_weights`.
+        keep_head: Keep its head, too.
 
     Raises:
         UserError: timm does not know the backbone or its arguments, or the initial weights are
-            another model's.
+            for another architecture.
     """
     torch.manual_seed(settings.seed)
     uri = str(initial_model or settings.initial_weights)
@@ -106,7 +106,7 @@ def create(
         config = _config(folder)
         if config["architecture"] != settings.backbone.split(".")[0]:
             raise UserError(
-                f"{uri} holds a {config['architecture']}: it cannot start a {settings.backbone}"
+                f"{uri} holds a {config['architecture']}: cannot initialize a {settings.backbone}"
             )
         if keep_head and config["num_classes"] != num_classes:
             raise UserError(
@@ -124,7 +124,7 @@ def save(folder: Path, model: nn.Module, record: Record) -> None:
     side = record.image_size
     with filesystem.complete(folder) as temporary:
         save_for_hf(
-            # safetensors takes tensors of the usual layout only.
+            # safetensors stores contiguous tensors only.
             copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format),
             temporary,
             safe_serialization=True,
@@ -145,14 +145,14 @@ def save(folder: Path, model: nn.Module, record: Record) -> None:
 
 
 def load(folder: Path) -> nn.Module:
-    """Return the model of a folder, ready to evaluate on this process's device."""
+    """Load a model from its folder, in evaluation mode on this process's device."""
     _config(folder)
     model: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
     return to_device(model, read_record(folder).backbone).eval()
 
 
 def read_record(folder: Path) -> Record:
-    """Return what is known of the training of a folder's model."""
+    """Return the training record of a folder's model."""
     path = folder / "training.json"
     if not path.is_file():
         raise UserError(f"{folder}: not a model of this pipeline (training.json is missing)")
@@ -170,7 +170,7 @@ def to_device(model: nn.Module, backbone: str) -> nn.Module:
 
 
 def autocast() -> torch.autocast:
-    """Return the context in which models compute: bf16 where the GPU has it, else fp32."""
+    """Return the autocast context: bf16 where the GPU supports it, else fp32."""
     where = device().type
     has_bf16 = where == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(where, torch.bfloat16, enabled=has_bf16)
@@ -197,15 +197,15 @@ def _backbone_args(text: str) -> Mapping[str, Any]:
     try:
         arguments = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"backbone_args={text}: not JSON: {error}") from None
+        raise UserError(f"backbone_args={text}: invalid JSON: {error}") from None
     if not isinstance(arguments, dict):
-        raise UserError(f'backbone_args={text}: give a JSON object such as {{"drop_rate": 0.1}}')
+        raise UserError(f'backbone_args={text}: must be a JSON object such as {{"drop_rate": 0.1}}')
     return arguments
 
 
 def _config(folder: Path) -> Mapping[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
-        raise UserError(f"{folder}: no timm model there (config.json is missing)")
+        raise UserError(f"{folder}: not a timm model (config.json is missing)")
     config: Mapping[str, Any] = json.loads(path.read_text())
     return config

@@ -1,4 +1,4 @@
-"""The page of a training: its curves, the best and worst classes, its settings."""
+"""The report of a training: its curves, the best and worst classes, its settings."""
 
 from collections.abc import Sequence
 
@@ -23,11 +23,13 @@ _LABELS = {
 }
 _PANELS = (("loss", "validation_loss"), ("top1", "top5", "recall5"), ("learning_rate",))
 _CLASSES_SHOWN = 10
-_EPOCHS_MARKED = 40  # more marks would run into a thick line, and make most of the page
+_EPOCHS_MARKED = (
+    40  # more marks would merge into a thick line, and take up most of the page's bytes
+)
 
 
 def page(record: Record, validation: Validation) -> Page:
-    """Return the page of a model, with what it was last measured by."""
+    """Return the report of a model and its last validation."""
     where = torch.cuda.get_device_name() if device().type == "cuda" else "the CPU"
     seen, seconds = record.metrics["images_seen"], record.metrics["seconds"]
     page = Page(
@@ -36,7 +38,9 @@ def page(record: Record, validation: Validation) -> Page:
         f"{_LABELS[validation.score]} {record.score:.1%}. {seen:,.0f} images in "
         f"{seconds:,.0f} s on {where}, {record.metrics['images_per_second']:,.0f} images/s.",
     )
-    page.figure(_curves(record.curve), "Over the images seen. The model is the last epoch's.")
+    page.figure(
+        _curves(record.curve), "Against the images seen. The model is that of the last epoch."
+    )
     if validation.per_class is not None:
         _add_classes(page, record.titles, validation.per_class)
     page.heading("Settings")

@@ -1,4 +1,4 @@
-"""Sampling: which images are trained on, in which order, as a plan known in advance.
+"""Sampling: which images to train on, in which order, as a plan known in advance.
 
 A plan goes through *passes* of as many draws as there are images. Each draw picks a class with
 probability ∝ n_c^q of its n_c images (q = 0 balanced, ½ square root, 1 natural), then one of its
@@ -7,17 +7,17 @@ image: Wu et al. 2020, "Distribution-balanced loss"). With five keywords per ima
 images balances the *keywords*: each draw of a rare one brings four others along. Simulated, the
 largest keyword is seen 1,383 times as often as the smallest, against 5,973 times without balance.
 
-A draw is equivalently a pair (image, class) picked with probability ∝ n_c^(q-1). The pairs, each as
-long as its expected number of draws, are laid end to end, and one point is drawn uniformly in every
-unit of length. That needs no index from classes to images and no sorting; it draws each pair close
-to its expected number of times; and natural sampling of images with one class each draws every
-image exactly once.
+Equivalently, a draw is a pair (image, class) picked with probability ∝ n_c^(q-1). The pairs, each
+as long as its expected number of draws, are laid end to end, and one point is drawn uniformly in
+every unit of length. That needs no index from classes to images and no sorting; it draws each pair
+close to its expected number of times; and natural sampling of images with one class each draws
+every image exactly once.
 
-The order of a pass is (window of shards, random): a window fits where shards are kept at hand, the
-next one is fetched meanwhile, and each shard is read once a pass. A window's draws follow from
-where its shards lie on the line, so a plan holds one window at a time, whatever the number of
-images. All is a function of the seed and the draw's number: any rank or worker can take any share
-of it, and training can go on at any step. `tests/benchmarks/plan.py` measures a plan at full size.
+The order of a pass is (window of shards, random): a window fits in the cache, the next one is
+fetched meanwhile, and each shard is read once a pass. A window's draws follow from where its shards
+lie on the line, so a plan holds one window at a time, whatever the number of images. Everything is
+a function of the seed and the draw's number: any rank or worker can take any share of the plan, and
+training can resume at any step. `tests/benchmarks/plan.py` measures a plan at full size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
 
-# Philox makes so many numbers at each count of its counter.
+# Philox generates this many numbers per increment of its counter.
 _NUMBERS_A_COUNT = 4
 
 
@@ -89,13 +89,13 @@ class Plan:
             targets: The classes of N images. Those without any are never drawn.
             balance: The exponent q.
             balance_on: Whether an image belongs to each of its classes or to its strongest only.
-            max_repeats: No image is drawn more often in a pass; the draws that this takes from an
-                image go to those of its window that were drawn least, at random.
+            max_repeats: Most draws of an image in a pass; those in excess go, at random, to the
+                images of its window that were drawn least.
             seed: Seed of all draws.
             left_out: Image numbers that are never drawn.
             shard_images: Images of each shard; empty if there is one shard.
-            window_shards: The order of a pass is random within so many shards at a time, so that
-                only they need to be at hand. The shards of a window are random, too.
+            window_shards: The order of a pass is random within this many shards at a time, so that
+                only these need to be cached. The shards of a window are random, too.
 
         Raises:
             UserError: There is no image to draw.
@@ -111,7 +111,7 @@ class Plan:
             images_C += np.bincount(self._pairs(shard)[1], minlength=len(images_C))
         self.num_images = sum(len(self._drawable(shard)) for shard in shards)
         if not self.num_images:
-            raise UserError("no image has a target: there is nothing to train on")
+            raise UserError("no image has a target: nothing to train on")
         present = images_C > 0
         # A pair's expected draws in a pass: N p_c / n_c.
         self._expected_C = np.zeros(len(images_C))
@@ -132,7 +132,7 @@ class Plan:
     def micro_batches(
         self, size: int, *, rank: int = 0, world_size: int = 1, skip: int = 0
     ) -> Iterator[MicroBatch]:
-        """Yield a rank's share of the plan, without end.
+        """Yield a rank's share of the plan, endlessly.
 
         The ranks take turns. A micro-batch may reach into the next window.
 
@@ -140,7 +140,7 @@ class Plan:
             size: Draws of a micro-batch.
             rank: Which of the ranks, from 0.
             world_size: How many ranks there are.
-            skip: Leave out this rank's first so many micro-batches.
+            skip: How many of this rank's first micro-batches to skip.
         """
         for number in count(skip * world_size + rank, world_size):
             first = draw = number * size
@@ -154,7 +154,7 @@ class Plan:
             yield MicroBatch(np.concatenate(pieces).astype(np.int64), first, window)
 
     def windows(self, draw: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the shards of each window, without end, from the one that a draw is in."""
+        """Yield the shards of each window, endlessly, from the one that a draw is in."""
         first, skip, _ = self._where(draw)
         for number in count(first):
             yield from islice(self._laid_out(number).windows, skip, None)

@@ -1,4 +1,4 @@
-"""The course of a training: its steps, their micro-batches, their learning rates."""
+"""The schedule of a training: its steps, their micro-batches, their learning rates."""
 
 import math
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from components.shared.stage.errors import UserError
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
-    """Return the optimizer steps of an epoch of about so many images, at least one."""
+    """Return the optimizer steps of an epoch of about this many images, at least one."""
     return max(1, round(num_images / batch_size))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
-    """The learning rate: a linear warm-up, then a tenth every `decay_epochs`.
+    """The learning rate: a linear warm-up, then divided by 10 every `decay_epochs`.
 
     Attributes:
         steps_per_epoch: Optimizer steps of an epoch.
         learning_rate: The rate after the warm-up.
         warmup_epochs: How long the rate rises.
-        decay_epochs: After how many epochs, the warm-up's included, it falls.
+        decay_epochs: Epochs between two decays; the first period includes the warm-up.
     """
 
     steps_per_epoch: int
@@ -37,7 +37,7 @@ class Schedule:
 
 
 class Division(NamedTuple):
-    """How the ranks divide a batch: each takes so many micro-batches, each of so many images."""
+    """How the ranks divide a batch: micro-batches per rank, and images per micro-batch."""
 
     micro_batches: int
     size: int

@@ -1,4 +1,4 @@
-"""What a training changes from step to step, and what of it a checkpoint holds."""
+"""The state of a training, as it is saved in a checkpoint."""
 
 import logging
 from collections.abc import Iterator
@@ -15,17 +15,17 @@ _MOMENTUM = 0.9
 
 
 class TrainingState:
-    """The model with its optimizer, and how far they are.
+    """The model with its optimizer, and how far they have come.
 
     Attributes:
         step: Steps taken.
         losses: Sum of the images' losses in this epoch so far.
-        seconds: What the steps took.
-        curve: As `train` returns it, of the epochs that were validated.
+        seconds: Duration of the steps.
+        curve: As `train` returns it, for the epochs validated so far.
     """
 
     def __init__(self, model: nn.Module, weight_decay: float) -> None:
-        """Begin with a model that is where it will be trained."""
+        """Start with a model that is already on its device."""
         self._model = model
         groups = _parameter_groups(model, weight_decay)
         self._optimizer = torch.optim.SGD(groups, momentum=_MOMENTUM)
@@ -34,7 +34,7 @@ class TrainingState:
         self.curve: list[dict[str, float]] = []
 
     def take_step(self, rate: float, clip_norm: float) -> None:
-        """Change the weights by their gradients."""
+        """Take an optimizer step."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         nn.utils.clip_grad_norm_(self._model.parameters(), clip_norm)
@@ -44,7 +44,7 @@ class TrainingState:
         logger.debug("step %d", self.step)
 
     def add_to_curve(self, images: int, rate: float, measures: dict[str, float]) -> None:
-        """Begin another epoch; the last one had so many images."""
+        """Begin another epoch; the last one had this many images."""
         entry = {
             "epoch": len(self.curve) + 1,
             "images": (len(self.curve) + 1) * images,
@@ -60,7 +60,7 @@ class TrainingState:
         tensors = {f"model.{name}": value for name, value in self._model.state_dict().items()}
         for name, parameter in self._model.named_parameters():
             momentum = self._optimizer.state[parameter].get("momentum_buffer")
-            if momentum is not None:  # none of a parameter that has had no gradient yet
+            if momentum is not None:  # a parameter that has had no gradient yet has none
                 tensors[f"momentum.{name}"] = momentum
         return Checkpoint(
             self.step,
@@ -70,7 +70,7 @@ class TrainingState:
         )
 
     def restore(self, checkpoints: Checkpoints) -> None:
-        """Take over the newest checkpoint, if there is one."""
+        """Load the newest checkpoint, if there is one."""
         if ranks.rank() > 0:  # the first one removes what is damaged
             ranks.barrier()
         found = checkpoints.newest()
@@ -95,11 +95,11 @@ class TrainingState:
         self.losses.copy_(found.tensors["losses"])
         self.step, self.seconds = found.step, found.values["seconds"]
         self.curve = found.values["curve"]
-        logger.info("going on after step %d", self.step)
+        logger.info("resuming after step %d", self.step)
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> Iterator[dict[str, object]]:
-    """Yield the optimizer's groups: norms and biases are not pulled towards 0."""
+    """Yield the optimizer's parameter groups: norms and biases have no weight decay."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     yield {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay}
     yield {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}

@@ -1,4 +1,4 @@
-"""What the training stages do alike: train from the last checkpoint on, write their outputs."""
+"""What the training stages have in common: train from the last checkpoint, write the outputs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,21 +24,21 @@ from components.shared.training.report import page
 from components.shared.training.settings import TrainingSettings
 from components.shared.training.validation import LabelValidation, Validation
 
-# Of an entry of the curve: how far the training is, not how good.
+# Keys of a curve's entry that say how far the training is, not how good.
 _PROGRESS = ("epoch", "images", "seconds")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingRun:
-    """A training; one that was killed is found again by its stage, inputs and parameters.
+    """A training; a killed one is found again by its stage, inputs and parameters.
 
     Attributes:
         stage: The stage's name.
         inputs: The stage's input artifacts; None for one that was left out.
         settings: How to train.
         parameters: The stage's other parameters that the weights depend on.
-        what: What to call the training in the model's lineage; by default the stage's name.
-        lineage: The trainings that the model has gone through before.
+        what: The training's name in the model's lineage; by default the stage's.
+        lineage: The model's earlier trainings.
     """
 
     stage: str
@@ -59,7 +59,7 @@ class TrainingRun:
         balance_on: Literal["any", "strongest"],
         left_out: NDArray[np.int64] | Sequence[int] = (),
     ) -> "TrainedModel":
-        """Train a model in place, all ranks together, from the last checkpoint on; see `train`."""
+        """Train a model in place, all ranks together, from the last checkpoint; see `train`."""
         checkpoints = Checkpoints(
             resume.folder(self.stage, self.inputs, **asdict(self.settings), **self.parameters)
         )
@@ -99,13 +99,13 @@ class TrainingRun:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """What a training has made.
+    """The result of a training.
 
     Attributes:
         model: The model.
-        record: What is known of it.
-        validation: What it was measured by.
-        checkpoints: What its training could have gone on from.
+        record: Its record.
+        validation: Its last validation.
+        checkpoints: The training's checkpoints.
     """
 
     model: nn.Module
@@ -116,13 +116,13 @@ class TrainedModel:
     def save(
         self, model: Path, report: Path, metrics_file: Path, predictions: Path | None = None
     ) -> None:
-        """Write a stage's outputs, and remove the checkpoints; of several ranks, the first does.
+        """Write a stage's outputs, and remove the checkpoints, on rank 0.
 
         Args:
             model: Where the model goes.
-            report: Where the page goes.
+            report: Where the report goes.
             metrics_file: Where the metrics go.
-            predictions: Where the predictions go of a classifier that was measured on labels.
+            predictions: Where the predictions go, for a classifier validated on labels.
         """
         if ranks.rank() > 0:
             return

@@ -2,7 +2,7 @@
 
 torchvision's decoder and torch's uint8 resize take half of PIL's time: a crop at 224 of a JPEG of
 256 × 366 pixels 0.51 ms against 0.97 ms, at 32 of 32 × 46 pixels 0.06 against 0.10 ms. (TorchCodec,
-which is to replace that decoder, is as fast and 23 MB more.) PIL reads what is not a JPEG.
+which is to replace that decoder, is as fast but adds 23 MB.) PIL reads everything but JPEGs.
 """
 
 import functools
@@ -35,16 +35,16 @@ _ATTEMPTS = 10
 
 
 def device() -> torch.device:
-    """Return where this process computes: its GPU if it has one, else the CPU."""
+    """Return this process's device: its GPU if it has one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def normalized(batch: Tensor, device: torch.device) -> Tensor:
-    """Return a uint8 batch (B, 3, S, S) on the device as ImageNet's mean 0 and deviation 1."""
+    """Move a uint8 batch (B, 3, S, S) to the device, normalised with ImageNet's statistics."""
     mean, deviation = _statistics(device)
     batch = batch.to(device, non_blocking=True)
     if device.type == "cuda":
-        # A model takes over the memory format of its input, and channels last suits not every one.
+        # A model inherits its input's memory format, and channels last does not suit every one.
         batch = batch.contiguous()
     return (batch - mean) / deviation
 
@@ -53,7 +53,7 @@ def normalized(batch: Tensor, device: torch.device) -> Tensor:
 def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the mean and deviation of a byte's value in ImageNet, both (3, 1, 1).
 
-    Made once: copying so small a tensor to a GPU makes the process wait for all work before it.
+    Cached: copying even a small tensor to a GPU waits for all work queued before it.
     """
     mean = torch.tensor(IMAGENET_DEFAULT_MEAN, device=device).view(3, 1, 1) * 255
     deviation = torch.tensor(IMAGENET_DEFAULT_STD, device=device).view(3, 1, 1) * 255
@@ -74,13 +74,13 @@ def decoded(encoded: memoryview) -> Tensor:
 def training_crop(
     image: Tensor, size: int, smallest_area: float, random: np.random.Generator
 ) -> Tensor:
-    """Return a random part of an image, resized to uint8 (3, size, size), mirrored half the time.
+    """Return a random crop of an image, resized to uint8 (3, size, size), flipped half the time.
 
     Args:
         image: uint8 (3, H, W).
         size: Side of the crop, in pixels.
         smallest_area: See `random_box`.
-        random: Where the crop's randomness comes from.
+        random: The crop's random generator.
     """
     top, left, height, width = random_box(image.shape[1], image.shape[2], smallest_area, random)
     crop = _resized(image[:, top : top + height, left : left + width], size)
@@ -90,11 +90,11 @@ def training_crop(
 def random_box(
     height: int, width: int, smallest_area: float, random: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """Return top, left, height and width of a random part of a picture.
+    """Return top, left, height and width of a random crop.
 
     Its share of the area is uniform in `smallest_area` … 1, its aspect ratio log-uniform in
-    3/4 … 4/3, boxes that stick out are drawn again (Szegedy et al. 2015, "Going deeper with
-    convolutions", as torchvision's RandomResizedCrop does it).
+    3/4 … 4/3; boxes that stick out are redrawn (Szegedy et al. 2015, "Going deeper with
+    convolutions", as in torchvision's RandomResizedCrop).
     """
     shares, shapes = random.random((2, _ATTEMPTS)).tolist()
     low, high = map(math.log, _ASPECT_RATIOS)
@@ -113,7 +113,7 @@ def random_box(
 
 
 def evaluation_crop(image: Tensor, size: int) -> Tensor:
-    """Return the middle square of an image as uint8 (3, size, size).
+    """Return the centre crop of an image as uint8 (3, size, size).
 
     The square is `CROP_RATIO` of the short side, or more where that would have to be enlarged: of
     an image that is no larger than `size`, the whole short side.
@@ -126,9 +126,9 @@ def evaluation_crop(image: Tensor, size: int) -> Tensor:
 
 
 def empty_batch(num_images: int, size: int) -> Tensor:
-    """Return room for crops, uint8 (B, 3, S, S), with the channels last, as decoders leave them.
+    """Return an empty batch, uint8 (B, 3, S, S), in channels-last format, as decoders leave them.
 
-    To move them would take a core another 0.05 ms for a crop of 224 pixels.
+    Converting them would take a core another 0.05 ms for a crop of 224 pixels.
     """
     shape = (num_images, 3, size, size)
     return torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
@@ -137,8 +137,8 @@ def empty_batch(num_images: int, size: int) -> Tensor:
 def _resized(image: Tensor, size: int) -> Tensor:
     if image.shape[1:] == (size, size):
         return image
-    # A batch of one by itself would hide from torch that the channels are last, as decoders leave
-    # them; then it would move them, and move them back.
+    # In a plain batch of one torch does not recognise the decoders' channels-last format: it would
+    # convert the image, and convert it back.
     batch = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
     return F.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)[0]
 
@@ -154,8 +154,8 @@ def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
     """Yield the dataset's items, which are whole batches, in order; workers prepare them ahead.
 
     Args:
-        dataset: Makes a batch of what stands for it in `order`.
-        order: Which batches; it is iterated in this process.
+        dataset: Makes a batch from its item of `order`.
+        order: Which batches; iterated in this process.
     """
     workers = num_workers()
     loader = DataLoader(
@@ -164,11 +164,11 @@ def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
         sampler=order,
         num_workers=workers,
         prefetch_factor=2 if workers else None,
-        # They share the memory-mapped arrays with this process; Python 3.14 would pickle them.
+        # Workers share this process's memory-mapped arrays; Python 3.14 would pickle them.
         multiprocessing_context="fork" if workers else None,
         pin_memory=device().type == "cuda",
         worker_init_fn=lambda worker: leave_signals_to_parent(),
-        # Workers' seeds, of no use here, would else be drawn from what dropout is drawn from.
+        # Else the workers' seeds, unused here, would be drawn from dropout's generator.
         generator=torch.Generator(),
     )
     for batch in loader:
@@ -178,7 +178,7 @@ def batches(dataset: Dataset[Any], order: Iterable[Any]) -> Iterator[Any]:
 
 
 class _Caught(Dataset[Any]):
-    """Hands on what went wrong: of an exception raised in a worker, torch makes a traceback."""
+    """Passes errors on as items: torch would wrap a worker's exception in a traceback."""
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         self._dataset = dataset
@@ -204,7 +204,7 @@ def evaluation_batches(
         images: Where the images are.
         stretches: Image numbers, in any order; a batch ends where its stretch ends.
         image_sizes: Sides S of the crops, in pixels.
-        batch_size: Images of a batch, at most.
+        batch_size: Largest number of images in a batch.
 
     Yields:
         The numbers (B,) and, for each of the image sizes S, the crops as uint8 (B, 3, S, S).
@@ -216,7 +216,7 @@ def evaluation_batches(
                 yield np.asarray(stretch[start : start + batch_size])
 
     def groups() -> Iterator[tuple[list[int], Iterator[NDArray[np.int64]]]]:
-        """Yield shards, and the parts one after another that are in just these."""
+        """Yield sets of shards, each with the consecutive parts that lie in just these."""
         return groupby(parts(), lambda part: np.unique(images.index["shard"][part]).tolist())
 
     def announced(begin_next: Callable[[], None]) -> Iterator[NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""How a model is measured after each epoch: on labelled images, or on held-out targets."""
+"""How a model is evaluated after each epoch: on labelled images, or on held-out targets."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -25,19 +25,19 @@ _HELD_OUT = 0.005
 
 
 class Validation(Protocol):
-    """Measures a model.
+    """Evaluates a model.
 
     Attributes:
-        score: Which of the measures ranks models.
-        per_class: Top-1 accuracy (C,) of the last model measured, NaN where unknown; None where
-            the model does not choose among classes.
+        score: The metric by which models are ranked.
+        per_class: Top-1 accuracy (C,) of the last evaluation, NaN where unknown; None if the model
+            is not a classifier.
     """
 
     score: str
     per_class: NDArray[np.float64] | None
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Return the measures of a model, in evaluation mode, by name."""
+        """Return the metrics of a model, in evaluation mode, by name."""
         ...
 
 
@@ -65,10 +65,10 @@ class LabelValidation:
             names: The model's classes, which must be those of the labels.
             image_size: Side of the crops, in pixels.
             batch_size: Images at a time.
-            first_output: Where the model's outputs for these classes begin; they are its last.
+            first_output: Index of the first output for these classes, which are the model's last.
 
         Raises:
-            UserError: Images, labels and classes do not belong together, or no image has a label.
+            UserError: Images, labels and classes do not match, or no image has a label.
         """
         images.identity.check(labels.identity, "validation_labels")
         if labels.names != list(names):
@@ -97,14 +97,14 @@ class LabelValidation:
         accuracy.counts = ranks.all_reduce(accuracy.counts)
         others = np.full(self._first_output, np.nan)
         self.per_class = np.concatenate([others, accuracy.per_class])
-        # Each rank has filled the rows of its share.
+        # Each rank has filled in its share of the rows.
         self._predictions = Predictions(
             ranks.all_reduce(ranked).numpy(), ranks.all_reduce(probabilities).numpy()
         )
         return {"top1": accuracy.top1, "top5": accuracy.top5}
 
     def write_predictions(self, path: Path, history: History) -> None:
-        """Write what the last model measured has said of the images."""
+        """Write the predictions of the last evaluation."""
         predictions.write(path, self._images, self._labels, self._predictions, history)
 
 
@@ -128,7 +128,7 @@ class HeldOutValidation:
         self._loss, self._sizes = loss, (image_size, batch_size)
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Return the mean loss, and the share of an image's targets among its top five outputs."""
+        """Return the mean loss, and the mean share of an image's targets in its top five."""
         sums = torch.zeros(2, dtype=torch.float64)
         for numbers, logits in _logits(model, self._images, self._numbers, *self._sizes):
             classes, weights = (
@@ -145,8 +145,8 @@ class HeldOutValidation:
 def held_out(targets: Targets) -> NDArray[np.int64]:
     """Return the numbers of about 0.5 % of the images with targets, at least one.
 
-    They are the first: any ones, for shards are shuffled, yet of few shards. A random choice would
-    be of all of them, and a validation have the whole set fetched.
+    The first ones: as shards are shuffled, they are a random sample, but from few shards. Any other
+    choice would touch all of them, and validation would fetch the whole set.
     """
     last = math.ceil(_HELD_OUT * (len(targets.offsets) - 1))
     chosen = np.flatnonzero(np.diff(targets.offsets[: last + 1]))
@@ -161,7 +161,7 @@ def _logits(
     image_size: int,
     batch_size: int,
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Yield image numbers (B,) of this rank's share and their logits (B, C) in fp32."""
+    """Yield image numbers (B,) of this rank's share, and their logits (B, C) in fp32."""
     where = device()
     share = numbers[ranks.rank() :: ranks.world_size()]
     for batch, (crops,) in evaluation_batches(images, [share], [image_size], batch_size):

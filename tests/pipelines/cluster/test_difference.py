@@ -93,7 +93,7 @@ BOTH_OF_RIGHT = {"both": "right runs", "half": "right runs"}
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("edit", "words", "expected"),
+    ("edit", "overrides", "expected"),
     [
         (nothing, [], {}),
         (nothing, ["first=2"], {"left": "start 1→2", "both": "left runs"}),
@@ -121,13 +121,13 @@ BOTH_OF_RIGHT = {"both": "right runs", "half": "right runs"}
     ],
 )  # fmt: skip
 def test_diff_names_exactly_the_tasks_that_then_run(
-    tmp_path: Path, edit: Callable[[Spec], None], words: list[str], expected: dict[str, str]
+    tmp_path: Path, edit: Callable[[Spec], None], overrides: list[str], expected: dict[str, str]
 ) -> None:
     execute(compiled(counted, tmp_path / "pipeline.yaml"), tmp_path, [], jobs=2)
     pipeline = edited(tmp_path, edit)
 
-    verdicts = compare(graph.read(pipeline, words), [history.from_files(tmp_path, [])])
-    then = execute(pipeline, tmp_path, words, jobs=2)
+    verdicts = compare(graph.read(pipeline, overrides), [history.from_files(tmp_path, [])])
+    then = execute(pipeline, tmp_path, overrides, jobs=2)
 
     assert running(verdicts) == expected
     assert ran(then) == set(expected)
@@ -159,8 +159,8 @@ def test_what_failed_and_what_it_kept_from_running_runs_again(tmp_path: Path) ->
 def test_what_any_of_several_runs_has_made_is_cached(tmp_path: Path) -> None:
     pipeline = compiled(counted, tmp_path / "pipeline.yaml")
     runs = []
-    for words in (["first=1"], ["first=2"], ["size=5"]):
-        execute(pipeline, tmp_path, words, jobs=2)
+    for overrides in (["first=1"], ["first=2"], ["size=5"]):
+        execute(pipeline, tmp_path, overrides, jobs=2)
         runs.insert(0, history.from_files(tmp_path, []))
 
     verdicts = compare(graph.read(pipeline, ["first=2", "size=5"]), runs)
@@ -185,8 +185,8 @@ def test_rerun_runs_what_it_names_and_what_follows(
     submission = prepare(compiled(counted, tmp_path / "again.yaml"), [], [rerun])
 
     verdicts = compare(submission.graph, [history.from_files(tmp_path, [])])
-    words = [f"count_rerun={submission.graph.form['count_rerun']}"]
-    then = execute(submission.file, tmp_path, words, jobs=2)
+    overrides = [f"count_rerun={submission.graph.form['count_rerun']}"]
+    then = execute(submission.file, tmp_path, overrides, jobs=2)
 
     assert set(running(verdicts)) == ran(then) == expected
     assert submission.uncached == uncached

@@ -52,8 +52,8 @@ def variables(container: Any) -> dict[str, str]:
     return {pair["name"]: pair["value"] for pair in container["env"]}
 
 
-def tasks(path: Path, *words: str) -> dict[str, Task]:
-    return {task.name: task for task in graph.read(path, words).tasks}
+def tasks(path: Path, *argv: str) -> dict[str, Task]:
+    return {task.name: task for task in graph.read(path, argv).tasks}
 
 
 def test_a_stage_on_several_nodes_is_started_by_the_launcher(tmp_path: Path) -> None:
@@ -201,8 +201,8 @@ def test_the_cache_key_has_the_nodes_and_their_image(
 ) -> None:
     path = compiled(tmp_path, "form: [finetune_num_nodes]\n")
 
-    def key(*words: str) -> str:
-        return Cache(tmp_path).key(tasks(path, *words)[TASK], {})
+    def key(*argv: str) -> str:
+        return Cache(tmp_path).key(tasks(path, *argv)[TASK], {})
 
     two, four = key("finetune_num_nodes=2"), key("finetune_num_nodes=4")
     monkeypatch.setenv("WEBLY_IMAGE_FINETUNE", "webly/train:another")
@@ -243,11 +243,11 @@ def test_a_machine_is_one_node(
 ) -> None:
     (tmp_path / "small.yaml").write_text(f"{HEAD}form: [pseudo_label_num_nodes]\n{SEVERAL}")
     run = tmp_path / "run"
-    words = ["--recipe", str(tmp_path / "small.yaml"), "--run", str(run), "dataset=nowhere"]
+    argv = ["--recipe", str(tmp_path / "small.yaml"), "--run", str(run), "dataset=nowhere"]
     caplog.set_level(logging.INFO)
 
     with pytest.raises(SystemExit):  # compiled, then stopped: no jobs
-        local.main([*words, "pseudo_label_num_nodes=3", "--jobs=0"])
+        local.main([*argv, "pseudo_label_num_nodes=3", "--jobs=0"])
 
     assert "num_nodes is not heeded: this machine is one node" in caplog.messages
     assert not any(task.num_nodes for task in tasks(run / "pipeline.yaml").values())

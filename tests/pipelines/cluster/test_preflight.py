@@ -65,9 +65,9 @@ def check(kubeflow: Kubeflow, smoke: Path, caplog: pytest.LogCaptureFixture) -> 
     """Run the command, and return its exit code."""
     caplog.set_level(logging.INFO)
 
-    def run(*words: str) -> int:
+    def run(*argv: str) -> int:
         with pytest.raises(SystemExit) as ended:
-            submit.main(["--check", "--file", str(smoke), "--endpoint", kubeflow.endpoint, *words])
+            submit.main(["--check", "--file", str(smoke), "--endpoint", kubeflow.endpoint, *argv])
         assert isinstance(ended.value.code, int)
         return ended.value.code
 

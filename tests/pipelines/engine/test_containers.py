@@ -57,8 +57,8 @@ ensemble: {gpus: "0"}
 """
 
 
-def docker(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["docker", *words], capture_output=True, text=True)
+def docker(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *argv], capture_output=True, text=True)
 
 
 def containers(folder: Path) -> list[str]:
@@ -147,7 +147,7 @@ def test_the_pipeline_makes_the_same_in_containers_and_on_the_host(
             filesystem.put(path, f"{bucket}/data/{path.relative_to(drawn)}")
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(TINY)
-    words = [f"dataset={bucket}/data", f"tagging_tagger={bucket}/data/tagger"]
+    argv = [f"dataset={bucket}/data", f"tagging_tagger={bucket}/data/tagger"]
     runs = {}
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as `main` does for two jobs on two cores
 
@@ -158,7 +158,7 @@ def test_the_pipeline_makes_the_same_in_containers_and_on_the_host(
         monkeypatch.setenv("WEBLY_CACHE", str(folder / "cache"))
         compile_recipe(load(str(recipe)), folder / "pipeline.yaml")
         runs[machine] = execute(
-            folder / "pipeline.yaml", folder, words, jobs=2, docker=machine == "containers"
+            folder / "pipeline.yaml", folder, argv, jobs=2, docker=machine == "containers"
         )
 
     assert set(statuses(runs["containers"]).values()) == {"ran"}
@@ -226,8 +226,8 @@ def waiting(
     """A runner whose second container waits for a file in the store."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     compiled(counting_and_waiting, places / "pipeline.yaml")
-    words = [f"gate={places}/store/gate", f"pids={places}/store/pids"]
-    command = [sys.executable, "-c", RUN, str(places), *words]
+    argv = [f"gate={places}/store/gate", f"pids={places}/store/pids"]
+    command = [sys.executable, "-c", RUN, str(places), *argv]
     runner = subprocess.Popen(command, start_new_session=True, cwd=Path.cwd())
     assert eventually((places / "store" / "pids").exists)
     yield runner

@@ -29,9 +29,9 @@ def test_tasks_get_what_the_tasks_before_them_made(tmp_path: Path) -> None:
 
 
 def test_the_form_takes_values_in_their_types(tmp_path: Path) -> None:
-    words = ["first=10", "size=1", "label=x=y", "factor=1"]
+    overrides = ["first=10", "size=1", "label=x=y", "factor=1"]
 
-    run = execute(compiled(diamond, tmp_path / "p.yaml"), tmp_path, words, jobs=1)
+    run = execute(compiled(diamond, tmp_path / "p.yaml"), tmp_path, overrides, jobs=1)
 
     assert total(run) == ["ax=y", 16.0]
     assert run.parameters == {"first": 10, "size": 1, "label": "x=y", "factor": 1.0}

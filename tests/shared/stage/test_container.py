@@ -166,9 +166,9 @@ def test_a_stage_means_the_same_as_function_command_and_component(
     rest = {name: value for name, value in PARAMETERS.items() if name not in ("width", "scale")}
     mix(texts, models, **outputs("function"), shape=shape, **rest)
 
-    words = [f"--texts={texts}", "--models", *map(str, models)]
-    words += [f"--{name}={path}" for name, path in outputs("command").items()]
-    cli.main(mix, [*words, *(f"--{name}={value}" for name, value in PARAMETERS.items())])
+    argv = [f"--texts={texts}", "--models", *map(str, models)]
+    argv += [f"--{name}={path}" for name, path in outputs("command").items()]
+    cli.main(mix, [*argv, *(f"--{name}={value}" for name, value in PARAMETERS.items())])
 
     folder = tmp_path / "component"
     cli.main(mix, [json.dumps(executor_input(scheme, folder))])

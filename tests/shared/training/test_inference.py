@@ -16,7 +16,7 @@ from components.shared.storage.resume import Parts
 from components.shared.training import inference
 from components.shared.training.inference import (
     Classifier,
-    Labelling,
+    Inference,
     most_probable,
     probabilities,
     read_records,
@@ -57,9 +57,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def labelling(images: ImageSet, folders: list[Path], location: str, **changes: int) -> Labelling:
+def inference_of(images: ImageSet, folders: list[Path], location: str, **changes: int) -> Inference:
     arguments = {"top_k": 2, "batch_size": 4} | changes
-    return Labelling(uri=location, images=images, folders=folders, **arguments)
+    return Inference(uri=location, images=images, folders=folders, **arguments)
 
 
 def content(location: str) -> dict[str, bytes]:
@@ -87,9 +87,9 @@ def test_each_model_sees_every_image_at_its_own_size(images: ImageSet, folders: 
 def test_the_parts_hold_each_images_best_classes_by_the_mean(
     images: ImageSet, folders: list[Path], location: str
 ) -> None:
-    opinions = labelling(images, folders, location)
-    opinions.make("test")
-    parts = list(opinions)
+    inference = inference_of(images, folders, location)
+    inference.run("test")
+    parts = list(inference)
     together = tiny_models.naive_probabilities(images, folders)
     strongest = np.argsort(-together, axis=1)[:, :2]
     classes = np.concatenate([part.classes for part in parts], axis=1)
@@ -108,9 +108,9 @@ def test_the_parts_hold_each_images_best_classes_by_the_mean(
 def test_the_parts_hold_each_models_own_classes_where_they_are_asked_for(
     images: ImageSet, folders: list[Path], tmp_path: Path
 ) -> None:
-    opinions = labelling(images, folders, str(tmp_path), top_k=3, each=True)
-    opinions.make("test")
-    classes = np.concatenate([part.classes for part in opinions], axis=1)
+    inference = inference_of(images, folders, str(tmp_path), top_k=3, each=True)
+    inference.run("test")
+    classes = np.concatenate([part.classes for part in inference], axis=1)
     for row, voices in zip(classes, [*([folder] for folder in folders), folders], strict=True):
         expected = np.argsort(-tiny_models.naive_probabilities(images, voices), axis=1)
         assert row.tolist() == expected.tolist()
@@ -119,13 +119,13 @@ def test_the_parts_hold_each_models_own_classes_where_they_are_asked_for(
 def test_a_batch_ends_with_its_shard(
     images: ImageSet, folders: list[Path], tmp_path: Path, seen: list[int]
 ) -> None:
-    labelling(images, folders[:1], str(tmp_path)).make("test")
+    inference_of(images, folders[:1], str(tmp_path)).run("test")
     assert seen == [4, 2, 4, 2, 4, 2, 4, 1]
 
 
 def test_an_empty_set_has_no_parts(tmp_path: Path, folders: list[Path]) -> None:
-    empty = labelling(image_set(tmp_path, []), folders, str(tmp_path / "location"))
-    empty.make("test")
+    empty = inference_of(image_set(tmp_path, []), folders, str(tmp_path / "location"))
+    empty.run("test")
     assert list(empty) == []
 
 
@@ -143,17 +143,17 @@ def test_what_is_labelled_is_not_labelled_again(
     seen: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    labelling(images, folders[:1], str(tmp_path / "undisturbed")).make("test")
+    inference_of(images, folders[:1], str(tmp_path / "undisturbed")).run("test")
     seen.clear()
     with monkeypatch.context() as broken:
         broken.setattr(Parts, "save", interrupted_at(shard))
         with pytest.raises(Interruption):
-            labelling(images, folders[:1], location).make("test")
+            inference_of(images, folders[:1], location).run("test")
     assert len(content(location)) == shard
     seen.clear()
 
-    opinions = labelling(images, folders[:1], location)
-    opinions.make("test")
+    inference = inference_of(images, folders[:1], location)
+    inference.run("test")
 
     assert sum(seen) == 23 - 6 * shard
     assert content(location) == content(str(tmp_path / "undisturbed"))
@@ -173,10 +173,10 @@ def interrupted_at(last: int):
 def test_no_model_is_loaded_where_nothing_is_left_to_do(
     images: ImageSet, folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labelling(images, folders, str(tmp_path)).make("test")
+    inference_of(images, folders, str(tmp_path)).run("test")
     monkeypatch.delattr(Classifier, "load")
-    again = labelling(images, folders, str(tmp_path))
-    again.make("test")
+    again = inference_of(images, folders, str(tmp_path))
+    again.run("test")
     assert len(list(again)) == 4
 
 
@@ -187,14 +187,14 @@ def test_the_ranks_make_together_what_one_makes_alone(
     seen: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    labelling(images, folders[:1], str(tmp_path / "alone")).make("test")
+    inference_of(images, folders[:1], str(tmp_path / "alone")).run("test")
     seen.clear()
     monkeypatch.setattr(ranks, "world_size", lambda: 3)
     monkeypatch.setattr(ranks, "barrier", lambda: None)
     shares = []
     for rank in (2, 0, 1):
         monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
-        labelling(images, folders[:1], str(tmp_path / "together")).make("test")
+        inference_of(images, folders[:1], str(tmp_path / "together")).run("test")
         shares.append(sum(seen))
         seen.clear()
     assert shares == [6, 11, 6]
@@ -209,16 +209,16 @@ def test_a_damaged_part_is_told_of_and_made_again(
     seen: list[int],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    labelling(images, folders[:1], location).make("test")
+    inference_of(images, folders[:1], location).run("test")
     made = content(location)
     damage(f"{location}/{sorted(made)[3]}", tmp_path)
     seen.clear()
     caplog.set_level("INFO")
 
-    labelling(images, folders[:1], location).make("test")
+    inference_of(images, folders[:1], location).run("test")
 
     assert f"{sorted(made)[3]} is damaged" in caplog.text
-    assert "3 of 4 shards are labelled already" in caplog.text
+    assert "3 of 4 shards are already done" in caplog.text
     assert sum(seen) == 5
     assert content(location) == made
 
@@ -226,11 +226,11 @@ def test_a_damaged_part_is_told_of_and_made_again(
 def test_a_part_that_is_damaged_at_the_end_asks_for_another_run(
     images: ImageSet, folders: list[Path], tmp_path: Path
 ) -> None:
-    opinions = labelling(images, folders[:1], str(tmp_path / "location"))
-    opinions.make("test")
-    damage(f"{opinions.uri}/{min(content(opinions.uri))}", tmp_path)
+    inference = inference_of(images, folders[:1], str(tmp_path / "location"))
+    inference.run("test")
+    damage(f"{inference.uri}/{min(content(inference.uri))}", tmp_path)
     with pytest.raises(StorageError, match="part 0 .* run the stage again"):
-        list(opinions)
+        list(inference)
 
 
 def test_images_that_do_not_fit_the_gpu_end_with_what_to_set(
@@ -241,7 +241,7 @@ def test_images_that_do_not_fit_the_gpu_end_with_what_to_set(
 
     monkeypatch.setattr(inference, "softmax", full)
     with pytest.raises(UserError, match=r"batch_size=4: .* try batch_size=2"):
-        labelling(images, folders, str(tmp_path)).make("test")
+        inference_of(images, folders, str(tmp_path)).run("test")
 
 
 @pytest.mark.parametrize("parameter", ["batch_size", "top_k"])
@@ -249,13 +249,13 @@ def test_none_of_something_is_refused(
     parameter: str, images: ImageSet, folders: list[Path], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=f"{parameter}=0"):
-        labelling(images, folders, str(tmp_path), **{parameter: 0})
+        inference_of(images, folders, str(tmp_path), **{parameter: 0})
 
 
 def test_the_mean_decides_not_the_vote_of_the_first_model() -> None:
     # Means worked by hand: (.6 + .1) / 2 = .35, (.3 + .5) / 2 = .4, (.1 + .4) / 2 = .25.
-    opinions = torch.tensor([[[0.6, 0.3, 0.1]], [[0.1, 0.5, 0.4]]])
-    classes, means = most_probable(opinions, 2)
+    probabilities = torch.tensor([[[0.6, 0.3, 0.1]], [[0.1, 0.5, 0.4]]])
+    classes, means = most_probable(probabilities, 2)
     assert classes.tolist() == [[[1, 0]]]
     torch.testing.assert_close(means, torch.tensor([[[0.4, 0.35]]]))
 

@@ -133,7 +133,7 @@ def test_a_kept_head_must_have_the_right_number_of_classes(
 
 def test_another_backbones_weights_are_refused(saved: tuple[Path, nn.Module]) -> None:
     settings = TrainingSettings(backbone="resnet18", image_size=32)
-    with pytest.raises(UserError, match="resnet10t: it cannot start a resnet18"):
+    with pytest.raises(UserError, match="resnet10t: cannot initialize a resnet18"):
         models.create(settings, 3, initial_model=saved[0])
 
 

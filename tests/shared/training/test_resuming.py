@@ -210,7 +210,7 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_taken(
     weights, _ = trained(data, location)
 
     assert f"{newest} is damaged" in caplog.text
-    assert "going on after step 5" in caplog.text
+    assert "resuming after step 5" in caplog.text
     assert same(weights, whole[0])
 
 
@@ -260,7 +260,7 @@ class Stage:
             "report": folder / "report.html",
             "metrics": folder / "metrics.json",
         }
-        words = [
+        argv = [
             word
             for name, value in (artifacts | asdict(settings)).items()
             for word in (f"--{name}", str(value))
@@ -271,7 +271,7 @@ class Stage:
             "WEBLY_LOG_LEVEL": "DEBUG",
         }
         self._process = Forked(
-            "components.finetune", *words, log=folder / "log", env=os.environ | environment | env
+            "components.finetune", *argv, log=folder / "log", env=os.environ | environment | env
         )
 
     @property
@@ -281,7 +281,7 @@ class Stage:
     @property
     def went_on_after(self) -> int:
         """The step of the checkpoint that the last of the processes began with."""
-        return int(self.log.rpartition("going on after step ")[2].split("\n")[0])
+        return int(self.log.rpartition("resuming after step ")[2].split("\n")[0])
 
     @property
     def weights(self) -> dict[str, Tensor]:
