@@ -197,8 +197,8 @@ def plan_shards(
     plan = text_parts.plan
     if plan.ends[0] == 0:
         raise UserError(
-            f"no training images: of {len(plan.positions):,} listed rows {plan.ends[-1]:,} are "
-            "held out or in another split, and the others have no file or cannot be read"
+            f"no training images: {len(plan.positions):,} rows are listed, {plan.ends[-1]:,} of "
+            "them held out or in another split; the others have no file or cannot be read"
         )
     ids = text_parts.between(0, min(_NUM_SAMPLES, plan.ends[0]))["id"].to_pylist()
     sizes, error = [], ""

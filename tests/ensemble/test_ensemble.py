@@ -271,6 +271,6 @@ def test_two_processes_make_what_one_makes(
     two, log = {"WEBLY_PROCESSES": "2"}, tmp_path / "log"
     stage = Forked("components.ensemble", *argv, "--batch_size=8", log=log, env=os.environ | two)
     assert stage.wait() == 0, log.read_text()
-    assert "going on in 2 processes" in log.read_text()
+    assert "continuing in 2 processes" in log.read_text()
     assert outputs(tmp_path) == outputs(made)
     assert not any(checkpoints.iterdir())

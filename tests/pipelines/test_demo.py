@@ -190,9 +190,9 @@ def test_settings_are_read_from_the_values_of_a_recipe_or_of_a_command_line() ->
     ("name", "value", "message"),
     [
         ("wrong_labels", 0.4, "no setting 'wrong_labels'; there are train_images, "),
-        ("train_images", 4000.5, "train_images=4000.5: a whole number is needed"),
-        ("test_images", True, "test_images=True: a whole number is needed"),
-        ("wrong_images", "many", "wrong_images='many': a number is needed"),
+        ("train_images", 4000.5, "train_images=4000.5: must be an integer"),
+        ("test_images", True, "test_images=True: must be an integer"),
+        ("wrong_images", "many", "wrong_images='many': must be a number"),
         ("wrong_images", 40, "wrong_images=40.0: a share from 0 to 1 is needed"),
         ("off_topic_texts", float("nan"), "off_topic_texts=nan: a share from 0 to 1"),
         ("validation_images", 19, "validation_images=19: 20 or more are needed"),

@@ -119,9 +119,9 @@ candidates:
     [
         ("finetun: {}", "line 3: no section 'finetun'; .*finetune_large"),
         ("finetune:\n  lr: 1", "line 4: finetune: no parameter 'lr'; .*learning_rate"),
-        ("finetune: {epochs: many}", "line 3: finetune: epochs='many': a whole number"),
-        ("finetune: {epochs: 1.5}", "line 3: finetune: epochs=1.5: a whole number"),
-        ("training: {gpus: 8}", "line 3: training: gpus=8: a text"),
+        ("finetune: {epochs: many}", "line 3: finetune: epochs='many': must be an integer"),
+        ("finetune: {epochs: 1.5}", "line 3: finetune: epochs=1.5: must be an integer"),
+        ("training: {gpus: 8}", "line 3: training: gpus=8: must be a string"),
         ("tagging: {fields: titles}", "line 3: tagging: fields='titles': choose one of title,"),
         ("finetune: {backbone: x}", "line 3: finetune: backbone belongs to the candidates"),
         ("finetune: [1]", "line 3: finetune: values by parameter are needed"),

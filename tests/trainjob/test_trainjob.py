@@ -361,11 +361,11 @@ def test_a_node_that_runs_again_is_not_to_blame(
 def test_what_a_user_can_put_right_ends_it_at_once(api: KubernetesApi, launch: Start) -> None:
     launched = launch()
     _, nodes = created(api)
-    nodes[0].log("finetune: epochs=0: a number above 0 is needed")
+    nodes[0].log("finetune: epochs=0: must be at least 1")
 
     nodes[0].restart(2)
 
-    with pytest.raises(UserError, match="exit code 2\n.*\n.*epochs=0: a number above 0"):
+    with pytest.raises(UserError, match="exit code 2\n.*\n.*epochs=0: must be at least 1"):
         launched.ended.result(SECONDS)
     assert api.jobs == {}
 
@@ -515,9 +515,9 @@ def test_each_state_is_told_once(
     for text in (
         "suspended: TrainJob is suspended",
         "not suspended: TrainJob is resumed",
-        "node 0 waits: Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu",
-        "node 1 waits: ImagePullBackOff: Back-off pulling image",
-        "2 of 2 nodes run",
+        "node 0 is waiting: Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu",
+        "node 1 is waiting: ImagePullBackOff: Back-off pulling image",
+        "2 of 2 nodes running",
         "complete: all jobs have completed",
     ):
         assert told.count(text) == 1, (text, told)
@@ -657,7 +657,10 @@ def test_a_name_is_a_dns_label_of_its_task(executor_input: dict[str, Any]) -> No
 
 @pytest.mark.parametrize(
     ("parameter", "value", "message"),
-    [("num_nodes", "two", "num_nodes=two: a whole number"), ("task_config", None, "2.15")],
+    [
+        ("num_nodes", "two", "num_nodes=two: must be a positive integer"),
+        ("task_config", None, "2.15"),
+    ],
 )
 def test_parameters_are_checked(
     launch: Start, executor_input: dict[str, Any], parameter: str, value: str, message: str

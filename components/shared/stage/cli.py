@@ -20,7 +20,7 @@ USER_ERROR = 2  # the exit code, as argparse's
 
 
 def main(stage: Stage, argv: Sequence[str] | None = None) -> None:
-    """Run a stage with the words of a command line, or with an ExecutorInput as its only word.
+    """Run a stage with command-line arguments, or with an ExecutorInput as its only argument.
 
     Exits as `command` says.
     """
@@ -34,15 +34,15 @@ def main(stage: Stage, argv: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def command(name: str) -> Iterator[None]:
-    """Let a block be what a command does: it logs, and its end is the process's.
+    """Run a block as the body of a command: set up logging, turn errors into exit codes.
 
-    Exits with 2 and one line when the user can put it right, with 1 and one line when S3 does not
+    Exits with 2 and one line if the user can fix the error, with 1 and one line if S3 does not
     answer, with a traceback otherwise.
     """
     logging.basicConfig(
         level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    # A terminated pod unwinds like any other end: temporary files go, locks are released.
+    # A terminated pod unwinds like any other exit: temporary files are removed, locks released.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         logging.getLogger("components").setLevel(environment.log_level())
@@ -56,7 +56,7 @@ def command(name: str) -> Iterator[None]:
 
 
 def parse(stage: Stage, argv: Sequence[str]) -> dict[str, object]:
-    """Return a stage's arguments, by name, from the words of a command line."""
+    """Parse a command line; return the stage's arguments by name."""
     parser = argparse.ArgumentParser(
         prog=f"python -m components.{stage.__name__}",
         description=summary(stage),

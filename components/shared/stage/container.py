@@ -1,9 +1,9 @@
 """A stage as a KFP container component, seen from both sides.
 
-`Component` makes the component when a pipeline is compiled; `run` is what happens in its container.
-The only argument is `{{$}}`, KFP's ExecutorInput as JSON: inputs, parameters and output paths in
-one string. A stage that reads it itself needs none of KFP's other placeholders, can take lists of
-artifacts, can leave an artifact out, and can hand metrics to the UI.
+`Component` makes the component when a pipeline is compiled; `run` is called in its container. The
+only argument is `{{$}}`, KFP's ExecutorInput as JSON: inputs, parameters and output paths in one
+string. A stage that reads it itself needs none of KFP's other placeholders, can take lists of
+artifacts, can do without an optional artifact, and can pass metrics to the UI.
 """
 
 import inspect
@@ -23,14 +23,14 @@ from components.shared.stage.interface import Argument, Stage, arguments, call
 if TYPE_CHECKING:
     from kfp import dsl
 
-# What starts nodes and follows them, in an image of its own.
+# Starts nodes and follows them, in an image of its own.
 LAUNCHER_MODULE = "components.trainjob"
 # How the launcher mounts object stores into the container.
 _MOUNTS = {"gs": "/gcs/", "s3": "/s3/", "minio": "/minio/", "oci": "/oci/"}
 
 
 def run(stage: Stage, executor_input: str) -> None:
-    """Call a stage with what an ExecutorInput holds, then write the executor's output file.
+    """Call a stage with the arguments of an ExecutorInput, then write the executor's output file.
 
     Unknown parameters and artifacts, which launchers inject, are ignored.
     """
@@ -39,7 +39,7 @@ def run(stage: Stage, executor_input: str) -> None:
     values = inputs.get("parameterValues", {})
     given = inputs.get("artifacts", {})
     made = outputs.get("artifacts", {})
-    if "RANK" not in os.environ:  # one of several processes; the first has looked
+    if "RANK" not in os.environ:  # else this is one of several processes, and the first has done it
         machine.look(values)
     arguments_by_name: dict[str, object] = {}
     for argument in arguments(stage):
@@ -60,7 +60,7 @@ def run(stage: Stage, executor_input: str) -> None:
 
 
 def artifact_path(artifacts: Mapping[str, Any]) -> Path:
-    """Return where an artifact of an ExecutorInput lies in this container."""
+    """Return the path of an ExecutorInput's artifact in this container."""
     (artifact,) = artifacts["artifacts"]
     if artifact.get("customPath"):
         return Path(artifact["customPath"])
@@ -95,11 +95,11 @@ def _write_output(stage: Stage, outputs: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Nodes that run a stage; the task's own pod starts them, and follows them.
+    """Nodes that run a stage; the task's own pod starts and follows them.
 
     Attributes:
-        number: How many; a text, or a field of the form.
-        launcher: The whole reference of the image of that pod.
+        number: How many; a string, or a pipeline parameter.
+        launcher: The full image reference of that pod.
     """
 
     number: object
@@ -149,14 +149,14 @@ class Component:
 
         Args:
             name: The task's name, such as `finetune_resnest101e_wt`.
-            image: The image's whole reference.
-            rerun: A text that is only there to be in the cache key.
+            image: The full image reference.
+            rerun: A string whose only purpose is to be in the cache key.
             nodes: The nodes that run the stage; None if the task's own pod does.
-            **given: The stage's inputs and every one of its parameters; a list of models as a list.
+            **given: The stage's inputs and all its parameters; a list of models as a list.
 
         Raises:
             TypeError: An argument is unknown or a parameter is missing: KFP would fail, or use a
-                default that its cache key does not hold.
+                default that is not in its cache key.
         """
         from kfp import dsl  # kfp is not in the images
 
@@ -166,7 +166,7 @@ class Component:
         command = ["python", "-m", self.module]
         if nodes is not None:
             passed |= {"num_nodes": nodes.number, "node_image": image}
-            # KFP's driver fills in the last, with what is set on the task.
+            # KFP's driver fills in the last, from the task's settings.
             own |= {"num_nodes": str, "node_image": str, "task_config": dsl.TaskConfig}
             image, command = nodes.launcher, ["python", "-m", LAUNCHER_MODULE, self.module]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -182,7 +182,7 @@ class Component:
         )
         make = dsl.container_component(component)
         if nodes is not None:
-            make.component_spec.task_config_passthroughs = _handed_over(dsl)
+            make.component_spec.task_config_passthroughs = _passthroughs(dsl)
         task: dsl.PipelineTask = make(**passed)
         return task
 
@@ -194,7 +194,7 @@ class Component:
         for argument in arguments(self.stage):
             output = argument.artifact is not None and argument.artifact.output
             if argument.name not in given and not output and not argument.optional:
-                raise TypeError(f"{name}: {argument.name} is not given")
+                raise TypeError(f"{name}: {argument.name} is missing")
             value = given.pop(argument.name, None)
             if argument.artifact is not None and argument.artifact.many:
                 assert isinstance(value, Sequence)
@@ -211,13 +211,13 @@ class Component:
 
 
 def component(stage: str) -> Component:
-    """Return the component of a stage by its name, as the stage's folder declares it."""
+    """Return a stage's component, as its folder declares it."""
     found: Component = getattr(import_module(f"components.{stage}.component"), stage)
     return found
 
 
-def _handed_over(dsl: Any) -> list[Any]:
-    """Return what of a task's settings its nodes get: all; its pod only the environment."""
+def _passthroughs(dsl: Any) -> list[Any]:
+    """Return how a task's settings are passed on: all to its nodes, the environment to its pod."""
     environment = dsl.TaskConfigField.ENV
     return [
         dsl.TaskConfigPassthrough(field, apply_to_task=field == environment)

@@ -1,9 +1,9 @@
-"""What goes wrong outside of the code."""
+"""Errors whose cause is outside the code."""
 
 
 class UserError(ValueError):
-    """Something that the user can put right; its message names the value and the remedy."""
+    """An error that the user can fix; its message names the value and the remedy."""
 
 
 class StorageError(RuntimeError):
-    """S3 did not answer for as long as it may: nothing is wrong with the request, try it later."""
+    """S3 did not answer within the timeout: nothing is wrong with the request, try again later."""

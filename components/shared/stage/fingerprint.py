@@ -3,7 +3,7 @@
 Image tags, checkpoints, unfinished parts and drawn data are named by it, so whatever changes it
 costs somebody a training. It holds a module, all that it imports from this project at any depth,
 and the lock of what it imports from elsewhere. Left out are comments, docstrings, log lines, the
-words of errors, and the modules that by contract change no result (`_is_neutral`): the golden
+text of errors, and the modules that by contract change no result (`_is_neutral`): the golden
 results in `tests/` hold them to it.
 
 The standard library is all that this needs, and every Python that reads the code finds the same.
@@ -99,7 +99,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _canonical(node: object) -> str:
-    """Return a text that is the same for trees which differ in layout and in words for people only.
+    """Return a string that is equal for trees that differ only in layout and in text for people.
 
     Neither `ast.dump` nor `ast.unparse` is the same in all versions of Python: newer ones add
     fields, which are empty where old syntax is parsed, and quote differently.

@@ -69,7 +69,7 @@ class Argument:
         choices: The values allowed, for a `Literal`; else empty.
         default: A parameter's default; None for artifacts.
         optional: Whether the artifact may be left out.
-        settings: The stage's argument whose field this is, if it is one.
+        settings: For a field of settings, the name of the stage's argument that holds it.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Argument:
     settings: str | None = None
 
     def parse(self, value: object) -> Value:
-        """Return a parameter's value in its own type, from a shell word or a JSON value.
+        """Parse a parameter's value, from a command-line argument or a JSON value.
 
         Raises:
             UserError: The value is not of that type, or not among the choices.
@@ -101,10 +101,10 @@ class Argument:
                 return int(float(value)) if isinstance(value, float) else int(value)
             case (real, int() | float() | str()) if real is float and _is_number(value):
                 return float(value)
-        raise UserError(f"{self.name}={value!r}: {_KINDS[self.type]} is needed")
+        raise UserError(f"{self.name}={value!r}: must be {_KINDS[self.type]}")
 
 
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
 
 
 def _is_integer(value: object) -> bool:
@@ -146,7 +146,7 @@ def arguments(stage: Stage) -> list[Argument]:
 
 
 def call(stage: Stage, values: Mapping[str, object]) -> None:
-    """Call a stage with values by argument name; fields of settings are put together."""
+    """Call a stage with values by argument name, gathering fields into settings."""
     hints = typing.get_type_hints(stage)
     direct: dict[str, object] = {}
     settings: dict[str, dict[str, object]] = {

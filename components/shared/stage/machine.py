@@ -1,8 +1,8 @@
-"""What a stage runs on: said first, and on a cluster compared with what its pod was promised.
+"""What a stage runs on: logged first, and on a cluster compared with what was requested.
 
-A pod that got fewer GPUs than the run's form says would train for days instead of hours. The pod
-tells of itself by its environment (`pipelines/cluster/pod_settings.py`): `KFP_POD_NAME`,
-`WEBLY_NODE`, `WEBLY_IMAGE`, and `WEBLY_GPUS` where a recipe fixes their number.
+A pod with fewer GPUs than requested would train for days instead of hours. The pod's environment
+describes it (`pipelines/cluster/pod_settings.py`): `KFP_POD_NAME`, `WEBLY_NODE`, `WEBLY_IMAGE`, and
+`WEBLY_GPUS` where a recipe fixes their number.
 """
 
 import logging
@@ -25,7 +25,7 @@ OWN_INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
 
 
 def revision() -> str:
-    """Return the commit of this code, marked if the tree differs from it; empty if nobody knows.
+    """Return the commit of this code, marked if the tree differs from it; empty if unknown.
 
     Images have it in their environment.
     """
@@ -39,16 +39,16 @@ def revision() -> str:
 
 
 def look(values: Mapping[str, object]) -> None:
-    """Log what this stage runs on; on a cluster, compare it with what the pod was promised.
+    """Log what this stage runs on; on a cluster, compare it with what was requested.
 
     Args:
         values: The parameters of KFP's ExecutorInput. Stages on GPUs have `accelerator_count`,
             which KFP adds to their own.
 
     Raises:
-        UserError: The pod has other GPUs than it was promised, or may not write to its disk.
+        UserError: The pod's GPUs differ from the request, or its disk is not writable.
     """
-    pod, gpus = os.environ.get("KFP_POD_NAME"), _promised(values)
+    pod, gpus = os.environ.get("KFP_POD_NAME"), _requested(values)
     where = f"pod {pod} of node {os.environ.get('WEBLY_NODE', '?')}" if pod else platform.node()
     image = f", image {os.environ['WEBLY_IMAGE']}" if "WEBLY_IMAGE" in os.environ else ""
     logger.info(
@@ -66,8 +66,8 @@ def look(values: Mapping[str, object]) -> None:
         _check_disk(environment.cache())
 
 
-def _promised(values: Mapping[str, object]) -> int | None:
-    """Return how many GPUs the pod was promised; None if it is none of a training stage."""
+def _requested(values: Mapping[str, object]) -> int | None:
+    """Return how many GPUs were requested for the pod; None if it is not a training stage's."""
     count = values.get("accelerator_count", os.environ.get("WEBLY_GPUS"))
     reference = OWN_INPUT.fullmatch(str(count))  # not every launcher resolves it
     if reference:
@@ -75,50 +75,50 @@ def _promised(values: Mapping[str, object]) -> int | None:
     return None if count is None else int(str(count))
 
 
-def _check_gpus(promised: int, where: str, in_pod: bool) -> None:
+def _check_gpus(requested: int, where: str, in_pod: bool) -> None:
     try:
         import torch
     except ImportError as error:
-        if promised:
+        if requested:
             raise UserError(
-                f"{promised} GPUs were asked for, but this image cannot use them ({error}): when "
-                "the pipeline is compiled, WEBLY_IMAGE_<STAGE> names one that can"
+                f"{requested} GPUs were requested, but this image cannot use them ({error}): "
+                "compile the pipeline with WEBLY_IMAGE_<STAGE> set to an image that can"
             ) from None
         return
     found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     logger.info("torch %s, GPUs: %s", torch.__version__, ", ".join(found) or "none")
-    if in_pod and len(found) != promised:
-        raise UserError(_difference(promised, len(found), where, str(torch.version.cuda)))
+    if in_pod and len(found) != requested:
+        raise UserError(_difference(requested, len(found), where, str(torch.version.cuda)))
 
 
-def _difference(promised: int, found: int, where: str, cuda: str) -> str:
-    if found > promised:
+def _difference(requested: int, found: int, where: str, cuda: str) -> str:
+    if found > requested:
         cause = (
-            "the node shows its GPUs to pods that did not ask for them (NVIDIA's runtime "
+            "the node exposes its GPUs to pods that did not request them (NVIDIA's runtime "
             "does, unless accept-nvidia-visible-devices-envvar-when-unprivileged = false)"
         )
     elif found:
-        cause = "of several MIG slices a process sees one: ask for one, or for whole GPUs"
+        cause = "a process sees only one of several MIG slices: request one, or whole GPUs"
     else:
         cause = (
-            f"look there whether nvidia-smi works and its driver serves CUDA {cuda}, this image's; "
+            f"check nvidia-smi there, and that the driver supports this image's CUDA {cuda}; "
             "if the pod's resources show no GPU, gpu_type is not what the nodes offer"
         )
-    return f"{promised} GPUs were asked for, but torch sees {found} in {where}: {cause}"
+    return f"{requested} GPUs were requested, but torch sees {found} in {where}: {cause}"
 
 
 def _check_disk(folder: Path) -> None:
     if not os.access(folder, os.W_OK):
         raise UserError(
-            f"WEBLY_CACHE={folder}: user {os.getuid()} may not write there: the pod's "
-            "securityContext needs an fsGroup, which k8s/argo gives to the pods of pipelines and "
-            "k8s/trainer to the nodes of stages on several"
+            f"WEBLY_CACHE={folder}: user {os.getuid()} cannot write there: the pod's "
+            "securityContext needs an fsGroup, which k8s/argo sets for pipelines' pods, and "
+            "k8s/trainer for the nodes of stages on several nodes"
         )
 
 
 def _memory() -> int:
-    """Return how many bytes this process may use, a container's limit included."""
+    """Return how many bytes this process may use, considering a container's limit."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(FileNotFoundError, ValueError):  # "max", or outside of a cgroup v2
+    with suppress(FileNotFoundError, ValueError):  # "max", or not in a cgroup v2
         memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return memory

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Of the process that runs it: what `ordered` was called with.
+# In a worker: what `ordered` was called with.
 _function: Callable[[Any], Any]
 
 
 def cores() -> int:
-    """Return how many cores this process may use, a container's CPU limit included."""
+    """Return how many cores this process may use, considering a container's CPU limit."""
     allowed = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         allowed = len(os.sched_getaffinity(0))
@@ -34,8 +34,8 @@ def cores() -> int:
 def leave_signals_to_parent() -> None:
     """Let this forked process end when its parent ends it, not when their group is signalled.
 
-    A group's SIGTERM must not take helpers from work that their parent is going to finish. But they
-    must heed the parent's own, which it may send, and then wait, on its way out.
+    A group's SIGTERM must not kill helpers of work that their parent is about to finish. But they
+    must obey the parent's own SIGTERM: it may send one on its way out, and wait for them.
     """
     os.setpgrp()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -45,8 +45,8 @@ def leave_signals_to_parent() -> None:
 def ordered(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield function(item) for each item, in their order, computed by one process per core.
 
-    The workers are forked: they share what `function` holds with this process, nothing of it is
-    pickled. At most three items a worker are under way, so memory does not grow with their number.
+    The workers are forked: they share `function`'s data with this process, without pickling. At
+    most three items per worker are in flight, so memory does not grow with the number of items.
     """
     workers = cores()
     executor = ProcessPoolExecutor(
@@ -71,7 +71,7 @@ def _start(function: Callable[[Any], Any]) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed cannot end its workers, which would wait for work forever."""
+    """End with a killed parent: it cannot end its workers, which would wait for work forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     multiprocessing.connection.wait([parent.sentinel])

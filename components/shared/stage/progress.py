@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain log line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, elsewhere an occasional log line."""
 
 import logging
 import sys
@@ -21,14 +21,14 @@ def progress(
     what: str,
     units: Callable[[T], int] = lambda item: 1,
 ) -> Iterator[T]:
-    """Yield the items of an iterable while showing how far it is, and when it will end.
+    """Yield the items of an iterable, showing the progress and the time left.
 
     Args:
         iterable: The items.
-        total: Units of all of them.
-        unit: What is counted.
+        total: Units in all items.
+        unit: The unit's name.
         what: What is being done.
-        units: How many an item is.
+        units: Units in an item.
     """
     if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
         with tqdm(total=total, unit=unit, desc=what, dynamic_ncols=True) as bar:

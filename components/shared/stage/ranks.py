@@ -1,20 +1,20 @@
 """Several processes that train as one, each with a GPU of its own.
 
-A stage checks its arguments, then calls `launch`: on one GPU or none nothing happens; with several,
-the same command runs again in a process for each, under torch's own agent, and this one ends as
-they do. In them `launch` returns, and all go through the rest of the stage together.
+A stage checks its arguments, then calls `launch`: with at most one GPU nothing happens; with
+several, the same command runs again in one process per GPU, under torch's elastic agent, and this
+process exits as they do. In them `launch` returns, and all execute the rest of the stage together.
 
-On several nodes the same command is given on each, with the variables of torchrun that Kubeflow
-Trainer sets (`PET_NNODES`, `PET_NODE_RANK`, `PET_MASTER_ADDR`, `PET_MASTER_PORT`); their agents
-meet in a store that node 0 hosts, and only when all of them are there they go on. When one is lost:
+On several nodes the same command runs on each, with torchrun's variables, set by Kubeflow Trainer
+(`PET_NNODES`, `PET_NODE_RANK`, `PET_MASTER_ADDR`, `PET_MASTER_PORT`); the agents rendezvous in a
+store hosted by node 0, and start once all of them are there. When a node is lost:
 
-1. The other nodes' processes fail, or hang, in what they compute together with the lost ones.
-2. Where they fail, their agent ends them and waits for the lost node's successor; where they hang,
-   it does when the successor is there. An agent tells the store every 5 s that it is alive, and
-   after 15 s of silence its place is free (the nodes' clocks must agree to some seconds).
-3. All go on from the checkpoint.
+1. The other nodes' processes fail, or hang, in their collectives with the lost ones.
+2. Where they fail, their agent ends them and waits for the lost node's replacement; where they
+   hang, it ends them when the replacement arrives. An agent sends the store a heartbeat every 5 s,
+   and after 15 s of silence its slot is free (the nodes' clocks must agree to some seconds).
+3. All resume from the checkpoint.
 
-With node 0 the store is lost: the others' agents end, and new ones wait for its successor.
+If node 0 is lost, so is the store: the others' agents exit, and new ones wait for its replacement.
 """
 
 import atexit
@@ -49,21 +49,21 @@ from components.shared.stage.cli import USER_ERROR
 from components.shared.stage.parallel import cores
 
 logger = logging.getLogger(__name__)
-# Ranks wait for the slowest of them, which at the end of labelling may take hours more than the
-# first. (When one dies the launcher ends all: that needs no timeout.)
+# Ranks wait for the slowest of them, which at the end of inference may take hours longer than the
+# fastest. (When one dies, the agent ends all: that needs no timeout.)
 _TIMEOUT = timedelta(days=1)
 _EXIT_CODE = 128 + signal.SIGTERM
-# Keys of the ranks' store: SIGTERM has come to one of them; the first has left for it.
+# Keys of the ranks' store: one of them has received SIGTERM; rank 0 has exited because of it.
 _TERMINATING, _TERMINATED = "terminating", "terminated"
-# The agent's process number, in the environment of its own.
+# The agent's process id, in the environment of its processes.
 _AGENT = "WEBLY_AGENT"
-# How often an agent starts its processes again; beyond, what is wrong is no lost node.
+# How often an agent restarts its processes; more failures are not due to lost nodes.
 _RESTARTS = 3
 _store: TCPStore
 
 
 def launch() -> None:
-    """Go on in one process per GPU (or as many as `WEBLY_PROCESSES` says), if that is several."""
+    """Continue in one process per GPU, or in `WEBLY_PROCESSES`, if that is more than one."""
     if dist.is_torchelastic_launched():
         _join()
         return
@@ -71,11 +71,11 @@ def launch() -> None:
     nodes = int(os.environ.get("PET_NNODES", "1"))
     if nodes > 1:
         number = int(os.environ["PET_NODE_RANK"])
-        logger.info("node %d of %d: going on in %d processes", number, nodes, processes)
+        logger.info("node %d of %d: continuing in %d processes", number, nodes, processes)
         address, port = os.environ["PET_MASTER_ADDR"], int(os.environ["PET_MASTER_PORT"])
-        # The agent beside rank 0 would host the ranks' store, too, and go on with it: after a loss,
-        # ranks would find the keys of those before them, or look for it on the lost node. So rank 0
-        # hosts one, a new one each time.
+        # Rank 0's agent would host the ranks' store, too, and keep it: after a loss, ranks would
+        # find their predecessors' keys, or look for it on the lost node. So rank 0 hosts the store,
+        # a new one each time.
         os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         code = None
         while code is None:
@@ -83,28 +83,28 @@ def launch() -> None:
             code = _run(processes, nodes, f"{address}:{port}", here, hosts=number == 0)
         sys.exit(code)
     if processes > 1:
-        logger.info("going on in %d processes", processes)
-        # Not started again: a pod's retry is KFP's, and goes on from the checkpoint as well.
+        logger.info("continuing in %d processes", processes)
+        # No restarts: KFP retries the pod, and that resumes from the checkpoint as well.
         sys.exit(_run(processes))
 
 
 def rank() -> int:
-    """Return this process's number among all, from 0."""
+    """Return this process's rank."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """Return how many processes there are."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def local_rank() -> int:
-    """Return this process's number among those of its node."""
+    """Return this process's rank on its node."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def local_world_size() -> int:
-    """Return how many processes this node has."""
+    """Return the number of processes on this node."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
@@ -118,19 +118,19 @@ def all_reduce(tensor: Tensor) -> Tensor:
 
 
 def broadcast(tensor: Tensor) -> None:
-    """Overwrite a tensor with the first rank's."""
+    """Overwrite a tensor with rank 0's."""
     if world_size() > 1:
         dist.broadcast(tensor, 0)
 
 
 def barrier() -> None:
-    """Wait until all ranks are here."""
+    """Wait until all ranks get here."""
     if world_size() > 1:
         dist.barrier()
 
 
 class Termination:
-    """SIGTERM during a training: amid a step it is deferred.
+    """SIGTERM during training: within a step it is deferred.
 
     Attributes:
         at_once: Whether it ends the process immediately.
@@ -143,10 +143,10 @@ class Termination:
 
     @property
     def received(self) -> bool:
-        """Whether the signal has come, to the first rank also by way of other nodes' ranks.
+        """Whether the signal has come; for rank 0 also whether other nodes' ranks received it.
 
-        The first rank then saves a checkpoint and calls `leave`; until then the others go on, for
-        it needs them to complete its step.
+        Rank 0 then saves a checkpoint and calls `leave`; until then the others continue, because it
+        needs them to complete its step.
         """
         if not self._received and rank() == 0 and world_size() > local_world_size():
             self._received = _store.check([_TERMINATING])
@@ -182,8 +182,8 @@ def termination() -> Iterator[Termination]:
 
 
 def _leave_after_first() -> None:
-    """End this process once the first rank has its checkpoint; it may wait in a collective."""
-    with suppress(RuntimeError):  # the first rank has ended, and the store with it
+    """End this process, even if it waits in a collective, once rank 0 has its checkpoint."""
+    with suppress(RuntimeError):  # rank 0 has exited, and the store with it
         _store.set(_TERMINATING, "")
         _store.wait([_TERMINATED])
     os._exit(_EXIT_CODE)
@@ -205,19 +205,19 @@ def _join() -> None:
         timeout=_TIMEOUT,
     )
     atexit.register(dist.destroy_process_group)
-    if number > 0:  # the first rank speaks for all
+    if number > 0:  # rank 0 logs for all
         logging.getLogger("components").setLevel(logging.WARNING)
 
 
 def _end_with_agent(agent: int) -> None:
-    """One that was killed cannot end its processes; they would go on beside those of a retry."""
+    """End with a killed agent: its processes would otherwise run beside those of a retry."""
     while os.getppid() == agent:
         time.sleep(1)
     os._exit(1)
 
 
 def _wait_for(address: str, port: int) -> str:
-    """Wait until node 0 is there, which may get its GPUs hours later: torch waits for a minute.
+    """Wait for node 0, which may get its GPUs hours later: torch waits only for a minute.
 
     Returns:
         The address of this node, as the others see it.
@@ -233,7 +233,7 @@ def _wait_for(address: str, port: int) -> str:
 
 
 class _Agent(LocalElasticAgent):
-    """Torch's agent, which starts failed processes again; not those with a user's error."""
+    """Torch's agent, which restarts failed processes, unless they failed with a user's error."""
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)
@@ -253,11 +253,11 @@ def _run(
     """Run this process's command in several processes.
 
     Args:
-        processes: How many on this node.
-        nodes: How many nodes do so.
-        endpoint: Where their agents meet.
-        here: This node's address; None for its name, which others need not find.
-        hosts: Whether this one's hosts the store there.
+        processes: The number of processes on this node.
+        nodes: The number of nodes.
+        endpoint: Where their agents rendezvous.
+        here: This node's address; None for its name, which others need not resolve.
+        hosts: Whether this node's agent hosts the store there.
 
     Returns:
         Their exit code; None when node 0 is lost, and with it the store.
@@ -269,7 +269,7 @@ def _run(
     assert spec is not None, "a stage runs as a module"
     command = ("-m", spec.name.removesuffix(".__main__"), *sys.argv[1:])
     restarts = _RESTARTS if nodes > 1 else 0
-    terminated = signal.getsignal(signal.SIGTERM)  # torch's agent handles it its own way
+    terminated = signal.getsignal(signal.SIGTERM)  # torch's agent has its own handler
     try:
         rendezvous = get_rendezvous_handler(
             RendezvousParameters(
@@ -288,7 +288,7 @@ def _run(
         )
         result: RunResult | None = _Agent(work, DefaultLogsSpecs()).run()
     except SignalException as error:
-        return 128 + error.sigval  # others wait for the node that comes in this one's place
+        return 128 + error.sigval  # the others wait for this node's replacement
     except RendezvousClosedError:
         result = None
     except RendezvousError as error:
@@ -297,15 +297,15 @@ def _run(
     finally:
         signal.signal(signal.SIGTERM, terminated)
     if result is None:
-        logger.error("another node has failed for good: its log says why")
+        logger.error("another node has failed permanently: see its log")
         return 1
     if nodes > 1 and hosts and not result.is_failed():
-        time.sleep(2)  # the others read in its store that all have ended
+        time.sleep(2)  # the others learn from its store that all have ended
     rendezvous.shutdown()  # no node need wait for this one
     if not result.is_failed():
         return 0
     failures = sorted(result.failures.values(), key=lambda failure: failure.timestamp)
     codes = [failure.exitcode for failure in failures]
-    if USER_ERROR in codes:  # in others it looks like a lost peer
+    if USER_ERROR in codes:  # to the others it looks like a lost peer
         return USER_ERROR
     return codes[0] if codes[0] > 0 else 128 - codes[0]

@@ -1,17 +1,17 @@
-"""When to make a request again that a server could not answer."""
+"""When to retry a request that a server could not answer."""
 
 import random
 import time
 from collections.abc import Iterator
 
-# Not of `random`'s own state, which may be a seeded one that others count on.
+# Not `random`'s global state, which others may have seeded.
 _random = random.SystemRandom()
 
 
 def pauses(patience: float, *, first: float, longest: float) -> Iterator[float]:
     """Yield how long to wait after each failure, in seconds.
 
-    Pauses double; each is up to half shorter, at random, lest all clients come back at once.
+    Pauses double; each is shortened by up to half, at random, lest all clients return at once.
 
     Args:
         patience: Seconds from the first failure, when the first pause is asked for, to the last

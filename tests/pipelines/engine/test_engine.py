@@ -223,5 +223,5 @@ def test_what_is_not_static_is_refused_by_name(tmp_path: Path, pipeline, named: 
 
 
 def test_a_component_takes_every_parameter() -> None:
-    with pytest.raises(TypeError, match="size is not given"):
+    with pytest.raises(TypeError, match="size is missing"):
         COUNT.task("count", image="toy:1", rerun="", start=0, label="a", twice=False)

@@ -82,7 +82,7 @@ def test_a_wrong_value_ends_with_what_is_needed(command: list[str]) -> None:
     ended = run([*command, "--size=many"])
 
     assert ended.returncode == 2
-    assert "size='many': a whole number is needed" in ended.stderr
+    assert "size='many': must be an integer" in ended.stderr
 
 
 def test_help_comes_from_the_docstring(command: list[str]) -> None:

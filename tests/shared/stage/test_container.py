@@ -275,7 +275,7 @@ def test_a_task_passes_every_parameter_and_no_absent_input(tmp_path: Path) -> No
 
 
 def test_a_task_with_a_missing_or_unknown_parameter_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="mix-large: width is not given"):
+    with pytest.raises(TypeError, match="mix-large: width is missing"):
         compiled(tmp_path / "p.yaml", steps=1)
     with pytest.raises(TypeError, match="the stage mix has no step"):
         compiled(tmp_path / "p.yaml", **PARAMETERS, step=1)

@@ -37,7 +37,7 @@ def test_a_limit_of_the_cache_is_taken_as_it_is(
 @pytest.mark.parametrize("text", ["much", "0", "-1", "nan"])
 def test_what_is_no_positive_number_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBLY_STORAGE_TIMEOUT", text)
-    with pytest.raises(UserError, match=f"WEBLY_STORAGE_TIMEOUT={text}: a number above 0"):
+    with pytest.raises(UserError, match=f"WEBLY_STORAGE_TIMEOUT={text}: must be a positive number"):
         environment.storage_timeout()
 
 

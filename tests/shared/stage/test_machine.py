@@ -69,7 +69,7 @@ def test_an_image_without_torch_may_be_promised_no_gpu(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "torch", None)
 
     machine.look({"accelerator_count": "0"})
-    with pytest.raises(UserError, match="1 GPUs were asked for.*WEBLY_IMAGE_<STAGE>"):
+    with pytest.raises(UserError, match="1 GPUs were requested.*WEBLY_IMAGE_<STAGE>"):
         machine.look({"accelerator_count": "1"})
 
 
@@ -80,7 +80,7 @@ def test_an_image_without_torch_may_be_promised_no_gpu(monkeypatch: pytest.Monke
     ids=["from the form", "by reference", "from the recipe"],
 )
 @pytest.mark.parametrize(
-    ("found", "cause"), [(0, "driver"), (1, "MIG"), (16, "did not ask"), (8, None)]
+    ("found", "cause"), [(0, "driver"), (1, "MIG"), (16, "did not request"), (8, None)]
 )
 def test_a_pod_without_the_gpus_that_it_was_promised_ends_at_once(
     values: dict[str, Any],
@@ -96,7 +96,7 @@ def test_a_pod_without_the_gpus_that_it_was_promised_ends_at_once(
     if cause is None:
         machine.look(values)
         return
-    message = f"8 GPUs were asked for, but torch sees {found} in pod finetune-1 of node gpu-7: "
+    message = f"8 GPUs were requested, but torch sees {found} in pod finetune-1 of node gpu-7: "
     with pytest.raises(UserError, match=f"{message}.*{cause}"):
         machine.look(values)
 
@@ -143,4 +143,4 @@ def test_a_training_stage_without_its_gpus_ends_with_one_line_before_it_reads_an
     assert ended.returncode == 2
     *first, last = ended.stderr.splitlines()
     assert len(first) == 2
-    assert "finetune: 8 GPUs were asked for, but torch sees 0" in last
+    assert "finetune: 8 GPUs were requested, but torch sees 0" in last
