@@ -1,4 +1,4 @@
-"""The state of a training, saved now and then for it to go on from after a kill: see `resume`."""
+"""Checkpoints: the state of a training, saved periodically to resume from; see `resume`."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ from components.shared.storage.formats import FormatError
 
 logger = logging.getLogger(__name__)
 FORMAT = 1
-# The one before the newest is kept, too: should the newest be damaged, little is lost.
+# The last but one is kept, too: if the newest is damaged, little is lost.
 _KEPT = 2
 
 
 class Checkpoint(NamedTuple):
-    """The state of a training after some of its steps: tensors, and what JSON can hold."""
+    """The state of a training after some of its steps: tensors, and values that JSON can hold."""
 
     step: int
     tensors: Mapping[str, Tensor]
@@ -35,11 +35,11 @@ class Checkpoints:
     """A training's checkpoints: files `<step>-<digest of the content>.safetensors` in a folder."""
 
     def __init__(self, uri: str) -> None:
-        """Use a folder, which need not be there."""
+        """Use a folder, which need not exist yet."""
         self._uri, self._names, self._last = uri, list[str](), time.monotonic()
 
     def newest(self) -> Checkpoint | None:
-        """Return the newest checkpoint that is intact and of this format; warn of others."""
+        """Return the newest checkpoint that is intact and of this format; warn about others."""
         filesystem.abandon_uploads(self._uri)
         self._names = [entry.name for entry in filesystem.listed(self._uri)]
         for name in self._names[::-1]:
@@ -50,9 +50,9 @@ class Checkpoints:
                     try:
                         return _read(path, f"{self._uri}/{name}")
                     except FormatError as error:
-                        logger.warning("%s; going on from the one before", error)
+                        logger.warning("%s; resuming from the one before", error)
                         continue
-            logger.warning("%s/%s is damaged; going on from the one before", self._uri, name)
+            logger.warning("%s/%s is damaged; resuming from the one before", self._uri, name)
             if ranks.rank() == 0:
                 filesystem.remove(f"{self._uri}/{name}")
             self._names.remove(name)
@@ -60,11 +60,11 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether it is time for another."""
+        """Whether the next checkpoint is due."""
         return time.monotonic() - self._last >= environment.checkpoint_seconds()
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Add a checkpoint, complete or not at all, and remove all but the last ones."""
+        """Add a checkpoint, atomically, and remove all but the last ones."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "checkpoint"
             content = {"format": FORMAT, "step": checkpoint.step, "values": checkpoint.values}
@@ -78,7 +78,7 @@ class Checkpoints:
         logger.debug("checkpoint %s/%s", self._uri, name)
 
     def remove(self) -> None:
-        """Remove all: the training has finished."""
+        """Remove all checkpoints: the training has finished."""
         resume.remove(self._uri)
 
 

@@ -1,7 +1,4 @@
-"""Files and folders: local paths and `s3://bucket/key`, nothing else.
-
-What lies on S3 is in `objects`; this module also has the same for local paths.
-"""
+"""Files and folders, at local paths or `s3://bucket/key`; `objects` does the work for S3."""
 
 import os
 import secrets
@@ -18,7 +15,7 @@ from components.shared.storage.objects import Entry as Entry
 
 
 def is_s3(uri: str) -> bool:
-    """Return whether a path is an object's, refusing schemes other than `s3://`."""
+    """Return whether a path is on S3, refusing schemes other than `s3://`."""
     scheme, separator, _ = uri.partition("://")
     if separator and scheme != "s3":
         raise UserError(f"{uri}: use a local path or s3://bucket/key")
@@ -26,7 +23,7 @@ def is_s3(uri: str) -> bool:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a finished file or folder its final name, in place of what was there."""
+    """Give a finished file or folder its final name, replacing what was there."""
     if path.is_dir():
         shutil.rmtree(path)
     temporary.replace(path)
@@ -34,18 +31,18 @@ def publish(temporary: Path, path: Path) -> None:
 
 @contextmanager
 def complete(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write a file to; it gets its name when the block ends well."""
+    """Yield a temporary path to write to; it gets its final name if the block succeeds."""
     with _unfinished(path) as temporary:
         yield temporary
         publish(temporary, path)
 
 
 def put(path: Path, uri: str, *, if_absent: bool = False) -> None:
-    """Copy a local file to `uri`; it appears there complete or not at all.
+    """Copy a local file to `uri`, atomically.
 
-    With `if_absent` what is there stays, whoever put it there meanwhile included; except that on an
-    S3 server that knows no `If-None-Match` (Ceph 16 for files over 16 MB), the last of several that
-    write at once wins.
+    With `if_absent` an existing file stays, even one written at the same time; except that on an S3
+    server without `If-None-Match` (Ceph 16 for files over 16 MB) the last of concurrent writers
+    wins.
     """
     if is_s3(uri):
         objects.put(path, uri, if_absent=if_absent)
@@ -56,12 +53,12 @@ def put(path: Path, uri: str, *, if_absent: bool = False) -> None:
             publish(temporary, Path(uri))
             return
         with suppress(FileExistsError):
-            os.link(temporary, uri)  # unlike a rename, in place of nothing
+            os.link(temporary, uri)  # unlike a rename, replaces nothing
 
 
 @contextmanager
 def uploading(uri: str) -> Iterator[Path]:
-    """Yield a local path to write a file to; it appears at `uri` when the block ends well."""
+    """Yield a local path to write a file to; it appears at `uri` if the block succeeds."""
     if not is_s3(uri):
         with complete(Path(uri)) as temporary:
             yield temporary
@@ -78,7 +75,7 @@ def exists(uri: str) -> bool:
 
 
 def fetch(uri: str, path: Path) -> None:
-    """Copy the file at `uri` to a local path, complete or not at all.
+    """Copy the file at `uri` to a local path, atomically.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -91,7 +88,7 @@ def fetch(uri: str, path: Path) -> None:
 
 
 def read(uri: str, offset: int = 0, length: int | None = None) -> bytes:
-    """Return bytes of the file at `uri`, fewer where it ends.
+    """Read bytes of the file at `uri`, fewer at its end.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -104,7 +101,7 @@ def read(uri: str, offset: int = 0, length: int | None = None) -> bytes:
 
 
 def opened(uri: str) -> BinaryIO:
-    """Open the file at `uri` for reading; on S3 it is read ahead by 8 MB, and seeks may leave them.
+    """Open the file at `uri` for reading; on S3 with a buffer of 8 MB and any seeks.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -114,7 +111,7 @@ def opened(uri: str) -> BinaryIO:
 
 
 def listed(uri: str) -> Iterator[Entry]:
-    """Yield all files below a folder, in the order of their names' bytes; unfinished ones not.
+    """Yield all finished files below a folder, in the order of their names' bytes.
 
     Raises:
         UserError: On S3: a key cannot be a path below a folder.
@@ -143,7 +140,7 @@ def remove_folder(uri: str) -> None:
 
 
 def abandon_uploads(uri: str) -> None:
-    """Free what killed writers left of unfinished files below an `s3://` prefix, if it is one.
+    """Abort unfinished uploads that killed writers left below an `s3://` prefix, if it is one.
 
     Nobody may be writing there.
     """
@@ -153,7 +150,7 @@ def abandon_uploads(uri: str) -> None:
 
 @contextmanager
 def local_folder(uri: str) -> Iterator[Path]:
-    """Yield a local folder with the files of a folder, which may be an `s3://` prefix.
+    """Yield a local copy of a folder on S3, or a local folder itself.
 
     Raises:
         UserError: There is no such folder.

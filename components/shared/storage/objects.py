@@ -1,4 +1,4 @@
-"""Objects on S3, by their URIs: what `storage` does for paths that start with `s3://`."""
+"""Objects on S3, by URI: what `filesystem` does for paths that start with `s3://`."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_PART = 16 * 2**20  # bytes that go over one connection at a time
+_PART = 16 * 2**20  # bytes per request
 _MOST_PARTS = 10_000  # S3's limit
 _READ_AHEAD = 8 * 2**20
 _PARALLEL = 8
@@ -36,7 +36,7 @@ _PAGE = 1000  # keys, S3's limit
 
 
 class Entry(NamedTuple):
-    """A file below a folder: its path there, with `/`, and its size."""
+    """A file below a folder: its relative path, with `/`, and its size."""
 
     name: str
     bytes: int
@@ -49,7 +49,7 @@ class _Block(NamedTuple):
 
 
 def put(path: Path, uri: str, *, if_absent: bool) -> None:
-    """Make an object of a file; see `storage.put`."""
+    """Upload a file; see `filesystem.put`."""
     send = _put_at_once if path.stat().st_size <= _PART else _put_in_parts
     condition = {"IfNoneMatch": "*"} if if_absent else {}
     for _ in range(_ATTEMPTS):
@@ -62,10 +62,10 @@ def put(path: Path, uri: str, *, if_absent: bool) -> None:
                 raise
             if refused.status == 412:  # another was faster
                 return
-            condition = {}  # the server knows none
+            condition = {}  # the server does not support it
         except FileNotFoundError:
             pass  # the upload is gone: completed, but the answer was lost, or aborted by others
-    raise StorageError(f"{uri}: its upload is aborted again and again")
+    raise StorageError(f"{uri}: its upload keeps being aborted")
 
 
 def exists(uri: str) -> bool:
@@ -78,7 +78,7 @@ def exists(uri: str) -> bool:
 
 
 def fetch(uri: str, path: Path) -> None:
-    """Write an object to a file, several parts at a time."""
+    """Download an object, several parts at a time."""
     first = _get(uri, 0, _PART)
     path.write_bytes(first.content)
 
@@ -92,7 +92,7 @@ def fetch(uri: str, path: Path) -> None:
 
 
 def read(uri: str, offset: int, length: int | None) -> bytes:
-    """Return some bytes of an object."""
+    """Read some bytes of an object."""
     return _get(uri, offset, length).content
 
 
@@ -105,7 +105,7 @@ def listed(uri: str) -> Iterator[Entry]:
     """Yield the objects below a prefix."""
     bucket, prefix = _folder(uri)
     for key, size in _keys(uri):
-        if key.endswith("/"):  # S3's consoles make such empty objects to show a folder
+        if key.endswith("/"):  # S3 consoles create such empty objects to show a folder
             continue
         name = key.removeprefix(prefix)
         if not {"", ".", ".."}.isdisjoint(name.split("/")):
@@ -116,7 +116,7 @@ def listed(uri: str) -> Iterator[Entry]:
 
 
 def remove(uri: str) -> None:
-    """Remove an object; S3 does not mind one that is not there."""
+    """Remove an object; for S3, a missing one is fine."""
     bucket, key = _object(uri)
     with contextlib.suppress(FileNotFoundError):  # Some servers do
         s3.ask(uri, lambda client: client.delete_object(Bucket=bucket, Key=key))
@@ -125,7 +125,7 @@ def remove(uri: str) -> None:
 def remove_folder(uri: str) -> None:
     """Remove all objects below a prefix.
 
-    One request each: not all servers take Amazon's request for many, or its checksum.
+    One request each: not all servers support Amazon's bulk deletion, or its checksum.
     """
     bucket, _ = _folder(uri)
     _in_parallel(lambda found: remove(f"s3://{bucket}/{found[0]}"), list(_keys(uri)))
@@ -151,12 +151,12 @@ def abandon_uploads(uri: str) -> None:
 
     try:
         _in_parallel(abort, s3.ask(uri, unfinished))
-    except (UserError, s3.RefusedError) as error:  # not allowed, or not known to this server
-        logger.warning("unfinished uploads stay: %s", error)
+    except (UserError, s3.RefusedError) as error:  # not allowed, or not supported by this server
+        logger.warning("unfinished uploads remain: %s", error)
 
 
 class _Reader(io.RawIOBase):
-    """An object as a file, each read a request. Refuses an object that changes meanwhile."""
+    """An object as a file; each read is a request. Fails if the object changes meanwhile."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -201,7 +201,7 @@ def _put_at_once(path: Path, uri: str, condition: dict[str, Any]) -> None:
 def _put_in_parts(path: Path, uri: str, condition: dict[str, Any]) -> None:
     """Upload a file part by part.
 
-    Not by boto3's `upload_file`, which starts over when one part fails, and takes no condition.
+    Not with boto3's `upload_file`, which starts over if one part fails, and supports no condition.
     """
     bucket, key = _object(uri)
     size = path.stat().st_size
@@ -230,7 +230,7 @@ def _put_in_parts(path: Path, uri: str, condition: dict[str, Any]) -> None:
             ),
         )
     except BaseException:
-        # Once: where S3 has not answered for minutes, `abandon_uploads` must do it later.
+        # Without retries: if S3 has not answered for minutes, `abandon_uploads` must do it later.
         s3.attempt(
             lambda client: client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=id)
         )
@@ -244,7 +244,7 @@ def _head(uri: str) -> tuple[int, str]:
 
 
 def _get(uri: str, start: int, length: int | None, etag: str = "") -> _Block:
-    """Return some bytes of an object, which must be the one with that ETag, if one is given."""
+    """Read some bytes of an object, which must have the given ETag, if any."""
     bucket, key = _object(uri)
     end = "" if length is None else start + max(length, 1) - 1
     changed = UserError(f"{uri}: changed while it was read: start again")
@@ -255,7 +255,7 @@ def _get(uri: str, start: int, length: int | None, etag: str = "") -> _Block:
             if etag not in ("", answer["ETag"]):
                 raise changed
             content = body.read()
-            if "ContentRange" not in answer:  # all of it, as some servers give an empty object
+            if "ContentRange" not in answer:  # the whole object, as some servers send an empty one
                 return _Block(content[start:][:length], len(content), answer["ETag"])
             total = int(answer["ContentRange"].rpartition("/")[2])
             return _Block(content[:length], total, answer["ETag"])
@@ -280,7 +280,7 @@ def _keys(uri: str) -> Iterator[tuple[str, int]]:
 
 
 def _page(uri: str, after: dict[str, Any]) -> "ListObjectsV2OutputTypeDef":
-    """Return a page of keys; boto3's paginator could not ask for one again."""
+    """Return a page of keys; boto3's paginator could not retry one."""
     bucket, prefix = _folder(uri)
     return s3.ask(
         uri,
@@ -301,7 +301,7 @@ def _folder(uri: str) -> tuple[str, str]:
 
 
 def _in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return function(item) for each item; after a failure no other is begun, or tried again."""
+    """Return function(item) for each item; after a failure no other is started or retried."""
     left = deque(enumerate(items))
     results: dict[int, Result] = {}
     ended = threading.Event()

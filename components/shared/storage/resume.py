@@ -1,8 +1,8 @@
-"""What a stage leaves on its way, so that one that was killed goes on where it was.
+"""Unfinished work that a stage saves, so that a killed one resumes where it was.
 
-It lies in `WEBLY_CHECKPOINTS`, in a folder named by the stage's inputs, parameters and code
-(`fingerprint`): a stage that runs again with the same ones finds it, any other does not. When the
-stage has finished, the folder is removed; on several nodes, when its outputs are safe.
+It is in `WEBLY_CHECKPOINTS`, in a folder named after the stage's inputs, parameters and code
+(`fingerprint`): a rerun with the same ones finds it, any other does not. When the stage has
+finished, the folder is removed; on several nodes, once its outputs are safe.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from components.shared.stage.container import component
 from components.shared.storage import filesystem
 
 logger = logging.getLogger(__name__)
-_kept: list[str] | None = None  # what stages have removed in a block of `kept`
+_kept: list[str] | None = None  # folders removed within a block of `kept`
 
 
 def folder(stage: str, inputs: Iterable[Path | None], **parameters: object) -> str:
@@ -30,7 +30,7 @@ def folder(stage: str, inputs: Iterable[Path | None], **parameters: object) -> s
     Args:
         stage: The stage's name.
         inputs: Its input artifacts, files or folders; None for one that was left out.
-        **parameters: Its parameters, as far as JSON can hold them.
+        **parameters: Its parameters, as values for JSON.
     """
     given = [component(stage).fingerprint, parameters]
     digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode())
@@ -43,19 +43,19 @@ def folder(stage: str, inputs: Iterable[Path | None], **parameters: object) -> s
 
 
 def remove(uri: str) -> None:
-    """Remove unfinished work: the stage has finished. Another run of it may be adding some."""
+    """Remove unfinished work: the stage has finished. Another run may be adding to it."""
     if _kept is not None:
         _kept.append(uri)
         return
     try:
         filesystem.remove_folder(uri)
     except OSError as error:
-        logger.info("%s is left: %s", uri, error)
+        logger.info("%s is left behind: %s", uri, error)
 
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Keep what is removed within the block until its end, and if it fails for another run."""
+    """Postpone removals within the block to its end; if it fails, keep the work for a retry."""
     global _kept
     uris = _kept = list[str]()
     try:
@@ -71,15 +71,15 @@ def _files(source: Path) -> list[Path]:
 
 
 class Parts:
-    """Arrays made of one unit of work after another, such as a shard's, each in a file of its own.
+    """The results of units of work, such as shards: arrays, each unit's in a file of its own.
 
-    A file `<number>-<digest of the content>.safetensors` appears complete or not at all. Processes
-    that share the work may share the folder, and so may runs of the same stage: the first that has
-    finished removes it, and the others make again what they still need.
+    Files `<number>-<digest of the content>.safetensors` are written atomically. Processes that
+    share the work may share the folder, and so may runs of the same stage: the first to finish
+    removes it, and the others recompute what they still need.
     """
 
     def __init__(self, uri: str) -> None:
-        """Use a folder, which need not be there; parts that others add from now on are not seen."""
+        """Use a folder, which need not exist; parts that others add from now on are not seen."""
         self._uri = uri
         names = (entry.name for entry in filesystem.listed(uri))
         self._names = {int(name.partition("-")[0]): name for name in names}
@@ -91,7 +91,7 @@ class Parts:
         return number in self._names
 
     def load(self, number: int) -> dict[str, NDArray[Any]] | None:
-        """Return a part's arrays by name; None, and no part any more, if it is damaged or gone."""
+        """Return a part's arrays by name; None if it is missing or damaged, then it is removed."""
         name = self._names.get(number)
         if name is None:
             return None
@@ -103,7 +103,7 @@ class Parts:
         if name == _name(number, content):
             arrays: dict[str, NDArray[Any]] = load(content)
             return arrays
-        logger.warning("%s/%s is damaged; it is made again", self._uri, name)
+        logger.warning("%s/%s is damaged; recomputing it", self._uri, name)
         filesystem.remove(f"{self._uri}/{name}")
         del self._names[number]
         return None
@@ -111,7 +111,7 @@ class Parts:
     def load_or_make(
         self, number: int, make: Callable[[int], Mapping[str, NDArray[Any]]]
     ) -> Mapping[str, NDArray[Any]]:
-        """Return a part's arrays by name; where there is none, it is made from its number."""
+        """Return a part's arrays by name, computing them from its number if there are none."""
         arrays: Mapping[str, NDArray[Any]] | None = self.load(number)
         if arrays is None:
             arrays = make(number)
@@ -126,7 +126,7 @@ class Parts:
                 with filesystem.uploading(f"{self._uri}/{_name(number, content)}") as path:
                     path.write_bytes(content)
                 break
-            except OSError:  # another run has finished, and is removing the folder
+            except OSError:  # another run has finished and is removing the folder
                 if not tries_left:
                     raise
         self._names[number] = _name(number, content)

@@ -1,8 +1,8 @@
-"""Requests to S3: one client a process, asked again until it answers or is given up.
+"""Requests to S3: one client per process, with retries up to a timeout.
 
 Endpoint, region and credentials come from the environment as boto3 reads it (`AWS_ENDPOINT_URL`,
-`AWS_ACCESS_KEY_ID`, …). boto3 is imported by the first request: runs without S3 spend no 0.3 s on
-it, and need not have it.
+`AWS_ACCESS_KEY_ID`, …). boto3 is imported by the first request: runs without S3 save 0.3 s and do
+not need it.
 """
 
 import contextlib
@@ -39,13 +39,13 @@ _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _SETTINGS = (
     "check AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 )
-# When it is set, requests made in this context are not made again: they serve nothing any more.
+# Once set, requests in this context are not retried: nobody needs their results any more.
 stop: ContextVar[threading.Event] = ContextVar("stop")
 _NEVER = threading.Event()
 
 
 class RefusedError(Exception):
-    """An answer that only the request's maker understands, because of a condition or a range.
+    """An error for the caller to handle, because of the request's condition or range.
 
     Its arguments are a status, 412, 416, or 501 for what the server does not implement, and a text.
     """
@@ -70,13 +70,13 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def ask(uri: str, request: Callable[["S3Client"], Answer]) -> Answer:
-    """Return what a request gives, made again with growing pauses while S3 cannot answer.
+    """Return a request's result, retrying with backoff while S3 cannot answer.
 
     Raises:
         StorageError: It could not for `WEBLY_STORAGE_TIMEOUT` seconds after its first failure.
         UserError: It never will: no credentials, no permission, no bucket.
         FileNotFoundError: There is no such object.
-        RefusedError: A condition does not hold, a range lies outside.
+        RefusedError: A condition does not hold, or a range lies outside the object.
     """
     from botocore.exceptions import BotoCoreError, ClientError
     from urllib3.exceptions import HTTPError
@@ -97,11 +97,11 @@ def ask(uri: str, request: Callable[["S3Client"], Answer]) -> Answer:
             retries += 1
             logger.warning("%s: %s; retry %d in %.1f s", uri, _text(error), retries, pause)
         if stop.get(_NEVER).wait(pause):
-            raise StorageError(f"{uri}: given up, for another request has failed")
+            raise StorageError(f"{uri}: cancelled because another request failed")
 
 
 def attempt(request: Callable[["S3Client"], object]) -> None:
-    """Make a request a single time, whether it succeeds or not."""
+    """Make a request without retries."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     with contextlib.suppress(BotoCoreError, ClientError):
@@ -129,23 +129,23 @@ def _transient(error: Exception) -> bool:
 
 
 def _final(uri: str, error: Exception) -> Exception:
-    """Return what to raise for an error that stays."""
+    """Return what to raise for an error that retries cannot fix."""
     from botocore import exceptions
 
     if isinstance(error, exceptions.SSLError):
-        return UserError(f"{uri}: {error}: name the authority's certificate in AWS_CA_BUNDLE")
+        return UserError(f"{uri}: {error}: set AWS_CA_BUNDLE to the authority's certificate")
     if not isinstance(error, exceptions.ClientError):
         return UserError(f"{uri}: {error}: {_SETTINGS}")
     status, code = _status(error), _code(error)
     if code == "NoSuchBucket":
-        return UserError(f"{uri}: no bucket {split(uri)[0]} at {_endpoint()}: make it first")
+        return UserError(f"{uri}: no bucket {split(uri)[0]} at {_endpoint()}: create it first")
     if code == "NotImplemented":
         status = 501
     if status == 404:
         return FileNotFoundError(errno.ENOENT, "No such object", uri)
     if status in (412, 416, 501):
         return RefusedError(status, f"{uri}: {_text(error)}")
-    return UserError(f"{uri}: {_text(error)}: {_SETTINGS}, and what these keys may do there")
+    return UserError(f"{uri}: {_text(error)}: {_SETTINGS}, and these keys' permissions")
 
 
 def _status(error: "ClientError") -> int:
@@ -157,7 +157,7 @@ def _code(error: "ClientError") -> str:
 
 
 def _text(error: Exception) -> str:
-    """Return what happened, without the count of boto3's own retries, which are off."""
+    """Return the error without the count of boto3's own retries, which are off."""
     from botocore.exceptions import ClientError
 
     if not isinstance(error, ClientError):
@@ -178,31 +178,31 @@ def _client() -> "S3Client":
 
 @functools.cache
 def _client_of(process: int, endpoint: str, timeout: float) -> "S3Client":
-    """Return a process's client: one that was forked must not share its parent's connections."""
+    """Return a process's client: a forked process must not share its parent's connections."""
     import boto3
     from botocore.config import Config
 
     for name in _SECRETS:  # a signature would not match, or a header show the secret in its error
         if os.environ.get(name, "") != os.environ.get(name, "").strip():
-            raise UserError(f"{name} begins or ends with white space: take it away")
-    # It tells of each process's credentials, and in detail of the token in each request's headers.
+            raise UserError(f"{name} begins or ends with white space: remove it")
+    # It logs where each process found its credentials, and at DEBUG the token in the headers.
     logging.getLogger("botocore").setLevel(logging.WARNING)
     config = Config(
         connect_timeout=min(10.0, timeout / 3),
         read_timeout=min(60.0, timeout / 3),
         max_pool_connections=32,
         retries={"total_max_attempts": 1},  # `ask` retries, and says so
-        request_checksum_calculation="when_required",  # not all servers know Amazon's newer ones
+        request_checksum_calculation="when_required",  # not all servers support Amazon's newer ones
         response_checksum_validation="when_required",
         tcp_keepalive=True,
     )
     try:
-        # A session of its own: threads may come here at once, which boto3's own cannot bear.
+        # A session of its own: boto3's default one is not thread-safe.
         client = boto3.session.Session().client("s3", config=config)
     except ValueError as error:
         raise UserError(
             f"{error}: check AWS_ENDPOINT_URL (http://host:port) and AWS_DEFAULT_REGION"
         ) from error
     if "@" in client.meta.endpoint_url:  # messages name the endpoint, whichever variable it is from
-        raise UserError("the endpoint's URL has a user in it: set AWS_ACCESS_KEY_ID instead")
+        raise UserError("the endpoint's URL contains credentials: set AWS_ACCESS_KEY_ID instead")
     return client

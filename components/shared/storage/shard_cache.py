@@ -1,18 +1,18 @@
-"""Shards at hand: those on S3 are fetched into a folder that a node's processes share.
+"""A node's cache of shards: those on S3 are fetched into a folder that its processes share.
 
-`WEBLY_CACHE` holds, of a shard with the checksum X,
+For a shard with the checksum X, `WEBLY_CACHE` holds
 
-    X.tar     the shard, complete and verified; its time is that of its last use, within a minute
-    X.part    the shard on its way
-    X.lock    locked by the process that fetches the shard. It is empty but has the shard's length
-              from when there is room for it: so much is spoken for
+    X.tar     the shard, complete and verified; its mtime is that of its last use, to the minute
+    X.part    the shard while it is being fetched
+    X.lock    locked by the process that fetches the shard. It is a sparse file of the shard's
+              length once space is reserved for it
 
-and `lock`, locked by whoever makes room: who needs some evicts the shards that were not used for
-longest. Locks die with their process, so that one that is killed leaves nothing but a part, which
-the next that makes room removes.
+and `lock`, locked by whoever makes room, by evicting the least recently used shards. Locks die with
+their process, so that a killed one leaves nothing but a part, which the next one to make room
+removes.
 
-No process keeps a shard of the cache open for longer than it takes to read an image. That costs it
-microseconds; but an evicted shard's disk space comes back at once, however many processes read it.
+No process keeps a cached shard open for longer than it takes to read an image. That costs
+microseconds, but an evicted shard's disk space is free at once, however many processes read it.
 """
 
 import errno
@@ -41,15 +41,15 @@ from components.shared.storage import filesystem
 
 logger = logging.getLogger(__name__)
 
-_AGAIN = "run ingest again, which makes the same shards (in a pipeline: another ingest_rerun)"
+_AGAIN = "run ingest again, which makes the same shards (in a pipeline: with another ingest_rerun)"
 _TOUCH_SECONDS = 60.0
 _WAIT_SECONDS = 0.1
-_THREADS = 4  # each of which fetches several parts of a shard at a time
+_THREADS = 4  # each fetches several parts of a shard at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """A tar file of images: where it is, and what to expect there."""
+    """A tar file of images: where it is, and what it should contain."""
 
     uri: str
     bytes: int
@@ -58,7 +58,7 @@ class Shard:
 
 
 def read(shard: Shard, offset: int, length: int) -> memoryview:
-    """Return some bytes of a shard, which is fetched if it is not at hand."""
+    """Read some bytes of a shard, which is fetched if it is not cached."""
     local = _local(shard)
     if local is not None:
         return memoryview(local)[offset : offset + length]
@@ -70,9 +70,9 @@ def read(shard: Shard, offset: int, length: int) -> memoryview:
 
 
 def peek(shard: Shard, offset: int, length: int) -> bytes:
-    """Return some bytes of a shard, without fetching all of one that is not at hand.
+    """Read some bytes of a shard, without fetching all of it if it is not cached.
 
-    For a few images here and there. What S3 gives is not verified.
+    For a few images here and there. What comes from S3 is not verified.
     """
     cached = environment.cache() / f"{shard.sha256}.tar"
     if not filesystem.is_s3(shard.uri) or cached.exists():
@@ -84,9 +84,9 @@ def peek(shard: Shard, offset: int, length: int) -> bytes:
 
 
 def mapped(shard: Shard) -> mmap.mmap:
-    """Return a whole shard, mapped into memory, which is fetched if it is not at hand.
+    """Return a whole shard, memory-mapped, which is fetched if it is not cached.
 
-    As long as it is mapped its disk space does not come back when it is evicted.
+    As long as it is mapped, evicting it frees no disk space.
 
     Raises:
         UserError: It is gone or damaged, or there is no room for it.
@@ -100,17 +100,17 @@ def mapped(shard: Shard) -> mmap.mmap:
 
 @contextmanager
 def ahead(groups: Iterable[Sequence[Shard]]) -> Iterator[Callable[[], None]]:
-    """Fetch groups of shards before they are read, in a process of its own.
+    """Prefetch groups of shards, in a process of its own.
 
-    The first two are fetched at once. Readers need not wait for it: what they do not find they
-    fetch themselves, and so they meet, and raise, what goes wrong here.
+    The first two are fetched at once. Readers need not wait: what they do not find they fetch
+    themselves, so that they also raise the errors that happen here.
 
     Args:
-        groups: In the order in which they will be read, perhaps without end; that process draws
-            them, each when it is to be fetched.
+        groups: In the order in which they will be read, possibly endless; that process draws each
+            when it is to be fetched.
 
     Yields:
-        A function to call whenever the reading of the next group begins: it has one more fetched.
+        A function to call whenever the next group begins to be read: it has one more fetched.
     """
     remaining = iter(groups)
     first = next(remaining, ())
@@ -140,7 +140,7 @@ def ahead(groups: Iterable[Sequence[Shard]]) -> Iterator[Callable[[], None]]:
 
 @functools.lru_cache(maxsize=256)
 def _local(shard: Shard) -> mmap.mmap | None:
-    """Map a shard that is not on S3."""
+    """Memory-map a shard that is not on S3."""
     return None if filesystem.is_s3(shard.uri) else mapped(shard)
 
 
@@ -175,7 +175,7 @@ def _opened_in_place(shard: Shard) -> int:
 def _fetched(shard: Shard, path: Path) -> int | None:
     """Fetch a shard; return a descriptor of it, or None if another process was faster.
 
-    A descriptor, for as soon as the shard has its name another process may evict it.
+    A descriptor, because as soon as the shard has its name another process may evict it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_suffix(".lock")) as lock:
@@ -193,11 +193,11 @@ def _fetched(shard: Shard, path: Path) -> int | None:
 
 
 def _fetch(shard: Shard, part: Path, lock: int) -> None:
-    """Fetch a shard to `part` and verify it, at the second attempt if need be."""
+    """Fetch a shard to `part` and verify it, with one retry."""
     problem: UserError | None = None
     for _ in range(2):
         if problem:
-            logger.warning("%s; one more attempt", problem)
+            logger.warning("%s; retrying once", problem)
         _make_room(shard, part.parent, lock)
         try:
             filesystem.fetch(shard.uri, part)
@@ -227,11 +227,11 @@ def _gone(shard: Shard) -> UserError:
 
 
 def _damage(shard: Shard, part: Path) -> UserError | None:
-    """Return what is wrong with a shard that has arrived."""
+    """Return what is wrong with a fetched shard, if anything."""
     with part.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size = os.fstat(file.fileno()).st_size
-        # Else a power cut could leave, under the shard's name, something else than was verified.
+        # Else, after a power cut, the file might not contain what was verified.
         os.fsync(file.fileno())
     if (size, sha256) == (shard.bytes, shard.sha256):
         return None
@@ -248,7 +248,7 @@ def _make_room(shard: Shard, folder: Path, lock: int) -> None:
         limit = environment.cache_bytes()
         if shard.bytes > limit:
             raise UserError(
-                f"{shard.uri}: {shard.bytes:,} bytes do not fit a cache of {limit:,}: "
+                f"{shard.uri}: {shard.bytes:,} bytes do not fit in a cache of {limit:,}: "
                 "raise WEBLY_CACHE_GIGABYTES"
             )
         while True:
@@ -264,11 +264,11 @@ def _make_room(shard: Shard, folder: Path, lock: int) -> None:
                     f"{folder}: its disk lacks {lacking:,} bytes for {shard.uri}: set WEBLY_CACHE "
                     "to a folder with more space"
                 )
-            time.sleep(_WAIT_SECONDS)  # what is under way can be evicted once it is there
+            time.sleep(_WAIT_SECONDS)  # shards being fetched can be evicted once they are there
 
 
 def _evict(folder: Path, needed: int, limit: int) -> int:
-    """Evict shards, the least recently used first, to have `needed` bytes; return what lacks."""
+    """Evict shards, the least recently used first, to have `needed` bytes; return how many lack."""
     shards = sorted(_files(folder, ".tar"), key=lambda file: file[1].st_mtime_ns)
     held = sum(stat.st_size for _, stat in shards)
     arrived = sum(stat.st_blocks * 512 for _, stat in _files(folder, ".part"))
@@ -289,8 +289,10 @@ def _remove_parts_of_killed(folder: Path) -> None:
 
 
 def _remove_parts(path: Path) -> None:
-    """Remove what a killed process left of a shard, whose lock this one holds."""
-    for part in path.parent.glob(f"*{path.stem}.*part"):  # by `storage.fetch`'s name, too
+    """Remove a killed process's parts of a shard, whose lock this process holds."""
+    for part in path.parent.glob(
+        f"*{path.stem}.*part"
+    ):  # also under `filesystem.fetch`'s temporary name
         part.unlink()
 
 
@@ -304,16 +306,16 @@ def _files(folder: Path, suffix: str) -> list[tuple[Path, os.stat_result]]:
 
 @contextmanager
 def _locked(path: Path, *, wait: bool = True) -> Iterator[int]:
-    """Hold the lock of a file, which is made for it and removed after; yield its descriptor.
+    """Hold a lock file, created for it and removed afterwards; yield its descriptor.
 
     Raises:
-        BlockingIOError: Another holds it, and this one does not want to wait.
+        BlockingIOError: Another process holds it, and `wait` is false.
     """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            # Whoever held it before has removed it, and others may have made it anew.
+            # Its last holder has removed it, and others may have created a new one.
             if os.fstat(descriptor).st_nlink > 0:
                 try:
                     yield descriptor
@@ -321,7 +323,7 @@ def _locked(path: Path, *, wait: bool = True) -> Iterator[int]:
                     path.unlink(missing_ok=True)
                 return
         finally:
-            # Closing is not enough where a process was forked meanwhile, which has it open, too.
+            # Closing is not enough: a process forked meanwhile also has it open.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
@@ -335,7 +337,7 @@ def _fetch_ahead(groups: Iterable[Sequence[Shard]], calls: int, caller: int, par
         for group in groups:
             _touch(group)
             under_way.append((group, [threads.submit(_try_to_fetch, shard) for shard in group]))
-            if len(under_way) == 2:  # the one that is read and the next
+            if len(under_way) == 2:  # the one being read and the next
                 if not os.read(calls, 1):
                     return
                 for future in under_way.popleft()[1]:
@@ -350,7 +352,7 @@ def _end_with(parent: int) -> None:
 
 
 def _touch(shards: Sequence[Shard]) -> None:
-    """Have other shards evicted first."""
+    """Mark shards as used, so that others are evicted first."""
     for shard in shards:
         with suppress(FileNotFoundError):
             os.utime(environment.cache() / f"{shard.sha256}.tar")
@@ -359,5 +361,5 @@ def _touch(shards: Sequence[Shard]) -> None:
 def _try_to_fetch(shard: Shard) -> None:
     try:
         os.close(_opened(shard))
-    except Exception as error:  # whatever it is: readers meet it, too
-        logger.warning("fetching ahead: %s", error)
+    except Exception as error:  # whatever it is: readers will get it, too
+        logger.warning("prefetching: %s", error)

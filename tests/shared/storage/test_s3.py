@@ -299,7 +299,7 @@ def test_uploads_that_may_not_be_listed_are_left(
 ) -> None:
     server.answer((status, error(code)))
     filesystem.abandon_uploads("s3://bucket/folder")
-    assert f"unfinished uploads stay: s3://bucket/folder: ListMultipartUploads got {code}" in (
+    assert f"unfinished uploads remain: s3://bucket/folder: ListMultipartUploads got {code}" in (
         caplog.text
     )
 
@@ -385,8 +385,8 @@ def test_wrong_keys_are_named_but_not_shown(
         ("AWS_SECRET_ACCESS_KEY", "hidden\n", "AWS_SECRET_ACCESS_KEY begins or ends with white"),
         ("AWS_SESSION_TOKEN", "hidden\n", "AWS_SESSION_TOKEN begins or ends with white"),
         ("AWS_ENDPOINT_URL", "minio:9000", "minio:9000: check AWS_ENDPOINT_URL"),
-        ("AWS_ENDPOINT_URL", "http://user:hidden@minio:9000", "endpoint's URL has a user"),
-        ("AWS_ENDPOINT_URL_S3", "http://user:hidden@minio:9000", "endpoint's URL has a user"),
+        ("AWS_ENDPOINT_URL", "http://user:hidden@minio:9000", "URL contains credentials"),
+        ("AWS_ENDPOINT_URL_S3", "http://user:hidden@minio:9000", "URL contains credentials"),
     ],
 )
 def test_settings_that_cannot_be_are_named(

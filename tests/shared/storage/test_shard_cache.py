@@ -206,7 +206,7 @@ def test_a_damaged_object_is_named_after_one_more_attempt(
         whole(shards[0])
 
     assert 2 * SIZE < proxy.received < 2.1 * SIZE
-    assert "one more attempt" in caplog.text
+    assert "retrying once" in caplog.text
     assert names(cache) == set()
 
 
