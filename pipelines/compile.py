@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _FormField:
-    """A parameter of the pipeline: what the form shows, and a choice of texts if it is one."""
+    """A parameter of the pipeline: its description, and its choices if it has any."""
 
     default: Any
     help: str
@@ -40,7 +40,7 @@ class _FormField:
 
 # Fields of every form; where training tasks go is the same for all of them.
 _PLACEMENT = {
-    "gpu_type": _FormField("nvidia.com/gpu", "Resource by which nodes offer their GPUs."),
+    "gpu_type": _FormField("nvidia.com/gpu", "Resource name of the nodes' GPUs."),
     "gpu_node_selector": _FormField({}, "Labels of the nodes to train on."),
     "gpu_tolerations": _FormField([], "Kubernetes tolerations for those nodes' taints."),
 }
@@ -54,8 +54,8 @@ def compile_recipe(
     Args:
         recipe: What to compile.
         path: The YAML file to write.
-        backend: The oldest version of KFP's backend that is to understand the file.
-        cache: Whether a task may take what an earlier run has made.
+        backend: The oldest version of KFP's backend to support.
+        cache: Whether a task may reuse an earlier run's outputs.
     """
     fields = {
         name: _FormField(argument.default, argument.help, argument.choices)
@@ -80,20 +80,20 @@ def compile_recipe(
 
 
 class _Adding:
-    """Adds tasks to the pipeline that KFP's compiler is at."""
+    """Adds tasks to the pipeline that is being compiled."""
 
     def __init__(self, pipeline: str, form: Mapping[str, Any], backend: Backend) -> None:
         self._pipeline, self._form, self._backend = pipeline, form, backend
         self._outputs: dict[str, Mapping[str, Any]] = {}
 
     def add(self, task: Task) -> None:
-        """Add a task whose inputs are there."""
+        """Add a task whose inputs have been added."""
         component = STEPS[task.step].component
         assert component is not None, f"{task.step} is a group"
         image = reference(component)
         given = {name: self._known(value) for name, value in {**task.values, **task.inputs}.items()}
         pod = {name: given.pop(name) for name in POD if name in given}
-        # A field of the form may be any number; only a constant is known to be one.
+        # A pipeline parameter may be any number; only of a constant is it known to be 1.
         number = pod.get("num_nodes", "1")
         nodes = None if str(number) == "1" else Nodes(number, reference(LAUNCHER))
         added = component.task(task.name, image=image, nodes=nodes, **given)
@@ -111,7 +111,7 @@ class _Adding:
         self._outputs[task.name] = added.outputs
 
     def _known(self, given: Any) -> Any:
-        """Return what KFP knows a value or an input by."""
+        """Return KFP's representation of a value or an input."""
         match given:
             case Field(name):
                 return self._form[name]
@@ -125,11 +125,13 @@ class _Adding:
 def _complete(
     spec: PipelineSpec, fields: Mapping[str, _FormField], backend: Backend, cache: bool
 ) -> None:
-    """Write into a compiled pipeline what KFP's SDK has no words for."""
+    """Add to a compiled pipeline what KFP's SDK cannot express."""
     definitions = spec.root.input_definitions.parameters
     for name, field in fields.items():
         definitions[name].description = field.help
-        if backend != "2.15":  # which does not know the IR's field; newer ones show a dropdown
+        if (
+            backend != "2.15"
+        ):  # which does not know this field of the IR; newer ones show a dropdown
             for choice in field.choices:
                 definitions[name].literals.add(string_value=choice)
     for task in spec.root.dag.tasks.values():
@@ -143,15 +145,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--recipe", default="paper", help="a recipe, or the path of one")
+    parser.add_argument("--recipe", default="paper", help="a recipe's name or path")
     parser.add_argument("--output", type=Path, default=Path("pretraining.yaml"))
     parser.add_argument(
         "--backend",
         choices=get_args(Backend),
         default="2.17",
-        help="the version of KFP's backend, or an older one (default: 2.17)",
+        help="oldest version of KFP's backend to support (default: 2.17)",
     )
-    parser.add_argument("--no-cache", action="store_true", help="run every task, whatever is there")
+    parser.add_argument(
+        "--no-cache", action="store_true", help="run every task, ignoring the cache"
+    )
     given = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:

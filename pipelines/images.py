@@ -5,10 +5,10 @@
     python -m pipelines.images build -- --build-arg BASE=registry/cuda-python:12.8
     python -m pipelines.images --registry registry.example.org/team push
 
-`WEBLY_REGISTRY` does the same as `--registry`, for whatever names an image: compile and submit
-with the same one. `WEBLY_IMAGE_<STAGE>` is the whole name of a stage's image in place of its own;
-it is neither built nor pushed here. Beside the stages' there is the launcher's (`LAUNCHER`), which
-starts those that run on several nodes; it is small.
+`WEBLY_REGISTRY` does the same as `--registry`, for every command that names an image: compile and
+submit with the same one. `WEBLY_IMAGE_<STAGE>` replaces the whole name of a stage's image; such an
+image is neither built nor pushed here. Besides the stages' images there is the small one of the
+launcher (`LAUNCHER`), which starts stages on several nodes.
 """
 
 import argparse
@@ -33,14 +33,13 @@ _DIGITS = 7  # of a fingerprint
 
 
 class Launcher(NamedTuple):
-    """What runs in the pod of a stage on several nodes: no stage, but in an image like one.
+    """What runs in the pod of a stage on several nodes: not a stage, but in an image like one.
 
     Attributes:
         name: The module's name below `components`.
         target: The Dockerfile's target.
-        fingerprint: Stands for its code. It changes no result, and the image of the nodes that it
-            starts is in KFP's cache key as well: so this is a number, raised when pipelines that
-            are compiled from now on need a newer launcher.
+        fingerprint: A number in place of a fingerprint, raised when newly compiled pipelines need a
+            newer launcher: its code changes no result, and its nodes' image is in KFP's cache key.
     """
 
     name: str
@@ -58,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--registry", help="where the images are (default: WEBLY_REGISTRY)")
+    parser.add_argument("--registry", help="the images' registry (default: WEBLY_REGISTRY)")
     parser.add_argument(
         "command", nargs="?", choices=["list", "build", "push"], default="list", help="(list)"
     )
@@ -89,10 +88,10 @@ def components() -> list[Component]:
 
 
 def reference(component: Component | Launcher) -> str:
-    """Return the whole name of an image, such as `webly/train:finetune-3f2a91c`.
+    """Return the full name of an image, such as `webly/train:finetune-3f2a91c`.
 
     KFP caches by the image's name as written: so each stage has a tag of its own, its code's
-    fingerprint, and changing one stage's code reruns that stage and what follows it. The part
+    fingerprint, and changing one stage's code reruns that stage and its dependents. The part
     before the target is `WEBLY_REGISTRY`; `WEBLY_IMAGE_FINETUNE` replaces all of it.
     """
     registry = os.environ.get("WEBLY_REGISTRY") or _LOCAL_REGISTRY
@@ -107,7 +106,7 @@ def build(options: Sequence[str]) -> None:
         options: More options of `docker build`.
 
     Raises:
-        UserError: Docker is not there, or the build fails; docker has said why.
+        UserError: Docker is not installed, or the build fails; docker has printed why.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     labels = {"VERSION": project["version"], "REVISION": machine.revision()}
@@ -125,10 +124,10 @@ def push(options: Sequence[str]) -> None:
         options: More options of `docker push`.
 
     Raises:
-        UserError: No registry is given, docker is not there, or it fails and has said why.
+        UserError: No registry is given, or docker is not installed or fails; it has printed why.
     """
     if not os.environ.get("WEBLY_REGISTRY"):
-        raise UserError("push needs a registry: set WEBLY_REGISTRY or give --registry")
+        raise UserError("push needs a registry: set WEBLY_REGISTRY or --registry")
     for component in _own():
         _docker("push", *options, reference(component))
 
@@ -146,13 +145,13 @@ def _variable(component: Component | Launcher) -> str:
 
 
 def _docker(*arguments: str) -> None:
-    """Run a docker command, which shows what it does."""
+    """Run a docker command, showing its output."""
     try:
         code = subprocess.run(["docker", *arguments]).returncode
     except FileNotFoundError:
         raise UserError("docker: no such command; install Docker (docs.docker.com)") from None
     if code:
-        raise UserError(f"docker {arguments[0]} failed with exit code {code}; it says why above")
+        raise UserError(f"docker {arguments[0]} failed with exit code {code}; see its output above")
 
 
 if __name__ == "__main__":

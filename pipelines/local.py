@@ -4,8 +4,8 @@
     python -m pipelines.images build && python -m pipelines.local --docker --recipe sample …
 
 The recipe is compiled from the working tree, and the compiled file is run: what works here is what
-goes to Kubeflow. Stages run as processes, or by `--docker` in their containers. Tasks whose inputs,
-parameters and code have not changed since an earlier run in the same folder are not run again.
+goes to Kubeflow. Stages run as processes, or with `--docker` in their containers. Tasks whose
+inputs, parameters and code have not changed since an earlier run in the same folder are not rerun.
 """
 
 import argparse
@@ -42,7 +42,7 @@ _TRAINING = frozenset(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command; exits with 1 if a task failed, with 2 if the user can put it right."""
+    """Run the command; exits with 1 if a task failed, with 2 if the user can fix the error."""
     cores = os.cpu_count() or 1
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.local",
@@ -52,13 +52,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="name=value", help="pipeline parameters of this run"
     )
-    parser.add_argument("--recipe", default="demo", help="a recipe, or the path of one")
+    parser.add_argument("--recipe", default="demo", help="a recipe's name or path")
     parser.add_argument("--run", type=Path, help="the run's folder (default: runs/RECIPE)")
     parser.add_argument(
         "--jobs",
         type=int,
         default=os.environ.get("JOBS", str(min(2, cores))),
-        help="tasks at a time (default: JOBS of the environment, else 2)",
+        help="tasks to run in parallel (default: the variable JOBS, else 2)",
     )
     parser.add_argument(
         "--docker", action="store_true", help="run each stage in its container, not on the host"
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             compiled = folder / "pipeline.yaml"
             recipe = load(given.recipe)
             if any(task.values.get("num_nodes", "1") != "1" for task in pretraining(recipe)):
-                logger.info("num_nodes is not heeded: this machine is one node")
+                logger.info("ignoring num_nodes: this machine is one node")
             compile_recipe(replace(recipe, one_node=True), compiled)
             record = execute(
                 compiled,
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
             for line in table.results(record):
                 logger.info("%s", line)
-            from pipelines import report  # draws with matplotlib: late, for --help is quick
+            from pipelines import report  # imports matplotlib: late, to keep --help fast
 
             page = report.write(folder)
     except UserError as error:
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         logger.error("%s", error)
         sys.exit(1)
     except KeyboardInterrupt:
-        logger.error("stopped; the same command goes on from here")
+        logger.error("stopped; the same command resumes the run")
         sys.exit(130)
     logger.info("report     %s", page)
     logger.info("artifacts  %s", folder / "artifacts")
@@ -119,24 +119,24 @@ def execute(
     Args:
         compiled: The pipeline's file.
         folder: Where artifacts, logs, images, checkpoints and the record go; an absolute path.
-        overrides: Values of the form, as `name=value`.
-        jobs: Tasks at a time.
-        recipe: What the record calls the recipe.
+        overrides: Pipeline parameters, as `name=value`.
+        jobs: How many tasks to run in parallel.
+        recipe: The recipe's name in the record.
         drawn: Data sets by folder: those that the pipeline reads are drawn before it runs.
         docker: Whether stages run in the containers that the pipeline names.
 
     Raises:
-        UserError: A word is no field of the form, the pipeline is not static, there are no jobs, or
-            there is no Docker engine that has the images.
+        UserError: An override is invalid, the pipeline is not static, there are no jobs, or there
+            is no Docker engine that has the images.
     """
     if jobs < 1:
-        raise UserError(f"jobs={jobs}: at least one task at a time is needed")
+        raise UserError(f"jobs={jobs}: must be at least 1")
     pipeline = graph.read(compiled, overrides)
     read = {task.parameters.get("dataset") for task in pipeline.tasks}
     drawn = {data: settings for data, settings in (drawn or {}).items() if data in read}
     for data, settings in drawn.items():
         webvision.write(Path(data), settings)
-    if drawn:  # what is drawn anew is read anew
+    if drawn:  # redrawn data are read again
         version = "-".join(map(webvision.version, drawn.values()))
         pipeline = graph.read(compiled, [f"dataset_version={version}", *overrides])
     record = RunRecord(
@@ -162,10 +162,10 @@ def _machine(pipeline: graph.Graph, folder: Path, docker: bool) -> Machine:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run's folder for this process.
+    """Lock a run's folder for this process.
 
     Raises:
-        UserError: Another process holds it.
+        UserError: Another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
@@ -174,8 +174,8 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise UserError(
-                f"{folder}: process {file.read()} is running there; wait for it, or choose "
-                "another folder by --run"
+                f"{folder}: in use by process {file.read()}; wait for it, or choose "
+                "another folder with --run"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -184,7 +184,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _environment(folder: Path, jobs: int) -> Mapping[str, str]:
-    """Return the environment of the runner and its stages; what the user has set goes first."""
+    """Return the environment of the runner and its stages; the user's takes precedence."""
     threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
     return {
         "WEBLY_STORE": str(folder / "store"),

@@ -1,4 +1,4 @@
-"""Ask one trained model, or several together, what pictures show.
+"""Classify pictures with one trained model, or with several together.
 
     python -m pipelines.predict runs/demo/…/model --images photo.jpg holiday/
 
@@ -25,7 +25,7 @@ _TOP = 5
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command; exits with 2 and one line when the user can put it right."""
+    """Run the command; exits with 2 and one line if the user can fix the error."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.predict",
         description=__doc__,
@@ -49,7 +49,7 @@ def find(paths: Sequence[Path]) -> list[Path]:
     """Return the given files, and the pictures in the given folders and below, in order.
 
     Raises:
-        UserError: Nothing is there.
+        UserError: There are none.
     """
     found = []
     for path in paths:
@@ -67,7 +67,7 @@ def find(paths: Sequence[Path]) -> list[Path]:
 
 @torch.inference_mode()
 def predictions(folders: Sequence[Path], files: Sequence[Path]) -> Iterator[str]:
-    """Yield the lines to show: each file's name, then a line for each of its best classes."""
+    """Yield the lines to print: each file's name, then a line for each of its top classes."""
     names = models.read_record(folders[0]).names
     titles = read_records(folders, names)[0].titles
     classifiers = [Classifier.load(folder) for folder in folders]

@@ -11,13 +11,14 @@ A recipe is a YAML file of `pipelines/recipes`. Beside `name`, `description`, `f
       - {backbone: resnest101e, pretraining: [none], variant: longer, finetune: {epochs: 40}}
     training: {image_size: 224}            # both pretrainings and every finetuning
     finetune: {epochs: 20}                 # … and the later rounds, which inherit it
-    finetune_large: {image_size: 288}      # this section adds the large-resolution round
+    finetune_large: {image_size: 288}      # this section adds the round at a higher resolution
     finetune_again: {}                     # this one the second round, on pseudo labels
     finetune_again_large: {}
-    ensemble: {}                           # and this one the mean of all candidates
+    ensemble: {}                           # and this one the ensemble of all candidates
     drawn: {runs/example/data: {}}         # `pipelines.local` draws it, with these settings
 
-With `extends: example` a recipe takes from another one what it does not say itself, but the form.
+With `extends: example` a recipe inherits from another one what it does not set itself, except the
+form.
 
 A pipeline parameter is named `<step>_<parameter>`, except `dataset` and `dataset_version`.
 """
@@ -54,7 +55,7 @@ def load(name: str) -> Recipe:
         name: One of `pipelines/recipes`, or the path of a YAML file.
 
     Raises:
-        UserError: There is no such recipe, or something in it is unknown or of a wrong type.
+        UserError: There is no such recipe, or something in it is unknown or of the wrong type.
     """
     path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
     if not path.is_file():
@@ -69,7 +70,7 @@ def load(name: str) -> Recipe:
 
 
 def _read(path: Path) -> tuple[Any, Mapping[tuple[str, str], int]]:
-    """Return what a recipe says, with what it extends, and the lines of its own values."""
+    """Return a recipe's content, including what it extends, and the lines of its own values."""
     text = path.read_text()
     content = yaml.safe_load(text)
     lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader)))
@@ -90,11 +91,11 @@ def _read(path: Path) -> tuple[Any, Mapping[tuple[str, str], int]]:
 
 def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
     if not isinstance(content, dict) or not isinstance(content.get("name"), str):
-        raise UserError("a recipe is a mapping with a name")
+        raise UserError("a recipe must be a mapping with a name")
     content = dict(content)
     name = content.pop("name")
     if not re.fullmatch("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):  # a label's value, too
-        raise UserError(f"name: {name!r}: write a-z, 0-9 and hyphens, at most 63 of them")
+        raise UserError(f"name: {name!r}: use at most 63 characters of a-z, 0-9 and hyphens")
     description = content.pop("description", "")
     form = content.pop("form", [])
     seeds = tuple(_seeds(content.pop("seeds", None)))
@@ -113,7 +114,7 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
     taken = {task.step for task in tasks}
     taken |= {step for step in STEPS if STEPS[step].component is None}
     _check_sections([step for step in values if (step, "") in lines], taken)
-    # What is only inherited may be for steps that this recipe does not take.
+    # Inherited values may be for steps that this recipe does not have.
     values = {step: section for step, section in values.items() if step in taken}
     shown = dict.fromkeys([*_always_shown(taken), *form])
     _check_form(shown, taken)
@@ -124,9 +125,9 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
 
 
 def _section(step: str, section: Any, where: defaultdict[str, str]) -> Iterator[tuple[str, Value]]:
-    """Yield the values of a step; `where` they are written begins the messages."""
+    """Yield the values of a step; messages begin with `where` they are written."""
     if not isinstance(section, dict):
-        raise UserError(f"{where['']}{step}: values by parameter are needed")
+        raise UserError(f"{where['']}{step}: must be a mapping of parameters to values")
     known = STEPS[step].arguments()
     for name, value in section.items():
         context = f"{where[name]}{step}"
@@ -145,7 +146,9 @@ def _section(step: str, section: Any, where: defaultdict[str, str]) -> Iterator[
 
 def _drawn(entries: Any) -> Iterator[tuple[str, DataSettings]]:
     if not isinstance(entries, dict):
-        raise UserError(f"drawn: {entries}: write settings by folder, such as runs/demo/data: {{}}")
+        raise UserError(
+            f"drawn: {entries}: must map folders to settings, such as runs/demo/data: {{}}"
+        )
     for folder, settings in entries.items():
         try:
             yield str(folder), webvision.parse(settings)
@@ -159,26 +162,28 @@ def _seeds(entries: Any) -> Iterator[int | None]:
         return
     whole = isinstance(entries, list) and all(type(seed) is int and seed >= 0 for seed in entries)
     if not whole or not entries or len(set(entries)) < len(entries):
-        raise UserError(f"seeds: {entries}: write different whole numbers, such as [0, 1]")
+        raise UserError(f"seeds: {entries}: must be distinct integers, such as [0, 1]")
     yield from entries
 
 
 def _candidates(entries: Any) -> Iterator[Candidate]:
     if not entries:
-        raise UserError("candidates: at least one is needed")
+        raise UserError("candidates: there must be at least one")
     known, seen = ("backbone", "pretraining", "backbone_args", "initial_weights", "variant"), set()
     for entry in entries:
         unknown = set(entry) - {*known, *STEPS} if isinstance(entry, dict) else {str(entry)}
         if unknown or "backbone" not in entry:
-            raise UserError(f"candidates: {entry}: it takes {', '.join(known)}, and values by step")
+            raise UserError(f"candidates: {entry}: may have {', '.join(known)}, and values by step")
         variant, values = str(entry.get("variant", "")), dict(_own_values(entry))
         if bool(variant) != bool(values):
-            raise UserError(f"candidates: {entry}: a variant has values of its own, and a name")
+            raise UserError(
+                f"candidates: {entry}: a variant must have values of its own, and a name"
+            )
         if variant and not re.fullmatch(r"(?!seed\d)[a-z0-9]+", variant):
-            raise UserError(f"candidates: variant {variant!r}: write a-z and 0-9, not seed1")
+            raise UserError(f"candidates: variant {variant!r}: use a-z and 0-9, but not like seed1")
         pretrainings = entry.get("pretraining", [SCRATCH])
         if not isinstance(pretrainings, list) or not pretrainings:
-            raise UserError(f"candidates: {entry}: write pretraining as a list, such as [wt, none]")
+            raise UserError(f"candidates: {entry}: pretraining must be a list, such as [wt, none]")
         for each in pretrainings:
             if each not in PRETRAININGS:
                 allowed = ", ".join(PRETRAININGS)
@@ -192,7 +197,7 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
                 values,
             )
             if candidate.name in seen:
-                raise UserError(f"candidates: {candidate.name} is there twice")
+                raise UserError(f"candidates: {candidate.name} is listed twice")
             seen.add(candidate.name)
             yield candidate
 
@@ -205,7 +210,7 @@ def _own_values(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Value
 
 
 def _always_shown(taken: Collection[str]) -> Iterator[str]:
-    """Yield what every form has: the data set, and per stage what to rerun and where to train."""
+    """Yield every form's fields: the data set, and for each stage what to rerun and its GPUs."""
     yield from ("dataset", "dataset_version")
     for step, description in STEPS.items():
         component = description.component
@@ -219,9 +224,9 @@ def _check_sections(sections: Sequence[str], taken: Collection[str]) -> None:
     for step in sections:
         base = STEPS[step].continues
         if step not in taken and base and base not in taken:
-            raise UserError(f"{step}: it goes on from {base}, which is missing")
+            raise UserError(f"{step}: continues {base}, which is missing")
         if step not in taken:
-            raise UserError(f"{step}: nothing in this recipe takes this step")
+            raise UserError(f"{step}: nothing in this recipe uses this step")
 
 
 def _check_form(form: Collection[str], taken: Collection[str]) -> None:
@@ -234,7 +239,7 @@ def _check_form(form: Collection[str], taken: Collection[str]) -> None:
     for name in form:
         if name not in allowed:
             raise UserError(
-                f"form: {name!r} can be no field of this recipe's; {', '.join(sorted(allowed))} can"
+                f"form: {name!r} cannot be a field; choose from {', '.join(sorted(allowed))}"
             )
 
 
@@ -245,16 +250,16 @@ def _check_seeds(recipe: Recipe) -> None:
     written = [step for section in sections for step in section if "seed" in section[step]]
     fields = {field_name(step, "seed") for step in STEPS}
     for name in [*written, *(name for name in recipe.form if name in fields)]:
-        raise UserError(f"{name}: seeds={list(recipe.seeds)} says it: remove one of them")
+        raise UserError(f"{name}: seeds={list(recipe.seeds)} sets it: remove one of them")
 
 
 def _check_tasks(tasks: Sequence[Task]) -> None:
-    """Refuse crops that are larger than the stored images, and models of different data sets."""
+    """Refuse crops larger than the stored images, and combining models of different data sets."""
     ingests = {task.name: task for task in tasks if task.step == "ingest"}
     for task in tasks:
         if "models" in task.inputs and len(ingests) > 1:
             raise UserError(
-                f"{task.step}: its models are of one data set, but variants have their own"
+                f"{task.step}: its models must share a data set, but variants have their own"
             )
         if "image_size" in task.values:
             images = task.inputs["images"]
@@ -275,7 +280,7 @@ def _lines(root: Any) -> Iterator[tuple[tuple[str, str], int]]:
         for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
             line = key.start_mark.line + 1
             if key.value in seen:
-                raise UserError(f"line {line}: {key.value} is there twice")
+                raise UserError(f"line {line}: {key.value} is set twice")
             seen.add(key.value)
             yield key.value, line, value
 

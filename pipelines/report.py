@@ -31,8 +31,8 @@ from pipelines.steps import PRETRAINING_TITLES
 logger = logging.getLogger(__name__)
 
 FILE = "report.html"
-MOST_BYTES = 5_000_000  # KFP's UI shows no larger page; a mail server takes it, too
-_FRAME_BYTES, _FRAME_BYTES_OF_A_TASK = 10_000, 1_000  # the style; what folds a page in
+MOST_BYTES = 5_000_000  # KFP's UI shows no larger page; mail servers accept it, too
+_FRAME_BYTES, _FRAME_BYTES_OF_A_TASK = 10_000, 1_000  # the style; the markup around a folded page
 _PACKAGES = ("torch", "timm", "torchvision", "numpy", "scipy", "pyarrow", "nltk", "pillow", "kfp")
 _SHOWN_REJECTS = 15
 _LINES_OF_A_FAILED_LOG = 30
@@ -41,10 +41,10 @@ _LINES_OF_A_FAILED_LOG = 30
 def write(folder: Path) -> Path:
     """Write `report.html` into a run's folder, from its record and the outputs that it names.
 
-    A run that failed, or that still goes on, is reported as far as it got.
+    A run that failed, or is still running, is reported as far as it got.
 
     Raises:
-        UserError: There is no run, or another version of webly has written it.
+        UserError: There is no run, or it was written by another version of webly.
     """
     run = record.read(folder)
     page = Page(f"Run {folder.name}", _summary(run))
@@ -53,9 +53,9 @@ def write(folder: Path) -> Path:
     page.heading("What ran")
     page.drawing(
         draw_graph(run.tasks),
-        "The tasks and what they read. Grey tasks came from the cache; the times are those of "
-        "the run that made them. Tasks of which only the seeds differ are drawn as one, with their "
-        "mean time. An edge that longer paths imply is left out.",
+        "The tasks and their inputs. Grey tasks came from the cache; their times are those of the "
+        "original run. Tasks that differ only by seed are drawn as one, with their mean time. "
+        "Edges implied by longer paths are left out.",
     )
     _add_results(page, run)
     _add_keywords(page, run)
@@ -76,7 +76,7 @@ def _summary(run: RunRecord) -> str:
 
 
 def _output(run: RunRecord, step: str, name: str) -> Path | None:
-    """Return where the output of a step's only task is, if it got that far."""
+    """Return the path of an output of a step's only task, if it got that far."""
     paths = [task.outputs[name] for task in run.tasks if task.step == step and name in task.outputs]
     return Path(paths[0]) if paths else None
 
@@ -149,9 +149,12 @@ def _add_samples(page: Page, run: RunRecord) -> None:
     contradicts = predicted["pseudo labels"] is not None
     page.heading("Samples")
     page.paragraph(
-        "In bold the label that an image was given; below it, what each stage makes of the image "
-        "and its text."
-        + (" First the images whose label the models contradict, the surest first." * contradicts)
+        "In bold each image's given label; below it, what each stage made of the image and its "
+        "text."
+        + (
+            " Images whose label the models contradict come first, the most confident first."
+            * contradicts
+        )
     )
     page.cards(
         samples.cards(
@@ -169,7 +172,9 @@ def _add_rejects(page: Page, run: RunRecord) -> None:
     rejects = pq.read_table(path)
     counts = Counter(rejects["kind"].to_pylist())
     page.heading("Rejects")
-    page.paragraph("What ingest left out, or found lacking; the whole list is one of its outputs.")
+    page.paragraph(
+        "What ingest left out or found missing; the complete list is one of its outputs."
+    )
     page.table(["kind", "count"], counts.most_common())
     shown = rejects.slice(0, _SHOWN_REJECTS)
     page.table(shown.column_names, [list(row.values()) for row in shown.to_pylist()])
@@ -198,13 +203,12 @@ def _add_settings(page: Page, run: RunRecord) -> None:
         [*rows, ("all of them", "", in_all, most, "")],
     )
     page.paragraph(
-        "The time and the memory of cached tasks are those of the run that made them; 0 MiB: "
-        "not measured."
+        "Time and memory of cached tasks are those of the original run; 0 MiB: not measured."
     )
 
 
 def _add_pages(page: Page, run: RunRecord) -> None:
-    """Fold in the stages' own pages, as many as there is room for: the large ones are left out."""
+    """Fold in as many of the stages' own pages as fit: the large ones are left out."""
     page.heading("The stages' own pages")
     tasks = [task for task in run.tasks if task.step != "compare" or not task.outputs]
     short = {task.name: _without_its_page(task) + _parameters(task) for task in tasks}
@@ -233,9 +237,7 @@ def _add_pages(page: Page, run: RunRecord) -> None:
 def _without_its_page(task: TaskRecord) -> str:
     page = Page(task.name, f"The stage {task.stage}.")
     if "report" in task.outputs:
-        page.paragraph(
-            f"This page is too large to be part of this one; it lies at {task.outputs['report']}."
-        )
+        page.paragraph(f"Too large to be included here; see {task.outputs['report']}.")
     return page.body()
 
 
@@ -246,7 +248,7 @@ def _parameters(task: TaskRecord) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the report of a run again."""
+    """Rewrite the report of a run."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.report", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="the run's folder, such as runs/demo")
     logging.basicConfig(format="%(message)s", level=logging.INFO)

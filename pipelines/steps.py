@@ -19,7 +19,7 @@ from components.tagging.component import tagging
 from components.weighting.component import weighting
 from components.wt_pretrain.component import wt_pretrain
 
-# Candidates and seeds ask again and again, and the answer lies in docstrings.
+# Called for every candidate and seed, and it parses docstrings.
 _arguments = functools.cache(arguments)
 
 
@@ -31,20 +31,20 @@ def _number(name: str, help: str, default: int) -> Argument:
     return Argument(name, help, None, int, (), default)
 
 
-# What each step has besides its stage's parameters. KFP reads resources only as texts.
-_RERUN = _text("rerun", "Any text; another one runs the stage again.", "")
+# What each step has besides its stage's parameters. KFP takes resources only as strings.
+_RERUN = _text("rerun", "Any string; change it to rerun the stage.", "")
 _POD = (
     _text("cpu", "CPU cores of the pod.", "4"),
     _text(
-        "memory", "Memory that the pod may use, with 16Gi of shared memory for training.", "32Gi"
+        "memory", "Memory limit of the pod, for training including 16Gi of shared memory.", "32Gi"
     ),
-    _number("retries", "How often KFP starts the pod again after it has failed.", 2),
-    _number("timeout_hours", "After so many hours a try is ended.", 72),
-    _text("queue", "Kueue's queue that the pod waits in; or none.", "none"),
+    _number("retries", "How often KFP retries a failed pod.", 2),
+    _number("timeout_hours", "Time limit of an attempt, in hours.", 72),
+    _text("queue", "Kueue queue that the pod waits in; or none.", "none"),
 )
 _DISK_POD = (
     *_POD,
-    _text("disk", "Size of the pod's disk: two windows and the validation set, or more.", "128Gi"),
+    _text("disk", "Size of the pod's disk: at least two windows and the validation set.", "128Gi"),
     _text("disk_class", "Its storage class; or default.", "default"),
 )
 _EMBEDDING_POD = (
@@ -54,13 +54,13 @@ _EMBEDDING_POD = (
 _GPU_POD = (*_DISK_POD, _text("gpus", "GPUs of the pod; 0 trains on the CPU.", "1"))
 _GPU_NODES = (
     *_GPU_POD,
-    _text("num_nodes", "Nodes that the stage runs on, each with so many GPUs.", "1"),
+    _text("num_nodes", "Nodes that the stage runs on, each with this many GPUs.", "1"),
 )
-# What the pods get; the stages do not know of it.
+# Settings of the pods, which the stages do not see.
 POD = tuple(argument.name for argument in _GPU_NODES)
-# Of these, what KFP takes only while compiling: no field of the form.
+# Those that KFP needs at compile time: they cannot be fields of the form.
 CONSTANT = ("retries", "timeout_hours", "queue", "disk", "disk_class")
-# The candidates say these, or the pipeline, not the steps.
+# Set by the candidates or the pipeline, not by the steps.
 OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights", "names")
 
 
@@ -68,9 +68,9 @@ class Pretraining(NamedTuple):
     """A way to pretrain a candidate.
 
     Attributes:
-        name: What recipes and names of tasks call it.
-        title: What people read.
-        color: Of the candidates in plots.
+        name: Its name in recipes and in the names of tasks.
+        title: Its display name.
+        color: The candidates' colour in plots.
     """
 
     name: str
@@ -83,14 +83,14 @@ class Step:
     """A stage in one of its roles in the method.
 
     Attributes:
-        component: The stage; None for a group, which only gives values to those that inherit it.
-        title: What people read.
-        pod: What recipes may say of the pod.
-        inherits: The step whose values hold where the recipe gives this one none.
-        defaults: Values that go before inherited ones.
+        component: The stage; None for a group, which only has values for others to inherit.
+        title: Its display name.
+        pod: The settings of its pod that a recipe may set.
+        inherits: The step that it inherits values from, where the recipe sets none.
+        defaults: Values that take precedence over inherited ones.
         pretraining: The pretraining that it is, if it is one.
-        continues: The step whose models it goes on with, at a higher resolution.
-        color: In plots, of what all candidates are together after it.
+        continues: The step whose models it trains further, at a higher resolution.
+        color: The ensemble's colour in plots.
     """
 
     component: Component | None
@@ -140,7 +140,7 @@ STEPS = {
         "large",
         _GPU_NODES,
         inherits="finetune",
-        # A converged classifier goes on learning at a higher resolution (method §1, tricks).
+        # A converged classifier is trained further at a higher resolution (method §1, tricks).
         defaults={"keep_head": True, "continue_learning_rate": True},
         continues="finetune",
     ),

@@ -3,12 +3,12 @@
     python -m pipelines.submit --recipe paper finetune_epochs=20    # upload, start, follow
     python -m pipelines.submit --recipe paper --rerun finetune      # with all that follows it
     python -m pipelines.submit diff --recipe paper                  # what would run, and why
-    python -m pipelines.submit --check --recipe paper               # is all in its place?
+    python -m pipelines.submit --check --recipe paper               # is everything set up?
     python -m pipelines.submit follow RUN
     python -m pipelines.submit retry RUN                            # what failed, and follow it
 
-Exits with 0 if the run succeeded, 1 if it did not, 2 if the user can put it right, and 130 when
-interrupted: the run goes on.
+Exits with 0 if the run succeeded, 1 if it did not, 2 if the user can fix the error, and 130 when
+interrupted: the run continues.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         logger.error("%s", error)
         sys.exit(1)
     except KeyboardInterrupt:
-        logger.error("stopped before a run was started")
+        logger.error("stopped; no run was started")
         sys.exit(130)
 
 
@@ -61,28 +61,44 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("arguments", nargs="*", metavar="name=value", help="pipeline parameters of this run")
-    add("--recipe", default="paper", help="a recipe, or the path of one")
-    add("--file", type=Path, help="a compiled pipeline to take in place of a recipe")
-    add("--rerun", action="append", default=[], metavar="NAME", help="a stage, step or task")
-    add("--no-cache", action="store_true", help="run all tasks")
-    add("--no-follow", action="store_true", help="start the run and leave")
-    add("--dry-run", action="store_true", help="say what would be done; no network")
-    add("--check", action="store_true", help="look whether all that a run needs is there")
-    add("--images", type=int, default=0, help="training images, for the estimate of --check")
-    add("--images-per-second", type=float, default=0.0, help="of a GPU at 224 pixels, likewise")
+    add("--recipe", default="paper", help="a recipe's name or path")
+    add("--file", type=Path, help="a compiled pipeline, instead of a recipe")
+    add(
+        "--rerun",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a stage, step or task to rerun",
+    )
+    add("--no-cache", action="store_true", help="rerun all tasks")
+    add("--no-follow", action="store_true", help="start the run and exit")
+    add("--dry-run", action="store_true", help="show what would be done; no network")
+    add("--check", action="store_true", help="check that everything a run needs is there")
+    add(
+        "--images",
+        type=int,
+        default=0,
+        help="number of training images, for the estimate of --check",
+    )
+    add(
+        "--images-per-second",
+        type=float,
+        default=0.0,
+        help="training throughput of a GPU at 224 pixels, likewise",
+    )
     add("--experiment", default="", help="the run's experiment (default: the pipeline's name)")
-    add("--service-account", default="", help="of the pods (default: KFP's own)")
+    add("--service-account", default="", help="the pods' service account (default: KFP's own)")
     add("--run", default="", help="diff: compare with this run (default: the latest ten)")
     add(
         "--against",
         nargs="+",
         default=[],
         metavar="PATH [name=value]",
-        help="diff: compare with "
-        "a compiled pipeline that ran with these values, or with a run's folder on this machine",
+        help="diff: compare with a run's folder on this machine, or with a compiled pipeline that ran "
+        "with these parameters",
     )
     add("--endpoint", default="", help="the API's URL (default: KFP_ENDPOINT, else kubectl's)")
-    add("--namespace", default="", help="yours, on a Kubeflow for several users")
+    add("--namespace", default="", help="your namespace, on a multi-user Kubeflow")
     add(
         "--token-file",
         default="",
@@ -128,7 +144,7 @@ def _start(submission: Submission, given: argparse.Namespace, access: Access) ->
     if submission.uncached:
         source: tuple[str, str] | Path = submission.file
         logger.info(
-            "caching is off for %s: later runs do not find what it makes",
+            "caching is off for %s: later runs cannot reuse the outputs",
             ", ".join(sorted(submission.uncached)),
         )
     else:
@@ -141,7 +157,7 @@ def _start(submission: Submission, given: argparse.Namespace, access: Access) ->
     reruns = [field_name(step, "rerun") for step in STEPS]
     for field, value in submission.graph.form.items():
         if field in reruns and value:
-            logger.info("later runs go on from this one with %s=%s", field, value)
+            logger.info("for later runs to reuse this one's outputs, set %s=%s", field, value)
     if given.no_follow:
         logger.info("run       %s", cluster.link(run))
         logger.info("follow    python -m pipelines.submit follow %s%s", run, access.options())
@@ -157,15 +173,17 @@ def _follow(cluster: Cluster, access: Access, run: str) -> int:
         show = table.LiveTable(sys.stderr)
         state = follow(cluster, run, pipeline, _LOGS, Namespace(access.pods()), show)
     except KeyboardInterrupt:
-        logger.error("the run goes on; follow it again: %s", again)
+        logger.error("the run continues; to follow it again: %s", again)
         return 130
     except ClusterError as error:
-        logger.error("%s; the run may go on; follow it again: %s", error, again)
+        logger.error("%s; the run may continue; to follow it again: %s", error, again)
         return 1
     logger.info("%s  %s", state.lower(), cluster.link(run))
     if state == "FAILED":
         logger.info(
-            "run what failed again: python -m pipelines.submit retry %s%s", run, access.options()
+            "to retry the failed tasks: python -m pipelines.submit retry %s%s",
+            run,
+            access.options(),
         )
     return 0 if state == "SUCCEEDED" else 1
 
@@ -173,7 +191,7 @@ def _follow(cluster: Cluster, access: Access, run: str) -> int:
 def _check(submission: Submission, given: argparse.Namespace, access: Access) -> int:
     def connect() -> str:
         Cluster(access)
-        return access.url() or "by kubectl's configuration"
+        return access.url() or "through kubectl's configuration"
 
     missing = False
     namespace = Namespace(access.pods())
@@ -202,18 +220,18 @@ def _diff(submission: Submission, given: argparse.Namespace, access: Access) -> 
 
 
 def _rehearse(submission: Submission, given: argparse.Namespace, access: Access) -> int:
-    """Say what a start would do."""
+    """Show what a start would do."""
     name, url = submission.graph.name, access.url() or "http://ENDPOINT"
     experiment = given.experiment or name
     api = f"{url}/apis/v2beta1"
-    logger.info("POST %s/experiments  %s, unless it is there", api, experiment)
+    logger.info("POST %s/experiments  %s, unless it exists", api, experiment)
     if submission.uncached:
         logger.info("caching is off for %s", ", ".join(sorted(submission.uncached)))
-        source = f"{submission.file.name} itself: an uploaded version would take the cache"
+        source = f"{submission.file.name} itself: an uploaded version would use the cache"
     else:
-        logger.info("POST %s/pipelines  %s, unless it is there", api, name)
+        logger.info("POST %s/pipelines  %s, unless it exists", api, name)
         logger.info(
-            "POST %s/pipelines/upload_version  %s, unless it is there", api, submission.version
+            "POST %s/pipelines/upload_version  %s, unless it exists", api, submission.version
         )
         source = f"version {submission.version}"
     logger.info("POST %s/runs  %s %s, from %s, with", api, name, submission.version, source)

@@ -1,4 +1,4 @@
-"""The tasks that a recipe comes to, as plain values: what is compiled, counted and checked."""
+"""The tasks of a recipe, as plain values: what is compiled, counted and checked."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +14,14 @@ from pipelines.values import Candidate, Recipe
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """In place of a value: the form's field that says it."""
+    """Stands for a value that a pipeline parameter sets."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a task makes, for others to read."""
+    """An output of a task, for others to read."""
 
     task: str
     name: str
@@ -33,9 +33,9 @@ class Task:
 
     Attributes:
         step: One of `STEPS`.
-        candidate: Whom it is for.
-        values: Of all parameters of the step; a `Field` where the form says it.
-        inputs: What it reads by the stage's names, and parameters that are no value of a recipe's.
+        candidate: The candidate that it is for.
+        values: Values of all the step's parameters; a `Field` where the form sets it.
+        inputs: Its inputs, by the stage's names, and parameters that a recipe cannot set.
     """
 
     step: str
@@ -58,10 +58,10 @@ class Task:
 
 
 class Tasks:
-    """Collects tasks; those that would be the same, once."""
+    """Collects tasks, without duplicates."""
 
     def __init__(self, recipe: Recipe) -> None:
-        """Begin with none; the recipe gives the parameters their values."""
+        """Begin with none; the recipe sets the parameters' values."""
         self._recipe = recipe
         self._form = {name: Field(name) for name in recipe.form}
         self._added: dict[str, Task] = {}
@@ -84,7 +84,7 @@ class Tasks:
 
         Args:
             step: One of `STEPS`.
-            whom: The candidate that it is for, or what those have in common whom it is for.
+            whom: The candidate that it is for, or the name that several share.
             **inputs: As in `Task`; None is left out.
         """
         given = {name: value for name, value in inputs.items() if value is not None}
@@ -100,12 +100,12 @@ class Tasks:
             if self._added.setdefault(task.name, task) == task:
                 return task
         raise UserError(
-            f"candidates: two need a task {task.name} with different values: name a variant"
+            f"candidates: two need a task {task.name} with different values: make one a variant"
         )
 
 
 def _of_candidate(candidate: Candidate, *, starts: bool) -> dict[str, Value]:
-    """Return what a candidate alone says of a training; it starts without a model, or goes on."""
+    """Return a training's values that the candidate sets; `starts` if it has no initial model."""
     seed = {} if candidate.seed is None else {"seed": candidate.seed}
     return {
         "backbone": candidate.backbone,
@@ -116,7 +116,7 @@ def _of_candidate(candidate: Candidate, *, starts: bool) -> dict[str, Value]:
 
 
 def _names(step: str, candidate: Name) -> list[Name]:
-    """Return whom a task may be called for, the most general first."""
+    """Return the candidate names that a task may have, the most general first."""
     if not STEPS[step].trains:
         return [Name(), Name(variant=candidate.variant)]
     if STEPS[step].pretraining is None:
@@ -126,7 +126,7 @@ def _names(step: str, candidate: Name) -> list[Name]:
 
 
 def described(predictions: Sequence[Task]) -> str:
-    """Return what `compare` is told of the tasks whose predictions it reads, as JSON."""
+    """Return, as JSON for `compare`, a description of the tasks whose predictions it reads."""
     steps = {task.step: STEPS[task.step] for task in predictions}
     found = {task.candidate.pretraining for task in predictions}
     shown = {

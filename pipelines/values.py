@@ -1,4 +1,4 @@
-"""What a recipe says: what to train, and which value each step takes."""
+"""The content of a recipe: what to train, and with which values."""
 
 import re
 from collections.abc import Mapping
@@ -22,9 +22,10 @@ class Candidate:
         pretraining: One of `PRETRAININGS`; `none` is training from scratch.
         backbone_args: More arguments for `timm.create_model`, as JSON.
         initial_weights: A timm folder that the first training starts from; or none.
-        variant: What to call candidates with values of their own; else empty.
-        values: Their values by step and parameter, which go before the recipe's and the form's.
-        seed: The seed of its trainings; None where it is a value like others.
+        variant: The name of candidates with values of their own; else empty.
+        values: Their values by step and parameter; they take precedence over the recipe's and the
+            form's.
+        seed: The seed of its trainings; None if it is a parameter like others.
     """
 
     backbone: str
@@ -37,7 +38,7 @@ class Candidate:
 
     @property
     def name(self) -> Name:
-        """Its name; the backbone in it as a part of task names."""
+        """Its name, with the backbone spelled as in task names."""
         backbone = re.sub("[^a-z0-9]+", "-", self.backbone.lower()).strip("-")
         return Name(backbone, self.pretraining, self.variant, self.seed)
 
@@ -55,10 +56,10 @@ class Recipe:
     """A recipe; `pipelines.recipe.load` reads and checks one.
 
     Attributes:
-        name: The pipeline's name. KFP looks for cached tasks under it: it never changes.
+        name: The pipeline's name. KFP caches tasks by it: never change it.
         description: What the pipeline is for, shown in KFP's UI.
         candidates: What to train.
-        seeds: Everything is trained once with each of them; of a single None, once.
+        seeds: Everything is trained once with each of them; with a single None, once.
         drawn: Data sets that `pipelines.local` draws before it runs the pipeline, by their folder.
         form: Names of the pipeline's parameters.
         values: Values by step and parameter, where they differ from the defaults.
@@ -75,7 +76,7 @@ class Recipe:
     one_node: bool = False
 
     def has(self, step: str) -> bool:
-        """Return whether there is a section for a step, which is how a recipe asks for some."""
+        """Return whether there is a section for a step; that is how a recipe adds optional ones."""
         return step in self.values
 
     def resolve(
@@ -86,7 +87,7 @@ class Recipe:
         Args:
             step: One of `STEPS`.
             name: One of its parameters.
-            form: Values of the form's fields; one is taken if it governs this parameter.
+            form: Values of the form's fields, one of which may set this parameter.
             candidate: The candidate that it is for, if it is for one.
         """
         if name == "num_nodes" and self.one_node:

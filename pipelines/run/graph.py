@@ -1,8 +1,8 @@
 """A compiled pipeline as a list of tasks to run.
 
-Only what our compiler writes is understood: container tasks with constants, pipeline parameters
-and other tasks' artifacts as inputs. Anything else is refused by name: half-understood control
-flow would run the wrong tasks.
+It must be as our compiler writes it: container tasks with constants, pipeline parameters and other
+tasks' artifacts as inputs. Anything else is refused by name: half-understood control flow would run
+the wrong tasks.
 """
 
 import json
@@ -22,7 +22,7 @@ from components.shared.stage.errors import UserError
 from components.shared.stage.machine import OWN_INPUT
 from components.trainjob.job import number_of_nodes
 
-# What pods are told of themselves by constants, which means nothing to whoever reads a pipeline.
+# Constants that describe a pod to itself, of no interest to readers of a pipeline.
 ENVIRONMENT = frozenset(
     (
         *("WEBLY_IMAGE", "WEBLY_GPUS", "WEBLY_CACHE", "WEBLY_CACHE_GIGABYTES", "TMPDIR"),
@@ -49,8 +49,8 @@ class Task:
 
     Attributes:
         name: Its name in the graph.
-        step: Its step; in a pipeline that says nothing of steps, its name.
-        candidate: Whom it is for.
+        step: Its step; in a pipeline without steps, its name.
+        candidate: The candidate that it is for.
         module: The stage's module.
         image: The container's image.
         command: The container's command and arguments, as written.
@@ -59,7 +59,7 @@ class Task:
         outputs: The type of each artifact that it makes.
         dependencies: The tasks that come before it.
         enable_cache: Whether outputs of an earlier run may be taken.
-        num_nodes: On how many nodes the stage runs; 0 if it does in the task's own pod.
+        num_nodes: The number of nodes that the stage runs on; 0 if in the task's own pod.
     """
 
     name: str
@@ -101,10 +101,10 @@ def read(path: Path, overrides: Sequence[str]) -> Graph:
 
     Args:
         path: A YAML file that KFP's compiler wrote.
-        overrides: What the user sets in the form, as `name=value`.
+        overrides: Pipeline parameters that the user sets, as `name=value`.
 
     Raises:
-        UserError: A word is no field of the form, or the pipeline is not static.
+        UserError: An override is invalid, or the pipeline is not static.
     """
     spec, pods = _checked(documents(path))
     return _graph(spec, pods, dict(_given(_fields(spec), overrides)))
@@ -142,7 +142,7 @@ def _fields(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _checked(content: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Return the pipeline's document and its pods, after a parse that takes no unknown field."""
+    """Return the pipeline's document and its pods, refusing unknown fields."""
     spec, *platforms = content
     pods: dict[str, Any] = {}
     json_format.ParseDict(spec, PipelineSpec())
@@ -172,7 +172,7 @@ def _form(fields: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]
     form = {}
     for name, field in fields.items():
         if name not in given and "defaultValue" not in field:
-            raise UserError(f"{name}: no default: give {name}=…")
+            raise UserError(f"{name}: has no default: give {name}=…")
         value = given.get(name, field.get("defaultValue"))
         form[name] = _as_declared(value, field["parameterType"])
     return form
@@ -195,12 +195,12 @@ def _typed(name: str, text: str, kind: str) -> Any:
         value = None
     fits = isinstance(value, python[kind])  # type: ignore[arg-type]
     if not fits or (isinstance(value, bool) and kind != "BOOLEAN"):
-        raise UserError(f"{name}={text}: a value of type {kind} is needed, written as JSON")
+        raise UserError(f"{name}={text}: must be a {kind}, written as JSON")
     return float(value) if kind == "NUMBER_DOUBLE" else value
 
 
 def _as_declared(value: Any, kind: str | None) -> Any:
-    """Return a value of the file in its type: protobuf writes whole numbers with a point."""
+    """Return a value of the file in its type: protobuf writes integers with a decimal point."""
     return int(value) if kind == "NUMBER_INTEGER" else value
 
 
@@ -302,7 +302,7 @@ def _refuse(task: str, features: set[str]) -> None:
 
 
 def _in_order(tasks: Sequence[Task]) -> Iterator[Task]:
-    """Yield tasks after what they depend on; those of the longest way to the end first."""
+    """Yield tasks in topological order, those on the longest path to the end first."""
     followers: dict[str, list[str]] = {task.name: [] for task in tasks}
     for task in tasks:
         for name in task.dependencies:

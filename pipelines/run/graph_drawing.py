@@ -15,7 +15,7 @@ _GAP_X, _GAP_Y = 18, 14
 _LONGEST_TITLE, _LONGEST_TEXT = 16, 20  # characters that fit into a task
 _COLORS = {"ran": "#0b7285", "cached": "#8fa1b0", "failed": "#c92a2a"}
 _OTHER_COLOR = "#ced6dd"
-# What shows of several tasks.
+# The status to show for several tasks, by priority.
 _URGENCY: tuple[Status, ...] = ("failed", "running", "waiting", "skipped", "ran", "cached")
 
 
@@ -42,12 +42,12 @@ class _Slot:
 def draw_graph(tasks: Sequence[TaskRecord]) -> str:
     """Return the graph as an SVG element; each task links to the anchor `task-<name>`.
 
-    Tasks of a step stand in one column, and are one where only their seeds differ. An edge is left
-    out where a longer path says the same: the images, which nearly every task reads, would cover
+    Tasks of a step share a column, and those that differ only by seed are one. An edge is left out
+    if a longer path implies it: those from the images, which nearly every task reads, would cover
     everything.
     """
     columns = _columns(tasks)
-    # A step's column is behind those of the steps that it reads.
+    # A step's column comes after those of the steps that it reads.
     folded = sorted(_folded(tasks), key=lambda node: columns[node.name])
     dependencies = _reduced({node.name: node.dependencies for node in folded})
     layers, paths = _layers(folded, dependencies, columns)
@@ -147,9 +147,9 @@ def _order(
     sources: Mapping[_Slot, Sequence[_Slot]],
     candidates: Mapping[str, Name],
 ) -> None:
-    """Sort each column by the mean rows of what its slots come from.
+    """Sort each column by the mean row of its slots' predecessors.
 
-    Where these are equal, candidates keep the order that they had before.
+    On ties, candidates keep the order that they had before.
     """
     rows: dict[_Slot, float] = {}
     standing: dict[Name, float] = {}

@@ -25,16 +25,16 @@ class TaskRecord:
     Attributes:
         name: The task, such as `finetune-large-resnest101e-wt`.
         stage: The stage that it runs, such as `finetune`.
-        step: Its place in the method, such as `finetune_large`; see `pipelines/steps.py`.
-        candidate: Whom it is for.
+        step: Its step, such as `finetune_large`; see `pipelines/steps.py`.
+        candidate: The candidate that it is for.
         dependencies: The tasks whose outputs it reads.
         parameters: The stage's parameters, as resolved.
         status: `cached` means that an earlier run had made the same outputs already.
         key: The cache key; empty until the dependencies are done.
         outputs: Paths of the outputs by name; empty until they are complete.
-        log: The path of what the stage logged.
-        seconds: How long the stage took, also if that was in an earlier run.
-        peak_bytes: The most memory that a process of the stage held; 0 where that is not known.
+        log: The path of the stage's log.
+        seconds: How long the stage took, possibly in an earlier run.
+        peak_bytes: The peak memory of any of the stage's processes; 0 if unknown.
         started: When it started, in seconds since the epoch; None if it did not run.
         ended: When it ended.
         exit_code: None until it has ended, and on a cluster; negative: the signal that killed it.
@@ -83,7 +83,7 @@ class RunRecord:
         recipe: The recipe that it was compiled from.
         parameters: The values of the run's form.
         started: When it started, in seconds since the epoch.
-        revision: The commit of the code that ran it; empty if nobody knows.
+        revision: The commit of the code that ran it; empty if unknown.
         ended: When it ended; None while it runs.
         tasks: The tasks, each after those that it depends on.
     """
@@ -107,11 +107,11 @@ def read(folder: Path) -> RunRecord:
     """Return the record of a run's folder.
 
     Raises:
-        UserError: There is none, or one of another format.
+        UserError: There is none, or it has another format.
     """
     path = folder / FILE
     if not path.is_file():
-        raise UserError(f"{folder}: no run there ({FILE} is missing)")
+        raise UserError(f"{folder}: not a run's folder ({FILE} is missing)")
     with formats.reading(path.read_bytes(), FORMAT, path) as content:
         tasks = [
             formats.fill(TaskRecord, task | {"candidate": _name(task["candidate"])})
@@ -126,7 +126,7 @@ def _name(candidate: Any) -> Name:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it."""
+    """Return a duration for people to read."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -14,12 +14,12 @@ _SHOWN_KEYWORDS, _SHOWN_CONCEPTS = 8, 4
 
 
 def cards(images: ImageSet, given: Targets, predicted: Mapping[str, Targets]) -> list[Card]:
-    """Return a card for each of some images whose label is contradicted, then of the first ones.
+    """Return cards for some images whose label is contradicted, then for the first images.
 
     Args:
         images: The training images.
         given: Their labels.
-        predicted: By title, what stages say of them: `keywords`, `weights`, `pseudo labels`.
+        predicted: The stages' Targets by title: `keywords`, `weights`, `pseudo labels`.
     """
     for title, targets in predicted.items():
         given.identity.check(targets.identity, title)
@@ -38,7 +38,7 @@ def cards(images: ImageSet, given: Targets, predicted: Mapping[str, Targets]) ->
 
 
 def _contradicted(given: Targets, pseudo_labels: Targets) -> list[int]:
-    """Return images whose strongest pseudo label is not the given one, the surest first."""
+    """Return images whose top pseudo label is not the given one, the most confident first."""
     offsets = pseudo_labels.offsets[: 1 + _SEARCHED]
     numbers = np.flatnonzero(np.diff(offsets))
     strongest = offsets[numbers]

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on, and at its end."""
+"""What a run prints while it runs, and at its end."""
 
 import shutil
 import time
@@ -13,10 +13,10 @@ _LINES_OF_A_FAILED_LOG = 15
 
 
 class LiveTable:
-    """The tasks of a run: a line for each that is done, and below, those at work.
+    """The tasks of a run: a line for each that is done, and below, those that are running.
 
-    On a terminal the lines of running tasks are drawn anew with each call, with the last line of
-    their log; elsewhere there is one line when a task starts and one when it is done.
+    On a terminal the lines of running tasks are redrawn on each call, with the last line of their
+    log; elsewhere there is one line when a task starts and one when it is done.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -27,7 +27,7 @@ class LiveTable:
         self._drawn = 0
 
     def __call__(self, record: RunRecord) -> None:
-        """Show what has changed, and what is going on."""
+        """Print what has changed, and what is running."""
         width = max((len(task.name) for task in record.tasks), default=0)
         if self._drawn:
             self._stream.write(f"\x1b[{self._drawn}F\x1b[J")
@@ -61,7 +61,7 @@ def _lines(task: TaskRecord, width: int) -> Iterator[str]:
         log = Path(task.log)
         lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
         yield from (f"    {line}" for line in lines[-_LINES_OF_A_FAILED_LOG:])
-        yield f"    (all of it: {task.log})"
+        yield f"    (full log: {task.log})"
 
 
 def _note(task: TaskRecord) -> str:
@@ -73,10 +73,10 @@ def _note(task: TaskRecord) -> str:
             memory = f"  {task.peak_bytes / 2**20:,.0f} MiB" if task.peak_bytes else ""
             return f"{seconds}{memory}"
         case "failed":
-            log = "; its log ends with" if task.log else ""
+            log = "; the end of its log:" if task.log else ""
             return f"{seconds}  {_cause(task.exit_code)}{log}"
         case "skipped":
-            return "           not run: a task before it failed"
+            return "           not run: a task that it needs failed"
     return ""
 
 
@@ -99,7 +99,7 @@ def _last_line(log: str) -> str:
 
 
 def results(record: RunRecord) -> Iterator[str]:
-    """Yield the lines of the comparison's tables, if the run got as far."""
+    """Yield the lines of the comparison's tables, if the run got that far."""
     for task in record.tasks:
         if "summary" in task.outputs:
             yield from Path(task.outputs["summary"]).read_text().splitlines()

@@ -135,7 +135,7 @@ def test_a_second_runner_says_so_and_stops(
     runner = start()
     stage_and_worker(tmp_path)
 
-    with pytest.raises(UserError, match=f"process {runner.pid} is running there"), locked(tmp_path):
+    with pytest.raises(UserError, match=f"in use by process {runner.pid}"), locked(tmp_path):
         pass
 
 

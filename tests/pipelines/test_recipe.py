@@ -124,13 +124,13 @@ candidates:
         ("training: {gpus: 8}", "line 3: training: gpus=8: must be a string"),
         ("tagging: {fields: titles}", "line 3: tagging: fields='titles': choose one of title,"),
         ("finetune: {backbone: x}", "line 3: finetune: backbone belongs to the candidates"),
-        ("finetune: [1]", "line 3: finetune: values by parameter are needed"),
-        ("finetune: {epochs: 1, epochs: 2}", "line 3: epochs is there twice"),
+        ("finetune: [1]", "line 3: finetune: must be a mapping"),
+        ("finetune: {epochs: 1, epochs: 2}", "line 3: epochs is set twice"),
         ("form: [finetune_lr]", "form: 'finetune_lr' .*finetune_learning_rate"),
         ("form: [finetune_large_epochs]", "form: 'finetune_large_epochs'"),
-        ("form: [finetune_disk]", "form: 'finetune_disk' can be no field"),
-        ("lw_pretrain: {epochs: 1}", "lw_pretrain: nothing in this recipe takes this step"),
-        ("finetune_again_large: {}", "it goes on from finetune_again"),
+        ("form: [finetune_disk]", "form: 'finetune_disk' cannot be a field"),
+        ("lw_pretrain: {epochs: 1}", "lw_pretrain: nothing in this recipe uses this step"),
+        ("finetune_again_large: {}", "continues finetune_again"),
         ("ingest: {image_side: 200}", "wt_pretrain: image_size=224 .* image_side=200 to 224"),
         ("finetune_large: {image_size: 300}", "finetune_large: image_size=300 .*image_side=256"),
         ("a: [", "while parsing"),
@@ -145,7 +145,7 @@ def test_what_is_wrong_is_named_with_what_is_allowed(
 
 @pytest.mark.parametrize("name", ["Webly", "webly_paper", "webly-", "w" * 64])
 def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match=f"name: '{name}': write a-z, 0-9 and hyphens"):
+    with pytest.raises(UserError, match=f"name: '{name}': use at most 63 characters of a-z, 0-9"):
         recipe(tmp_path, "", f"name: {name}\n{BACKBONE}")
 
 
@@ -153,15 +153,15 @@ def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
     ("candidates", "message"),
     [
         ("", "at least one"),
-        ("candidates: [resnet18]", "resnet18: it takes backbone, pretraining"),
-        ("candidates: [{backbone: a, size: 1}]", "it takes backbone, pretraining"),
+        ("candidates: [resnet18]", "resnet18: may have backbone, pretraining"),
+        ("candidates: [{backbone: a, size: 1}]", "may have backbone, pretraining"),
         (
             "candidates: [{backbone: a, pretraining: [x]}]",
             "'x': choose from wt, lw, multi",
         ),
-        ("candidates: [{backbone: a, pretraining: wt}]", "as a list, such as"),
-        ("candidates: [{backbone: a, pretraining: []}]", "as a list, such as"),
-        ("candidates: [{backbone: a}, {backbone: A}]", "a-none is there twice"),
+        ("candidates: [{backbone: a, pretraining: wt}]", "must be a list, such as"),
+        ("candidates: [{backbone: a, pretraining: []}]", "must be a list, such as"),
+        ("candidates: [{backbone: a}, {backbone: A}]", "a-none is listed twice"),
     ],
 )
 def test_wrong_candidates_are_refused(tmp_path: Path, candidates: str, message: str) -> None:
@@ -339,12 +339,12 @@ def test_a_recipe_draws_its_data(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("drawn: {somewhere: {colour: 1}}", "drawn: somewhere: no setting 'colour'"),
-        ("drawn: somewhere", "write settings by folder"),
-        ("seeds: 5", r"seeds: 5: write different whole numbers"),
+        ("drawn: somewhere", "must map folders to settings"),
+        ("seeds: 5", r"seeds: 5: must be distinct integers"),
         ("seeds: [1, 1]", r"seeds: \[1, 1\]"),
         ("seeds: []", r"seeds: \[\]"),
-        ("seeds: [1]\ntraining: {seed: 3}", r"training: seeds=\[1\] says it"),
-        ("seeds: [1]\nform: [training_seed]", r"training_seed: seeds=\[1\] says it"),
+        ("seeds: [1]\ntraining: {seed: 3}", r"training: seeds=\[1\] sets it"),
+        ("seeds: [1]\nform: [training_seed]", r"training_seed: seeds=\[1\] sets it"),
     ],
 )
 def test_wrong_seeds_and_data_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -355,13 +355,13 @@ def test_wrong_seeds_and_data_are_refused(tmp_path: Path, text: str, message: st
 @pytest.mark.parametrize(
     ("candidates", "message"),
     [
-        ("[{backbone: a, variant: x}]", "a variant has values of its own"),
-        ("[{backbone: a, finetune: {epochs: 1}}]", "a variant has values of its own"),
-        ("[{backbone: a, variant: a-b, finetune: {epochs: 1}}]", "write a-z and 0-9"),
-        ("[{backbone: a, variant: seed1, finetune: {epochs: 1}}]", "not seed1"),
+        ("[{backbone: a, variant: x}]", "a variant must have values of its own"),
+        ("[{backbone: a, finetune: {epochs: 1}}]", "a variant must have values of its own"),
+        ("[{backbone: a, variant: a-b, finetune: {epochs: 1}}]", "use a-z and 0-9"),
+        ("[{backbone: a, variant: seed1, finetune: {epochs: 1}}]", "not like seed1"),
         ("[{backbone: a, variant: x, finetune: {epoch: 1}}]", "x: finetune: no parameter 'epoch'"),
         ("[{backbone: a, variant: x, finetune: {epochs: a}}]", "x: finetune: epochs='a'"),
-        ("[{backbone: a, variant: x, finetune: 1}]", "values by parameter are needed"),
+        ("[{backbone: a, variant: x, finetune: 1}]", "must be a mapping of parameters"),
     ],
 )
 def test_wrong_variants_are_refused(tmp_path: Path, candidates: str, message: str) -> None:
@@ -376,5 +376,5 @@ candidates:
   - {backbone: resnet18, variant: noisy, ingest: {dataset: elsewhere}}
 ensemble: {}
 """
-    with pytest.raises(UserError, match="ensemble: its models are of one data set"):
+    with pytest.raises(UserError, match="ensemble: its models must share a data set"):
         recipe(tmp_path, "", HEAD + text)

@@ -173,11 +173,11 @@ def test_a_failed_run_shows_the_end_of_the_failed_tasks_last_pod_and_how_to_retr
 
     lines = table(capsys)
     assert lines[:3] == [
-        "! count-left     10.0 s  failed; its log ends with",
+        "! count-left     10.0 s  failed; the end of its log:",
         "    loading",
         "    out of memory",
     ]
-    assert lines[-1] == "- total                  not run: a task before it failed"
+    assert lines[-1] == "- total                  not run: a task that it needs failed"
     (run,) = kubeflow.kept["runs"]
     assert f"submit retry {run}" in caplog.text
     assert ("GET", place) in [(method, path) for method, path, *_ in kubeflow.requests]

@@ -236,5 +236,5 @@ def test_another_number_of_gpus_reruns_the_stage_and_is_named_as_in_the_form(
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"{tmp_path}: no run there"):
+    with pytest.raises(UserError, match=rf"{tmp_path}: not a run's folder"):
         history.from_files(tmp_path, [])

@@ -249,7 +249,7 @@ def test_a_machine_is_one_node(
     with pytest.raises(SystemExit):  # compiled, then stopped: no jobs
         local.main([*argv, "pseudo_label_num_nodes=3", "--jobs=0"])
 
-    assert "num_nodes is not heeded: this machine is one node" in caplog.messages
+    assert "ignoring num_nodes: this machine is one node" in caplog.messages
     assert not any(task.num_nodes for task in tasks(run / "pipeline.yaml").values())
     assert "components.trainjob" not in (run / "pipeline.yaml").read_text()
 

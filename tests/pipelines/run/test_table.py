@@ -71,9 +71,9 @@ def test_a_failed_task_shows_the_end_of_its_log_and_where_it_is(tmp_path: Path) 
     LiveTable(stream)(run(task("a", status="failed", exit_code=-9, log=str(log))))
 
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "! a     0.0 s  killed by signal 9; its log ends with"
+    assert lines[0] == "! a     0.0 s  killed by signal 9; the end of its log:"
     assert lines[1:-1] == [f"    line {i}" for i in range(25, 40)]
-    assert lines[-1] == f"    (all of it: {log})"
+    assert lines[-1] == f"    (full log: {log})"
 
 
 def test_results_are_the_comparisons_tables(tmp_path: Path) -> None:

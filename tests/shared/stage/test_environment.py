@@ -43,7 +43,7 @@ def test_what_is_no_positive_number_is_named(text: str, monkeypatch: pytest.Monk
 
 def test_a_cache_is_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBLY_CACHE", "s3://bucket/cache")
-    with pytest.raises(UserError, match="WEBLY_CACHE=s3://bucket/cache: a folder"):
+    with pytest.raises(UserError, match="WEBLY_CACHE=s3://bucket/cache: must be a local folder"):
         environment.cache()
 
 

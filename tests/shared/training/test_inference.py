@@ -268,7 +268,7 @@ def test_more_classes_than_there_are_gives_all_of_them() -> None:
 
 def test_a_model_of_other_classes_is_refused_by_name(tmp_path: Path) -> None:
     folder = tiny_models.save(tmp_path / "model", ["red", "green", "yellow"])
-    with pytest.raises(UserError, match=r"knows 3 classes \(red, green, yellow\).*blue"):
+    with pytest.raises(UserError, match=r"has 3 classes \(red, green, yellow\).*blue"):
         read_records([folder], NAMES)
 
 
