@@ -94,8 +94,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="PATH [name=value]",
-        help="diff: compare with a run's folder on this machine, or with a compiled pipeline that ran "
-        "with these parameters",
+        help="diff: compare with a local run's folder, or with a compiled pipeline that ran with "
+        "these parameters",
     )
     add("--endpoint", default="", help="the API's URL (default: KFP_ENDPOINT, else kubectl's)")
     add("--namespace", default="", help="your namespace, on a multi-user Kubeflow")

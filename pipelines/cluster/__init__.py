@@ -1,1 +1,1 @@
-"""Runs on a Kubeflow cluster: what their pods get, how they are started and followed."""
+"""Runs on a Kubeflow cluster: their pods' settings, how they are started and followed."""

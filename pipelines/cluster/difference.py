@@ -1,9 +1,9 @@
 """Which tasks of a pipeline will run, and why, given what earlier runs have made.
 
 KFP takes a task's outputs from an earlier run if image, command, resolved parameters, output types
-and the *ids* of the input artifacts are the same. An id is new exactly if the task that makes the
-artifact runs. So a task's identity is all of these with the identities of its producers in place of
-the ids, and it runs unless an earlier run has made a task of the same identity.
+and the *ids* of the input artifacts are the same. An id is new if and only if the task that makes
+the artifact runs. So a task's identity is all of these, with its producers' identities instead of
+the ids, and it runs unless an earlier run has completed a task of the same identity.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ class Earlier:
     """An earlier run.
 
     Attributes:
-        name: What to call it.
+        name: Its name for users.
         graph: The pipeline that it ran, with the values of its form.
         made: The tasks whose outputs it has.
     """
@@ -50,7 +50,7 @@ def compare(graph: Graph, runs: Sequence[Earlier]) -> list[Verdict]:
 
     Args:
         graph: The pipeline that is about to run.
-        runs: Earlier runs, those to explain by first.
+        runs: Earlier runs; reasons refer to the first that has the task.
     """
     known: set[str] = set()
     for run in runs:
@@ -73,7 +73,7 @@ def compare(graph: Graph, runs: Sequence[Earlier]) -> list[Verdict]:
 
 
 def lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Yield a line for each task, and one that counts them."""
+    """Yield a line for each task, and a summary."""
     width = max(len(verdict.task) for verdict in verdicts)
     for verdict in verdicts:
         mark, what = (
@@ -87,7 +87,7 @@ def _identities(graph: Graph, run: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for task in graph.tasks:
         inputs = {name: (found[source.task], source.output) for name, source in task.inputs.items()}
-        # Outputs of a task that ran without the cache are this run's own.
+        # A task that runs without the cache shares its outputs with no other run.
         own = None if task.enable_cache else (run, task.name)
         content = [task.image, task.command, task.parameters, task.outputs, inputs, own]
         text = json.dumps(content, sort_keys=True)
@@ -111,9 +111,9 @@ def _reasons(task: Task, runs: Sequence[Earlier], running: set[str]) -> Iterator
     if found:
         yield from found
     elif task.name not in run.made:
-        yield f"{run.name} has not made it"
-    else:  # all is equal, so a producer there ran without the cache, or the task itself did
-        yield f"{run.name} ran it, or what it reads, without the cache"
+        yield f"{run.name} did not complete it"
+    else:  # nothing has changed, so the task or one of its producers ran without the cache there
+        yield f"{run.name} ran it, or a task that it needs, without the cache"
 
 
 def _changes(task: Task, before: Task) -> Iterator[str]:
@@ -138,7 +138,7 @@ def _changed_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iter
             yield f"image {_images(before[name], after[name])}"
             continue
         old, new = (repr(each[name]) if name in each else "nothing" for each in (before, after))
-        # So KFP calls a field of the form that sets a pod's resources.
+        # KFP's prefix of pipeline parameters that set a pod's resources.
         yield f"{name.removeprefix('pipelinechannel--')} {_change(old, new)}"
 
 

@@ -1,4 +1,4 @@
-"""What a pipeline takes if nothing comes from the cache: GPU hours and gigabytes, by formula."""
+"""An estimate of what a pipeline takes if nothing is cached: GPU hours and gigabytes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ class _Backbone(NamedTuple):
     """What is known of a backbone.
 
     Attributes:
-        images_per_second: That a GPU trains on at 224 pixels in mixed precision. Assumed for one of
-            A100's class: twice what timm's benchmark of 2022 has for an RTX 3090; for ResNeSts,
-            which are slow in its memory format, by their multiply-adds.
-        parameters: Without the head.
+        images_per_second: Training throughput at 224 pixels in mixed precision, for a GPU of the
+            A100's class: twice that of an RTX 3090 in timm's benchmark of 2022; for ResNeSts, which
+            are slow in its memory format, estimated from their multiply-adds.
+        parameters: Number of parameters, without the head.
     """
 
     images_per_second: float
@@ -44,11 +44,11 @@ class Estimate:
 
     Attributes:
         gpu_hours: By step.
-        rates: Images a second on a GPU at 224 pixels that are taken for granted, by backbone.
-        shards: Gigabytes of images in the store; 0 if their number is not known.
+        rates: Assumed images per second on a GPU at 224 pixels, by backbone.
+        shards: Gigabytes of images in the store; 0 if their number is unknown.
         models: Gigabytes of all models.
-        checkpoints: Gigabytes of two checkpoints of each training, while it goes on.
-        unknown: Steps that go over the whole data set, whose number of images is not known.
+        checkpoints: Gigabytes of two checkpoints of each training, while it runs.
+        unknown: Steps that pass over the whole data set, whose size is unknown.
     """
 
     gpu_hours: dict[str, float] = field(default_factory=dict)
@@ -64,8 +64,9 @@ def estimate(graph: Graph, images: int = 0, images_per_second: float = 0.0) -> E
 
     Args:
         graph: The pipeline with the values of its form.
-        images: Training images of the data set; 0 if that is not known.
-        images_per_second: What a GPU trains on at 224 pixels, whatever the backbone; 0 to assume.
+        images: Number of training images; 0 if unknown.
+        images_per_second: Training throughput of a GPU at 224 pixels, for any backbone; 0 for the
+            assumed ones.
     """
     found = Estimate()
     tasks = {task.name: task for task in graph.tasks}
@@ -105,6 +106,6 @@ def _seconds(
         yield drawn / rate(task)
     if "num_teachers" in task.parameters:
         models = [tasks[source.task] for name, source in task.inputs.items() if "model" in name]
-        # Which of them will be best is not known yet: the slowest.
+        # It is not known yet which will be best: assume the slowest.
         teachers = sorted(map(rate, models))[: task.parameters["num_teachers"]]
         yield from (images / (_INFERENCE * each) for each in teachers)

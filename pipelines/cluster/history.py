@@ -10,16 +10,16 @@ from pipelines.cluster.kfp_api import Cluster
 from pipelines.run import graph, record
 from pipelines.run.record import RunRecord
 
-# What any of so many runs has made is taken to be in the cache still.
+# Outputs of this many runs are assumed to be still in the cache.
 _LATEST = 10
 
 
 def from_files(path: Path, overrides: Sequence[str]) -> Earlier:
-    """Return a run that is known from files.
+    """Read a run from files.
 
     Args:
-        path: A folder of `pipelines.local`, or a compiled pipeline, all of which has run.
-        overrides: The values of the form that it ran with.
+        path: A folder of `pipelines.local`, or a compiled pipeline that ran completely.
+        overrides: The pipeline parameters that it ran with.
     """
     if path.is_dir():
         kept = record.read(path)
@@ -35,12 +35,14 @@ def of(cluster: Cluster, identity: str, name: str) -> Earlier:
     """Return a run of a cluster.
 
     Raises:
-        UserError: It is of a pipeline of another name, whose outputs KFP does not take.
+        UserError: Its pipeline has another name: KFP does not reuse its outputs.
     """
     run = cluster.run(identity)
     pipeline = cluster.graph(run)
     if pipeline.name != name:
-        raise UserError(f"run {identity} is of {pipeline.name}: KFP takes nothing of it for {name}")
+        raise UserError(
+            f"run {identity} is of {pipeline.name}: KFP reuses none of its outputs in {name}"
+        )
     return Earlier(f"run {identity}", pipeline, _made(watch.record(pipeline, run)))
 
 

@@ -29,9 +29,9 @@ Answer = TypeVar("Answer")
 # An API server that is updated or moved to another node is back within minutes.
 _PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 600.0, 1.0, 30.0  # seconds
 _REMEDIES = {
-    401: "give a token that is valid by --token-file, KFP_TOKEN or KF_PIPELINES_SA_TOKEN_PATH",
-    403: "ask for these rights, or give another --namespace or --token-file",
-    404: "check its id, --endpoint and --namespace",
+    401: "give a valid token with --token-file, KFP_TOKEN or KF_PIPELINES_SA_TOKEN_PATH",
+    403: "ask for these permissions, or give another --namespace or --token-file",
+    404: "check the id, --endpoint and --namespace",
 }
 
 
@@ -47,7 +47,7 @@ class _Client(kfp.Client):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach an API; empty texts leave it to the environment.
+    """How to reach an API; empty values leave it to the environment.
 
     Attributes:
         endpoint: Its URL, such as http://localhost:8080.
@@ -60,7 +60,7 @@ class Access:
     token_file: str = ""
 
     def options(self) -> str:
-        """Return the options of the command that say the same."""
+        """Return the equivalent command-line options."""
         given = {
             "endpoint": self.endpoint,
             "namespace": self.namespace,
@@ -88,7 +88,7 @@ class Cluster:
         """Connect.
 
         Raises:
-            UserError: It is not said where the API is, or it lets nobody in so.
+            UserError: The API's address is missing, or it refuses access.
             ClusterError: It does not answer.
         """
         self._url = access.url()
@@ -96,7 +96,7 @@ class Cluster:
         in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ
         if not (self._url or in_cluster or configured.is_file()):
             raise UserError(
-                "give the API's URL by --endpoint or KFP_ENDPOINT, such as http://localhost:8080 "
+                "give the API's URL with --endpoint or KFP_ENDPOINT, such as http://localhost:8080 "
                 "after: kubectl port-forward --namespace kubeflow svc/ml-pipeline-ui 8080:80"
             )
         # `_ask` says what is wrong, once.
@@ -106,14 +106,14 @@ class Cluster:
         health = self._ask(self._client.get_kfp_healthz, again=False)
         self._namespace = access.namespace or self._client.get_user_namespace()
         if health.multi_user and not self._namespace:
-            raise UserError("give your --namespace: this Kubeflow has several")
+            raise UserError("give your --namespace: this Kubeflow has several users")
         if not health.multi_user:  # it refuses requests that name one
             self._namespace = None
 
     def _connect(self, access: Access) -> _Client:
         path = access.token_file or os.environ.get(kfp.client.KF_PIPELINES_SA_TOKEN_ENV, "")
         if path and not Path(path).is_file():
-            raise UserError(f"{path}: no such file; a token is needed there")
+            raise UserError(f"{path}: no such file; it should contain a token")
         credentials = ServiceAccountTokenVolumeCredentials(path) if path else None
         token = None if path else os.environ.get("KFP_TOKEN")
         with _quiet():
@@ -125,13 +125,12 @@ class Cluster:
             )
 
     def upload(self, file: Path, name: str, version: str) -> tuple[str, str, str]:
-        """Have a version of a pipeline; one with the same name and content is taken.
+        """Upload a version of a pipeline, unless there is one with the same name and content.
 
         Args:
             file: The compiled pipeline.
-            name: The pipeline's name; it is created if it is not there.
-            version: What to call the version. If another content has that name already, a hash is
-                added.
+            name: The pipeline's name; it is created if necessary.
+            version: The version's name. If it is taken by another content, a hash is added.
 
         Returns:
             The ids of pipeline and version, and the version's name.
@@ -171,7 +170,7 @@ class Cluster:
         return found.pipeline_versions[0] if found.pipeline_versions else None
 
     def experiment(self, name: str) -> str:
-        """Return an experiment's id; it is created if it is not there."""
+        """Return an experiment's id; it is created if necessary."""
         with _quiet():
             found = self._ask(
                 lambda: self._client.create_experiment(name, namespace=self._namespace)
@@ -191,7 +190,7 @@ class Cluster:
 
         Args:
             experiment: The id of its experiment.
-            name: What to call it.
+            name: The run's name.
             values: Values of the form.
             source: The ids of a pipeline and a version, or a compiled file.
             service_account: Of its pods; empty for KFP's own.
@@ -215,15 +214,15 @@ class Cluster:
         return identity
 
     def run(self, run: str) -> Any:
-        """Return what the API knows of a run."""
+        """Return a run as the API describes it."""
         return self._ask(lambda: self._client.get_run(run))
 
     def retry(self, run: str) -> None:
-        """Run what failed in a run again, with the pipeline that it was started with."""
+        """Retry a run's failed tasks, with the pipeline that it was started with."""
         self._ask(lambda: self._client.runs.run_service_retry_run(run), again=False)
 
     def latest(self, experiment: str, number: int) -> list[str]:
-        """Return the ids of the latest runs of an experiment, the last one first."""
+        """Return the ids of the latest runs of an experiment, the newest first."""
         try:
             found = self._ask(
                 lambda: self._client.get_experiment(
@@ -259,7 +258,7 @@ class Cluster:
         return f"{prefix}/#/runs/details/{run}"
 
     def _ask(self, request: Callable[[], Answer], again: bool = True) -> Answer:
-        """Return what a request gives; made again, if that is safe, while the API cannot answer."""
+        """Return a request's result, retrying, if that is safe, while the API cannot answer."""
         patience = _PATIENCE if again else 0.0
         pauses = retry.pauses(patience, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
         while True:
@@ -271,15 +270,15 @@ class Cluster:
                 pause = next(pauses, None)
                 if pause is None:
                     raise ClusterError(f"{self._url or 'the API'}: {_text(error)}") from None
-                logger.warning("%s; asking again in %.1f s", _text(error), pause)
+                logger.warning("%s; retrying in %.1f s", _text(error), pause)
             time.sleep(pause)
 
 
 def _documents(holder: Any) -> list[Any]:
-    """Return the documents of the compiled file that a run or a version holds."""
+    """Return the documents of the compiled file in a run or a version."""
     spec = holder.pipeline_spec
     if not spec:
-        raise UserError("the API does not say which pipeline that run was started from")
+        raise UserError("the API does not say which pipeline the run was started from")
     if "pipeline_spec" not in spec:
         return [spec]
     return [spec["pipeline_spec"], *filter(None, [spec.get("platform_spec")])]
@@ -309,7 +308,7 @@ def _refusal(error: Any) -> UserError:
 
 
 def _text(error: Exception) -> str:
-    """Return what happened in one line, without the headers that the SDK's own text has."""
+    """Return the error on one line, without the headers in the SDK's own text."""
     if not isinstance(error, ApiException):
         reason = getattr(error, "reason", None) or error.args[-1]
         return f"no answer ({str(reason).rpartition(': ')[2]})"

@@ -1,6 +1,6 @@
-"""What Kubernetes itself says of a namespace, where a configuration for it is found.
+"""What Kubernetes itself knows of a namespace, if a configuration for it is found.
 
-KFP's API tells neither of secrets and nodes nor what a pod has logged.
+KFP's API provides no secrets, nodes or pod logs.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ _NAME = "workflows.argoproj.io/node-name"  # the annotation that says what a pod
 
 
 class UnknownError(Exception):
-    """It cannot be looked at; the text says why."""
+    """Something could not be checked; the message says why."""
 
 
 class Namespace:
     """The objects of a namespace."""
 
     def __init__(self, name: str) -> None:
-        """Look at a namespace, as `KUBECONFIG`, `~/.kube/config` or a pod's own files allow.
+        """Connect with `KUBECONFIG`, `~/.kube/config` or a pod's own credentials.
 
-        All methods raise `UnknownError`, also where there are none of these.
+        All methods may raise `UnknownError`, also when there are none of these.
         """
         self.name = name
 
@@ -43,19 +43,19 @@ class Namespace:
         with contextlib.suppress(ConfigException):
             kubernetes.config.load_incluster_config()
             return kubernetes.client.ApiClient()
-        raise UnknownError("not looked at: no configuration of kubectl's is here")
+        raise UnknownError("not checked: no kubectl configuration found")
 
     @functools.cached_property
     def _core(self) -> Any:
         return kubernetes.client.CoreV1Api(self._client)
 
     def config_map(self, name: str) -> Mapping[str, str] | None:
-        """Return a config map's content, or None if it is not there."""
+        """Return a config map's content, or None if there is none of that name."""
         found = self._get(self._core.read_namespaced_config_map, name, self.name)
         return None if found is None else found.data or {}
 
     def secret_keys(self, name: str) -> frozenset[str] | None:
-        """Return the names of a secret's values, or None if it is not there."""
+        """Return a secret's keys, or None if there is none of that name."""
         found = self._get(self._core.read_namespaced_secret, name, self.name)
         return None if found is None else frozenset(found.data or {})
 
@@ -67,7 +67,7 @@ class Namespace:
         return sorted(found, reverse=True)
 
     def knows_train_jobs(self) -> bool:
-        """Return whether Kubeflow Trainer is there."""
+        """Return whether Kubeflow Trainer is installed."""
         jobs = kubernetes.client.CustomObjectsApi(self._client)
         found = self._get(jobs.get_api_resources, GROUP, VERSION)
         return found is not None and any(each.name == "trainjobs" for each in found.resources)
@@ -100,7 +100,7 @@ class Namespace:
         return bool(self._get(request, self.name, review).status.allowed)
 
     def log(self, run: str, task: str) -> str:
-        """Return the end of what the last pod of a task has logged."""
+        """Return the end of the log of a task's last pod."""
         pods = self._get(
             self._core.list_namespaced_pod, self.name, label_selector=f"pipeline/runid={run}"
         ).items
@@ -127,9 +127,9 @@ class Namespace:
             if error.status == 404:
                 return None
             raise UnknownError(
-                f"not looked at: Kubernetes answers {error.status} {error.reason}"
+                f"not checked: Kubernetes answers {error.status} {error.reason}"
             ) from None
         except HTTPError as error:
             raise UnknownError(
-                f"not looked at: Kubernetes does not answer ({type(error).__name__})"
+                f"not checked: Kubernetes does not answer ({type(error).__name__})"
             ) from None

@@ -1,14 +1,14 @@
-"""What the nodes of a TrainJob get beside what KFP's driver hands over to them.
+"""Where a task's stage runs: in its own pod, or on the nodes of a TrainJob.
 
-A stage on several nodes is a task whose pod is light: it starts the nodes and follows them. The
-driver hands over what is set on the task (`dsl.TaskConfig`): environment, resources, node selector
-and tolerations. Not a pod's own disks, which it gives to the task's pod whatever is handed over.
-So the launcher is told of these, and of what is said of them, in its environment:
+The pod of a stage on several nodes is light: it starts the nodes and follows them. KFP's driver
+passes it the task's settings for them (`dsl.TaskConfig`): environment, resources, node selector and
+tolerations, but not ephemeral disks, which it always mounts in the task's own pod. So the launcher
+gets these, and the variables that depend on them, in its environment:
 
-    WEBLY_NODE_ENV        variables by name, as JSON; they go before those that are handed over
-    WEBLY_NODE_VOLUMES    `volumes` and `volumeMounts` of a pod's specification, as JSON
-    WEBLY_TRAINJOB_HOURS  after so many the nodes are ended
-    WEBLY_TRAINJOB_QUEUE  Kueue's queue that they wait in, if there is one
+    WEBLY_NODE_ENV        variables by name, as JSON; they take precedence over the driver's
+    WEBLY_NODE_VOLUMES    `volumes` and `volumeMounts` of a pod's spec, as JSON
+    WEBLY_TRAINJOB_HOURS  the nodes' time limit
+    WEBLY_TRAINJOB_QUEUE  the Kueue queue that they wait in, if any
 """
 
 import json
@@ -27,7 +27,7 @@ class Placement(Protocol):
         """Set a variable of the environment."""
 
     def limit(self, timeout_hours: int, queue: str | None) -> None:
-        """End a try after some time; let it begin when a queue of Kueue's says so, if any."""
+        """Limit an attempt's duration; let it wait in a Kueue queue, if one is given."""
 
     def mount_disk(self, path: str, size: str, storage_class: str | None) -> None:
         """Mount an empty disk; the class None is the cluster's default."""
@@ -48,7 +48,7 @@ class Pod:
         self._task.set_env_variable(name, value)
 
     def limit(self, timeout_hours: int, queue: str | None) -> None:
-        """End a try after some time."""
+        """Limit an attempt's duration."""
         kubernetes.set_timeout(self._task, 3600 * timeout_hours)
         if queue is not None:
             kubernetes.add_pod_label(self._task, QUEUE, queue)
@@ -85,9 +85,9 @@ class Nodes:
         self._task.set_env_variable("WEBLY_NODE_ENV", json.dumps(self._environment))
 
     def limit(self, timeout_hours: int, queue: str | None) -> None:
-        """End a try after some time.
+        """Have the launcher limit the nodes' duration.
 
-        The launcher does. Its own pod has no limit: it is there while the nodes wait in a queue.
+        Its own pod has no limit: it runs while the nodes wait in a queue.
         """
         self._task.set_env_variable("WEBLY_TRAINJOB_HOURS", str(timeout_hours))
         if queue is not None:

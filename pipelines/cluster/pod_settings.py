@@ -1,7 +1,7 @@
-"""What the pipeline's pods get on a cluster. None of it matters to the local engine.
+"""Settings of the pipeline's pods on a cluster. The local engine ignores them.
 
-What is constant here (all but GPUs, their nodes, CPU and memory) is not in KFP's cache key: a
-larger disk or another bucket retrains nothing.
+Constants (all but GPUs, their nodes, CPU and memory) are not in KFP's cache key: a larger disk or
+another bucket retrains nothing.
 """
 
 import json
@@ -16,10 +16,10 @@ from components.shared.stage.errors import UserError
 from pipelines.cluster.placement import Nodes, Placement, Pod
 from pipelines.run.graph import IDENTITY
 
-# The oldest version of KFP's backend that a file shall run on.
+# The oldest version of KFP's backend to support.
 Backend = Literal["2.15", "2.16", "2.17"]
 
-# What `k8s/` makes in the runs' namespace.
+# Created by `k8s/` in the runs' namespace.
 CONFIG_MAP = "webly"
 SECRET = "webly-s3"
 _LOCATIONS = ("WEBLY_STORE", "WEBLY_CHECKPOINTS")
@@ -31,11 +31,11 @@ _SETTINGS = (
     "AWS_DEFAULT_REGION",
     "AWS_CA_BUNDLE",
 )
-# Of nodes: the ClusterTrainingRuntime that they are made by, and what more each may need (JSON).
+# For nodes: their ClusterTrainingRuntime, and more resources of each (JSON).
 _NODE_SETTINGS = ("WEBLY_TRAINJOB_RUNTIME", "WEBLY_TRAINJOB_RESOURCES")
 _DISK = "/mnt/webly"
 _UNITS = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-# Workers hand batches to the trainer through shared memory; the default 64 MiB end in bus errors.
+# Workers pass batches through shared memory; the default of 64 MiB ends in bus errors.
 _SHARED_MEMORY = "16Gi"
 _HOURS_OF_A_YEAR = 365 * 24
 
@@ -52,7 +52,7 @@ def configure(
     backend: Backend,
     several_nodes: bool = False,
 ) -> None:
-    """Give a task all that its pod needs, and the nodes that it starts.
+    """Configure a task's pod, and the nodes that it starts.
 
     Args:
         task: The task.
@@ -62,7 +62,7 @@ def configure(
         image: The stage's image.
         values: The step's values of `steps.POD`, by name.
         form: The pipeline's parameters by name.
-        backend: What the pod's settings must be understood by.
+        backend: The oldest version of KFP's backend to support.
         several_nodes: Whether the stage runs on nodes that the pod starts.
     """
     placement: Placement = Nodes(task) if several_nodes else Pod(task)
@@ -75,20 +75,20 @@ def configure(
     _labelled(task, pipeline, component.name)
     kubernetes.add_pod_annotation(task, IDENTITY, json.dumps(identity))
     placement.limit(values["timeout_hours"], queue)
-    # Tags follow what can change a result: newer code of the same tag may write better logs.
+    # A tag changes only with what can change a result: newer code of a tag may log better.
     kubernetes.set_image_pull_policy(task, "Always")
     if "disk" in values:
         _with_disk(task.name, placement, values["disk"], values["disk_class"])
-    # Training pods are told of 0 GPUs, too. (A field of the form is not yet "0", whatever it says.)
+    # Training pods get WEBLY_GPUS=0, too. (A pipeline parameter never equals "0" at compile time.)
     if component.target == "train" or str(values.get("gpus", "0")) != "0":
         _on_gpus(task, placement, values["gpus"], form)
     if backend != "2.15":
-        # No user id: OpenShift chooses its own; elsewhere the image's holds.
+        # No user id: OpenShift assigns its own; elsewhere the image's applies.
         kubernetes.set_security_context(task, run_as_non_root=True)
 
 
 def _with_environment(task: dsl.PipelineTask, optional: Sequence[str]) -> None:
-    """Tell a task where images and checkpoints lie, let it in, and set_env it where it runs."""
+    """Give a task the storage locations, its credentials, and the names of its pod and node."""
     locations = {name: name for name in _LOCATIONS}
     settings = {name: name for name in optional}
     keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
@@ -101,7 +101,7 @@ def _with_environment(task: dsl.PipelineTask, optional: Sequence[str]) -> None:
 
 
 def _on_cpus(task: dsl.PipelineTask, cpu: Any, memory: Any) -> None:
-    """Give a task cores and memory; both are texts, or pipeline parameters of that type.
+    """Give a task cores and memory; both are strings, or pipeline parameters of that type.
 
     Stages start a worker per core that they may use: without a limit, per core of the node.
     """
@@ -115,13 +115,13 @@ def _on_cpus(task: dsl.PipelineTask, cpu: Any, memory: Any) -> None:
 def _on_gpus(
     task: dsl.PipelineTask, placement: Placement, gpus: Any, form: Mapping[str, Any]
 ) -> None:
-    """Send a task to nodes with GPUs.
+    """Schedule a task on nodes with GPUs.
 
     Args:
         task: A task.
         placement: Where its stage runs.
-        gpus: How many; a text, for KFP's driver takes a number for none, silently.
-        form: Has `gpu_type` (a text), `gpu_node_selector` and `gpu_tolerations`.
+        gpus: How many; a string: KFP's driver silently takes a number as none.
+        form: Has `gpu_type` (a string), `gpu_node_selector` and `gpu_tolerations`.
     """
     try:
         task.set_accelerator_type(form["gpu_type"]).set_accelerator_limit(gpus)
@@ -138,15 +138,15 @@ def _on_gpus(
 def _with_disk(task: str, placement: Placement, size: str, storage_class: str) -> None:
     """Give a stage a disk for fetched shards and temporary files.
 
-    On the node's own disk they would be counted against the pod until the kubelet evicts it.
+    On the node's own disk they would count against the pod until the kubelet evicts it.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([MGT]i?)", size)
     if not match:
-        raise UserError(f"{task}: disk={size!r}: write a size such as 200Gi")
+        raise UserError(f"{task}: disk={size!r}: must be a size such as 200Gi")
     gigabytes = float(match[1]) * _UNITS[match[2]] / 1e9
     placement.mount_disk(_DISK, size, None if storage_class == "default" else storage_class)
     placement.set_env("WEBLY_CACHE", _DISK)
-    # The rest is for the file system's own and for temporary files.
+    # The rest is for the file system and for temporary files.
     placement.set_env("WEBLY_CACHE_GIGABYTES", f"{0.8 * gigabytes:g}")
     placement.set_env("TMPDIR", _DISK)
 
@@ -154,22 +154,22 @@ def _with_disk(task: str, placement: Placement, size: str, storage_class: str) -
 def _with_retries(
     task: dsl.PipelineTask, retries: int, timeout_hours: int, *, is_queued: bool
 ) -> None:
-    """Start a task again when it fails.
+    """Retry a task when it fails.
 
-    KFP retries what exits with a code other than 0, not a pod that was evicted or preempted: then
-    start the run again, all that was done comes from the cache. Either way a stage goes on from
-    its checkpoint, which it leaves every WEBLY_CHECKPOINT_MINUTES: KFP's launcher passes no signal
-    on, so a pod that is ended cannot leave one more.
+    KFP retries pods that exit with a code other than 0, not those that were evicted or preempted:
+    then start the run again, and finished tasks come from the cache. Either way a stage resumes
+    from its checkpoint, saved every WEBLY_CHECKPOINT_MINUTES: KFP's launcher forwards no signals,
+    so a pod that is terminated cannot save another one.
     """
     if timeout_hours < 1 or retries < 0:
         raise UserError(
-            f"{task.name}: retries={retries}, timeout_hours={timeout_hours}: 0 retries and 1 hour "
-            "are the least"
+            f"{task.name}: retries={retries}, timeout_hours={timeout_hours}: must be at least "
+            "0 and 1"
         )
     if retries:
-        # Argo counts `backoff_max_duration` from the first try's start: with the default of an
-        # hour nothing that fails later would be retried, and what is would end with that hour.
-        # It counts the time in a queue, too, which may be days before each try.
+        # Argo counts `backoff_max_duration` from the first attempt's start: with the default of an
+        # hour, later failures would not be retried, and retries would end with that hour. It
+        # counts the time in a queue, too, which may be days before each attempt.
         hours = _HOURS_OF_A_YEAR if is_queued else (retries + 1) * (timeout_hours + 1)
         task.set_retry(
             retries,
@@ -180,7 +180,7 @@ def _with_retries(
 
 
 def _labelled(task: dsl.PipelineTask, pipeline: str, stage: str) -> None:
-    """Name a task's pod, for `kubectl get pods -l …` and network policies."""
+    """Label a task's pod, for `kubectl get pods -l …` and network policies."""
     labels = {
         "app.kubernetes.io/name": "webly",
         "app.kubernetes.io/part-of": pipeline,

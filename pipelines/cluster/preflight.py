@@ -1,4 +1,4 @@
-"""What must be in place before a run of days is started."""
+"""Checks of what must be in place before a run of days is started."""
 
 import itertools
 import os
@@ -20,19 +20,19 @@ from pipelines.run import graph
 from pipelines.run.graph import Graph
 
 _MOST_ENTRIES = 10_000
-# What KFP gives to pods: alone, and on a Kubeflow for several users.
+# KFP's service accounts of pods: single-user, and on a multi-user Kubeflow.
 _SERVICE_ACCOUNTS = ("pipeline-runner", "default-editor")
-# From a machine that cannot reach the store, it says so after this.
+# Seconds after which a store is reported as not reachable from this machine.
 _SECONDS_FOR_STORAGE = "15"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a look at something gave.
+    """The result of a check.
 
     Attributes:
-        what: What was looked at.
-        state: `unknown` if it could not be looked at from here.
+        what: What was checked.
+        state: `unknown` if it could not be checked from here.
         detail: What was found, or what to do.
     """
 
@@ -46,10 +46,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a compiled pipeline's pods take from their namespace.
+    """What a compiled pipeline's pods need from their namespace.
 
     Attributes:
-        config_maps: Keys by config map; only those that must be there.
+        config_maps: Keys by config map; only the required ones.
         secrets: Keys by secret.
     """
 
@@ -58,7 +58,7 @@ class Needs:
 
 
 def needs(file: Path) -> Needs:
-    """Return what the pods of a compiled pipeline take from their namespace."""
+    """Return what the pods of a compiled pipeline need from their namespace."""
     _, *platforms = graph.documents(file)
     executors = [
         executor
@@ -77,7 +77,7 @@ def needs(file: Path) -> Needs:
 
     return Needs(
         keys("configMapAsEnv", "configMapName", "configMapKey", optional=False),
-        # A pod starts without an optional secret, but S3 does not let it in.
+        # A pod starts without an optional secret, but S3 denies it access.
         keys("secretAsEnv", "secretName", "secretKey", optional=True),
     )
 
@@ -89,13 +89,13 @@ def run(
     file: Path,
     service_account: str = "",
 ) -> Iterator[Check]:
-    """Yield what each look gives.
+    """Yield the result of each check.
 
     Args:
-        connect: Reaches KFP's API and says what answered; raises what `Cluster` does.
+        connect: Connects to KFP's API and returns its address; raises what `Cluster` does.
         namespace: Where the pods will run.
-        pipeline: What is to run, with the values of its form.
-        file: The same, compiled.
+        pipeline: The pipeline to run, with the values of its form.
+        file: Its compiled file.
         service_account: The pods'; empty for KFP's own.
     """
     try:
@@ -125,22 +125,22 @@ def run(
         yield (
             _writable("bucket", uri)
             if uri
-            else Check("bucket", "unknown", f"set {name} to what the config map will say")
+            else Check("bucket", "unknown", f"set {name} to the config map's future value")
         )
     yield _data_set(str(pipeline.form.get("dataset", "")))
 
 
 def estimates(pipeline: Graph, images: int, images_per_second: float) -> Iterator[str]:
-    """Yield lines that say what the pipeline takes."""
+    """Yield lines with an estimate of what the pipeline takes."""
     found = estimate(pipeline, images, images_per_second)
     total = sum(found.gpu_hours.values())
     by_step = ", ".join(f"{step} {hours:,.1f}" for step, hours in found.gpu_hours.items())
     yield f"GPU hours    {total:,.0f}, if nothing is cached: {by_step or 'none'}"
     rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in sorted(found.rates.items()))
-    yield f"  assumed    images a second on a GPU of A100's class at 224 pixels: {rates}"
+    yield f"  assumed    images per second on a GPU of A100's class at 224 pixels: {rates}"
     yield f"gigabytes    {_gigabytes(found)}"
     if found.unknown:
-        yield f"  not in it  {', '.join(found.unknown)}: give the training images by --images"
+        yield f"  excluded   {', '.join(found.unknown)}: give the number of images with --images"
 
 
 def _gigabytes(found: Estimate) -> str:
@@ -156,7 +156,7 @@ def _looked_up(request: Callable[..., Any], *args: object) -> Any:
 
 
 def _object(what: str, name: str, content: Any, keys: frozenset[str], remedy: str) -> Check:
-    """Return whether an object of the namespace is there with its keys."""
+    """Check that an object of the namespace exists and has its keys."""
     if isinstance(content, UnknownError):
         return Check(what, "unknown", f"{name}: {content}")
     if content is None:
@@ -168,7 +168,7 @@ def _object(what: str, name: str, content: Any, keys: frozenset[str], remedy: st
 
 
 def _nodes(namespace: Namespace, pipeline: Graph) -> Iterator[Check]:
-    """Look for nodes that hold the largest pods with GPUs, as many as a stage takes."""
+    """Check that there are nodes for the largest pods with GPUs, as many as a stage needs."""
     wanted: dict[tuple[str, int], int] = {}
     for task in pipeline.tasks:
         kind = str(task.parameters.get("accelerator_type", ""))
@@ -202,7 +202,7 @@ def _nodes(namespace: Namespace, pipeline: Graph) -> Iterator[Check]:
 def _trainer(
     namespace: Namespace, settings: Mapping[str, str], accounts: Sequence[str]
 ) -> Iterator[Check]:
-    """Look for what stages on several nodes need."""
+    """Check what stages on several nodes need."""
     runtime = settings.get("WEBLY_TRAINJOB_RUNTIME", DEFAULT_RUNTIME)
 
     def check(what: str, wanted: str, found: Any, remedy: str) -> Check:
@@ -215,10 +215,10 @@ def _trainer(
     remedy = "install Kubeflow Trainer 2.0 or newer, or set every num_nodes to 1"
     yield check("trainer", "TrainJobs", there, remedy)
     there = _looked_up(namespace.has_training_runtime, runtime)
-    remedy = f"{apply}, or name another by WEBLY_TRAINJOB_RUNTIME in the config map"
+    remedy = f"{apply}, or name another with WEBLY_TRAINJOB_RUNTIME in the config map"
     yield check("runtime", f"ClusterTrainingRuntime {runtime}", there, remedy)
     allowed = [_looked_up(namespace.may_create_train_jobs, account) for account in accounts]
-    # One that may is enough; what could not be looked at is not missing.
+    # One account with permission is enough; what could not be checked is not missing.
     there = True in allowed or next(filter(None, allowed), False)
     yield check("rights", f"{' or '.join(accounts)} may create TrainJobs", there, apply)
     uri = settings.get("WEBLY_CHECKPOINTS", "")
@@ -228,16 +228,16 @@ def _trainer(
 
 
 def _out_of_reach(uri: str) -> str:
-    """Return why a uri cannot be looked at from here; empty if it can."""
+    """Return why a URI cannot be checked from here; empty if it can."""
     if not filesystem.is_s3(uri):
-        return f"{uri}: not looked at: a folder of the pods"
+        return f"{uri}: not checked: a folder of the pods"
     if boto3.session.Session().get_credentials() is None:
-        return f"{uri}: not looked at: no AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are here"
+        return f"{uri}: not checked: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set"
     return ""
 
 
 def _writable(what: str, uri: str) -> Check:
-    """Put an object, list it and delete it again."""
+    """Put an object, list it and delete it."""
     unknown = _out_of_reach(uri)
     if unknown:
         return Check(what, "unknown", unknown)
@@ -252,7 +252,7 @@ def _writable(what: str, uri: str) -> Check:
     except UserError as error:
         return Check(what, "missing", str(error))
     if listed != ["probe"]:
-        return Check(what, "missing", f"{uri}: what was put there is not listed")
+        return Check(what, "missing", f"{uri}: an object that was put there is not listed")
     return Check(what, "ok", f"{uri}: put, listed and deleted an object")
 
 
@@ -271,6 +271,6 @@ def _data_set(uri: str) -> Check:
     except UserError as error:
         return Check("data set", "missing", str(error))
     if not entries:
-        return Check("data set", "missing", f"{uri}: nothing is there; set dataset=s3://…")
+        return Check("data set", "missing", f"{uri}: no files there; set dataset=s3://…")
     more = " or more" if len(entries) == _MOST_ENTRIES else ""
     return Check("data set", "ok", f"{uri}: {len(entries):,} files{more}, readable")

@@ -1,4 +1,4 @@
-"""What a run on a cluster is started from: a compiled file, the form's values, a version's name."""
+"""What a run on a cluster is started from: a compiled file, parameters, and a version's name."""
 
 import hashlib
 import subprocess
@@ -22,9 +22,9 @@ class Submission:
     Attributes:
         file: The compiled pipeline.
         graph: The same, with the values of the form.
-        version: What to call it.
-        uncached: The tasks that KFP must not take from its cache. KFP heeds this only in runs that
-            are started from a file, not from an uploaded version.
+        version: The version's name.
+        uncached: The tasks that must not come from KFP's cache. KFP honours this only in runs
+            started from a file, not from an uploaded version.
     """
 
     file: Path
@@ -36,16 +36,16 @@ class Submission:
 def prepare(
     file: Path, overrides: Sequence[str], rerun: Sequence[str] = (), cache: bool = True
 ) -> Submission:
-    """Return what to start.
+    """Prepare a run.
 
     Args:
-        file: A compiled pipeline; rewritten where tasks must not come from the cache.
-        overrides: Values of the form, as `name=value`.
-        rerun: Stages, steps and tasks to run again, with all that follows them.
-        cache: Whether outputs of earlier runs may be taken at all.
+        file: A compiled pipeline; rewritten if tasks must not come from the cache.
+        overrides: Pipeline parameters, as `name=value`.
+        rerun: Stages, steps and tasks to rerun, with all their dependents.
+        cache: Whether outputs of earlier runs may be reused at all.
 
     Raises:
-        UserError: A word is no field of the form, or nothing is called as `rerun` says.
+        UserError: An override is invalid, or `rerun` has an unknown name.
     """
     pipeline = graph.read(file, overrides)
     version = version_name(file)
@@ -61,11 +61,11 @@ def prepare(
 
 
 def version_name(file: Path) -> str:
-    """Return a name for a compiled pipeline: the commit, and a hash where the tree differs."""
+    """Return a name for a compiled pipeline: the commit, and a hash if the tree differs."""
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain")
-    except (OSError, subprocess.CalledProcessError):  # an archive of the project, no repository
+    except (OSError, subprocess.CalledProcessError):  # an archive of the project, not a repository
         return f"content-{digest(file)}"
     return f"{commit}-dirty-{digest(file)}" if changed else commit
 
@@ -85,7 +85,7 @@ def _field(name: str) -> str:
 
 
 def _tasks(name: str, pipeline: Graph) -> set[str]:
-    """Return the tasks that a user means by a task's, a step's or a stage's name."""
+    """Return the tasks that a name of a task, step or stage refers to."""
     names: dict[str, set[str]] = {}
     for task in pipeline.tasks:
         for known in {task.name, task.step, task.stage}:
@@ -93,7 +93,9 @@ def _tasks(name: str, pipeline: Graph) -> set[str]:
     for known in (name, name.replace("-", "_")):
         if known in names:
             return names[known]
-    raise UserError(f"--rerun {name}: nothing is called so; there are {', '.join(sorted(names))}")
+    raise UserError(
+        f"--rerun {name}: no such stage, step or task; there are {', '.join(sorted(names))}"
+    )
 
 
 def _turn_caching_off(file: Path, tasks: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Following a run on a cluster: from what KFP's API tells of it to a record, as a local run has."""
+"""Following a run on a cluster: from KFP's API to a record, like a local run's."""
 
 import datetime
 import logging
@@ -15,7 +15,7 @@ from pipelines.run.record import RunRecord, Status, TaskRecord
 logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LOOKS = 5.0
 _OVER = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"})
-# A pod takes longer than this to start; a task whose pod is skipped is over at once.
+# A pod takes longer than this to start; a task whose pod is skipped ends at once.
 _SECONDS_OF_A_CACHED_TASK = 2.0
 
 
@@ -32,10 +32,10 @@ def follow(
     Args:
         cluster: Where it runs.
         run: Its id.
-        pipeline: What it runs.
-        logs: A folder for the logs of tasks that failed.
-        namespace: Where those are read, if it lets us.
-        show: Called with every look.
+        pipeline: Its pipeline.
+        logs: A folder for the logs of failed tasks.
+        namespace: Where those are read from, if possible.
+        show: Called with every update.
     """
     fetched: dict[str, str] = {}
     while True:
@@ -53,13 +53,13 @@ def follow(
 
 
 def record(pipeline: Graph, run: Any) -> RunRecord:
-    """Return what a run did so far.
+    """Return a run's record so far.
 
     KFP 2's API lists the nodes of Argo's graph by name: for a task `a` these are `a-driver`, which
     resolves inputs and asks the cache, and `a`, which waits for a pod unless that was a hit.
     """
     details = run.run_details.task_details if run.run_details else None
-    # A node that was retried may be there twice.
+    # A retried node may be listed twice.
     nodes = {node.display_name: node for node in sorted(details or [], key=_started)}
     over = run.state in _OVER
     return RunRecord(

@@ -1,1 +1,1 @@
-"""Runs on this machine: processes or containers, and the cache."""
+"""Runs on this machine: in processes or containers, with a cache."""

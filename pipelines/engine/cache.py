@@ -1,8 +1,8 @@
-"""What earlier runs made, by KFP's own cache key.
+"""The outputs of earlier runs, by KFP's own cache key.
 
 KFP keys a task by its image, command, resolved parameters, output types and the *ids* of its input
-artifacts. Here their content stands in for the ids, so that an upstream task that ran again and
-made the same thing reruns nothing.
+artifacts. Here their content replaces the ids, so that a rerun of an upstream task with the same
+outputs reruns nothing.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The outputs of a task that ended well.
+    """The outputs of a task that succeeded.
 
     Attributes:
-        digests: Of the content of each output.
-        sizes: In bytes, of each file of each output, by its path below the output.
+        digests: A digest of each output's content.
+        sizes: The size of each file of each output, by its relative path, in bytes.
         seconds: How long the task took.
-        peak_bytes: The most memory that a process of it held.
+        peak_bytes: The peak memory of any of its processes.
     """
 
     digests: Mapping[str, str]
@@ -38,7 +38,7 @@ class Entry:
 
 
 class Cache:
-    """The artifacts of a run's folder: `<task>/<key>/<output>`, and an entry once complete."""
+    """The artifacts of a run's folder, `<task>/<key>/<output>`, with an entry once complete."""
 
     def __init__(self, folder: Path) -> None:
         """Use a folder."""
@@ -59,9 +59,9 @@ class Cache:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def cleared(self, task: Task, key: str) -> Path:
-        """Return the empty folder for the outputs of a task that is about to run.
+        """Return an empty folder for the outputs of a task that is about to run.
 
-        What an earlier attempt left there would pass for this one's.
+        Leftovers of an earlier attempt would pass for this one's outputs.
         """
         folder = self.folder_of(task, key)
         shutil.rmtree(folder, ignore_errors=True)
@@ -69,9 +69,9 @@ class Cache:
         return folder
 
     def find(self, task: Task, key: str) -> Entry | None:
-        """Return what an earlier run made, if it is still there, shards of images included.
+        """Return an earlier run's outputs, if they still exist, including shards of images.
 
-        What another version of webly has written, or is damaged, is as good as not there.
+        An entry that is damaged, or of another version of webly, is a miss.
         """
         folder = self.folder_of(task, key)
         path = folder / "entry.json"
@@ -88,15 +88,15 @@ class Cache:
             return None
 
     def add(self, task: Task, key: str, seconds: float, peak_bytes: int) -> Entry:
-        """Take in the outputs of a task that ended well.
+        """Add the outputs of a task that succeeded.
 
         Raises:
-            FileNotFoundError: The task has not made one of its outputs.
+            FileNotFoundError: One of its outputs is missing.
         """
         folder = self.folder_of(task, key)
         for output in task.outputs:
             if not (folder / output).exists():
-                raise FileNotFoundError(f"{task.name} ended well without making {output}")
+                raise FileNotFoundError(f"{task.name} succeeded without writing {output}")
         entry = Entry(
             {output: _digest(folder / output) for output in task.outputs},
             {output: _sizes(folder / output) for output in task.outputs},
@@ -109,7 +109,7 @@ class Cache:
 
 
 def _has_shards(manifest: Path) -> bool:
-    """Return whether an image set's shards, which lie outside it, are there, all their bytes."""
+    """Return whether an image set's shards, which are stored outside it, exist completely."""
     with formats.reading(manifest.read_bytes(), image_set.FORMAT, manifest) as content:
         shards = {(shard.uri, shard.bytes) for shard in image_set.shards(content)}
     folders = {uri.rpartition("/")[0] for uri, _ in shards}

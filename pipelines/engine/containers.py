@@ -1,9 +1,9 @@
-"""Runs stages in the containers that a compiled pipeline names, by the command `docker`.
+"""Runs stages in the containers that a compiled pipeline names, with the command `docker`.
 
-A container is treated as a cluster with the restricted security standard treats a pod: its user is
-not root, has no capabilities, and cannot write to the root file system. It sees the artifacts, the
-places of the environment and what the task's parameters name, each at its path on the host, and
-writes to its own outputs and the places only.
+A container runs like a pod under the restricted security standard: its user is not root, has no
+capabilities, and cannot write to the root file system. It sees the artifacts, the folders in the
+environment and those in the task's parameters, each at its path on the host, and can write only to
+its own outputs and the folders in the environment.
 """
 
 import os
@@ -26,7 +26,7 @@ _PLACES = ("WEBLY_STORE", "WEBLY_CHECKPOINTS", "WEBLY_CACHE")
 _PASSED = ("AWS_", "OMP_NUM_THREADS", "WEBLY_")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SECONDS_BETWEEN_LOOKS = 0.05
-# Waits for the end of its runner, however that ends, then removes the runner's containers.
+# Waits until its runner ends, in whatever way, then removes the runner's containers.
 _WATCHER = """
 cat >/dev/null
 docker ps --all --quiet --filter "label=$1" | xargs -r docker rm --force >/dev/null
@@ -34,13 +34,13 @@ docker ps --all --quiet --filter "label=$1" | xargs -r docker rm --force >/dev/n
 _CONFINED = (
     *("--init", "--pull", "never", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
     *("--read-only", "--tmpfs", "/tmp", "--env", "HOME=/tmp"),
-    # Workers hand batches to the trainer through shared memory; a limit, taken as it is used.
+    # Workers pass batches through shared memory; a limit, not a reservation.
     *("--shm-size", "16g"),
 )
 
 
 class Containers:
-    """Runs stages as containers of the Docker engine; it reads this machine's files."""
+    """Runs stages in containers of the local Docker engine."""
 
     def __init__(
         self, environment: Mapping[str, str], folder: Path, images: Collection[str]
@@ -48,9 +48,9 @@ class Containers:
         """Use the engine.
 
         Args:
-            environment: The runner's; what the stages know of it is passed on.
+            environment: The runner's; what the stages use of it is passed on.
             folder: The run's folder.
-            images: All that the run will need.
+            images: All images that the run needs.
 
         Raises:
             UserError: There is no engine, or it lacks an image.
@@ -64,7 +64,7 @@ class Containers:
                 f"no such image: {', '.join(missing)}; build the images of this code by "
                 "`python -m pipelines.images build`"
             )
-        # One that nobody has stopped may still have been left by a runner before.
+        # An earlier runner may have left containers that nobody has stopped.
         self._watch().communicate()
         self._watcher = self._watch()
 
@@ -84,7 +84,7 @@ class Containers:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(self._environment),
-                start_new_session=True,  # Ctrl-C is the runner's affair
+                start_new_session=True,  # the runner handles Ctrl-C
             )
         self._running[task.name] = container, log, process
 
@@ -115,13 +115,13 @@ class Containers:
         state = _docker("inspect", "--format", "{{.State.OOMKilled}}", container)
         if code and state.stdout.strip() == "true":
             with log.open("a") as output:
-                output.write("a process was killed: the container's memory was used up\n")
+                output.write("a process was killed: the container ran out of memory\n")
         _docker("rm", "--force", container)
-        # A shell's way to tell of a signal, which `docker run` follows.
+        # The shell's convention for signals, which `docker run` follows.
         return {"name": name, "exit_code": 128 - code if code > 128 else code, "peak_bytes": 0}
 
     def _settings(self) -> Iterator[str]:
-        """Yield options for the environment: names only, for all can read a command line."""
+        """Yield options for the environment: names only, as anyone can read a command line."""
         for name in sorted(self._environment):
             if name.startswith(_PASSED):
                 yield from ("--env", name)

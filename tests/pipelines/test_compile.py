@@ -291,7 +291,7 @@ def test_a_form_may_set_cores_and_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("training: {disk: much}", "finetune-resnet18-none: disk='much': write a size"),
+        ("training: {disk: much}", "finetune-resnet18-none: disk='much': must be a size"),
         ("training: {timeout_hours: 0}", "timeout_hours=0"),
         ("ingest: {retries: -1}", "ingest: retries=-1"),
         ("ingest: {memory: lots}", "ingest: cpu=4, memory=lots"),

@@ -209,7 +209,7 @@ def test_an_api_that_cannot_answer_is_asked_again(
 
     assert command() == 0
 
-    assert caplog.text.count("asking again") == 3
+    assert caplog.text.count("retrying in") == 3
     assert len(kubeflow.kept["runs"]) == 1
 
 
@@ -321,7 +321,7 @@ def test_diff_knows_what_a_run_has_not_made(
 
     assert [line for line in caplog.messages if line[:2] in ("= ", "+ ")] == [
         "= count-left   cached",
-        f"+ count-right  runs: run {run} has not made it",
+        f"+ count-right  runs: run {run} did not complete it",
         "+ total        runs: count-right runs",
     ]
 
@@ -400,7 +400,7 @@ def test_a_token_is_sent_and_never_shown(
     with pytest.raises(SystemExit):
         submit.main(argv)
 
-    assert "asking again" in caplog.text
+    assert "retrying in" in caplog.text
     assert "401" in caplog.text
     assert len(kubeflow.kept["runs"]) == 1
     assert "very-secret" not in caplog.text + "".join(capsys.readouterr())

@@ -152,7 +152,7 @@ def test_what_failed_and_what_it_kept_from_running_runs_again(tmp_path: Path) ->
     verdicts = compare(graph.read(pipeline, ["size=-1"]), [history.from_files(tmp_path, [])])
     then = execute(pipeline, tmp_path, ["size=-1"], jobs=2)
 
-    assert running(verdicts) == {"right": f"{tmp_path} has not made it", **BOTH_OF_RIGHT}
+    assert running(verdicts) == {"right": f"{tmp_path} did not complete it", **BOTH_OF_RIGHT}
     assert ran(then) == {"right", "both", "half"}
 
 

@@ -75,7 +75,7 @@ def check(kubeflow: Kubeflow, smoke: Path, caplog: pytest.LogCaptureFixture) -> 
 
 
 def found(caplog: pytest.LogCaptureFixture) -> dict[str, str]:
-    """Return the states, by what was looked at; the worst one."""
+    """Return the states, by what was checked; the worst one."""
     states: dict[str, str] = {}
     for line in caplog.messages:
         state, what = line[:8].strip(), line[9:21].strip()
@@ -176,7 +176,7 @@ def test_a_data_set_and_a_bucket_that_are_not_there_are_missing(
     states = found(caplog)
     assert (states["data set"], states["bucket"]) == ("missing", "missing")
     assert "webly-nosuch" in caplog.text
-    assert f"{stored}/other: nothing is there" in caplog.text
+    assert f"{stored}/other: no files there" in caplog.text
 
 
 def test_what_the_namespace_lacks_is_missing_with_a_remedy(
@@ -265,4 +265,4 @@ def test_without_the_number_of_images_an_estimate_says_what_it_leaves_out(
     assert not takes.gpu_hours
     assert {"wt_pretrain", "finetune", "pseudo_label"} <= set(takes.unknown)
     check()
-    assert "give the training images by --images" in caplog.text
+    assert "give the number of images with --images" in caplog.text
