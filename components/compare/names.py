@@ -1,4 +1,4 @@
-"""What the pipeline says of the predictions: whose they are, and how that shows."""
+"""What the pipeline says about the predictions: whose they are, and how to show them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ _GREY = "#868e96"
 
 
 class Step(NamedTuple):
-    """How a step shows.
+    """How to show a step.
 
     Attributes:
-        title: What to call it.
-        color: Of what all candidates are together after it.
-        continues: The step whose models it goes on with, at a higher resolution; empty if none.
+        title: Its display name.
+        color: The ensemble's colour in plots.
+        continues: The step whose models it trains further, at a higher resolution; empty if none.
     """
 
     title: str
@@ -25,7 +25,7 @@ class Step(NamedTuple):
 
 
 class Pretraining(NamedTuple):
-    """How the candidates of a pretraining show."""
+    """How to show the candidates of a pretraining."""
 
     title: str
     color: str = _GREY
@@ -36,7 +36,7 @@ class Names:
     """What the pipeline says.
 
     Attributes:
-        predictions: Step and candidate of each; an ensemble has no more than a seed.
+        predictions: Step and candidate of each; an ensemble has at most a seed.
         steps: By name.
         pretrainings: By name, in the order of legends.
     """
@@ -47,7 +47,7 @@ class Names:
 
     @classmethod
     def parse(cls, text: str) -> "Names":
-        """Read the stage's parameter; what it leaves out is called by its name.
+        """Parse the stage's parameter; titles default to names.
 
         {"predictions": [{"step": "finetune", "backbone": "net", "pretraining": "wt"}],
          "steps": {"finetune": {"title": "finetuning"}},
@@ -66,5 +66,5 @@ class Names:
         )
 
     def title(self, candidate: Name) -> str:
-        """Return what to call a candidate."""
+        """Return a candidate's display name."""
         return candidate.title({name: each.title for name, each in self.pretrainings.items()})

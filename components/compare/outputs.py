@@ -1,4 +1,4 @@
-"""The comparison as files: figures as JSON, tables as Markdown, a few scalars for KFP's UI."""
+"""The comparison as files: results as JSON, tables as Markdown, a few scalars for KFP's UI."""
 
 import json
 import math
@@ -12,11 +12,11 @@ from components.compare.tables import Titles, markdown
 from components.shared.reports import metrics
 from components.shared.storage import filesystem, formats
 
-FORMAT = 1  # of the figures
+FORMAT = 1  # of the JSON
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Write all figures: `accuracy`, `gains` and `tricks`, each a list of records."""
+    """Write all results: `accuracy`, `gains` and `tricks`, each a list of records."""
     content = {
         "format": FORMAT,
         "accuracy": [
@@ -38,10 +38,10 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
 
 
 def read_comparison(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return all figures, as `write_comparison` has written them.
+    """Return all results, as written by `write_comparison`.
 
     Raises:
-        UserError: They are of another format.
+        UserError: They have another format.
     """
     with formats.reading(path.read_bytes(), FORMAT, path) as content:
         return {name: content[name] for name in ("accuracy", "gains", "tricks")}
@@ -54,7 +54,7 @@ def write_summary(path: Path, comparison: Comparison) -> None:
 
 
 def write_metrics(path: Path, comparison: Comparison) -> None:
-    """Write what makes sense beside the same of other runs."""
+    """Write the metrics that are comparable across runs."""
     metrics.write(path, dict(_scalars(comparison)))
 
 
@@ -83,7 +83,7 @@ def _difference(difference: Difference) -> dict[str, Any]:
 
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate without what a single seed does not tell."""
+    """Return an estimate, without the interval if there is a single seed."""
     if math.isnan(estimate.error):
         return {"mean": estimate.mean}
     return {"mean": estimate.mean, "error": estimate.error, "seeds": list(estimate.seeds)}

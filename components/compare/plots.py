@@ -14,9 +14,9 @@ from components.shared.reports.titles import Name
 
 _STYLES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D")
-_WIDE = 100  # levels that reach so much further than the lowest are shown on a log scale
-_MARKED = 20  # points of a curve, or fewer
-_CLASSES_NAMED = 40  # beyond that, only where they lie
+_WIDE = 100  # ratio of the highest level to the lowest from which the scale is logarithmic
+_MARKED = 20  # maximum number of marked points on a curve
+_CLASSES_NAMED = 40  # beyond that, classes have no labels
 
 
 def plot_gains(comparison: Comparison, differences: Sequence[Difference], titles: Titles) -> Figure:
@@ -42,8 +42,8 @@ def plot_gains(comparison: Comparison, differences: Sequence[Difference], titles
 def plot_curves(comparison: Comparison, titles: Titles) -> Figure:
     """Plot top-1 accuracy against the images seen, in finetuning and in all.
 
-    Bands are one standard error of the mean to each side. A large round goes on where its base
-    ended, with large marks.
+    Bands are one standard error of the mean to each side. A round at a higher resolution continues
+    where its base ended, with large marks.
     """
     bases = {step: comparison.names.steps[step].continues for step in comparison.trainings}
     rounds = [step for step, base in bases.items() if not base]
@@ -74,7 +74,7 @@ def plot_curves(comparison: Comparison, titles: Titles) -> Figure:
 
 
 def plot_sweeps(comparison: Comparison) -> Figure:
-    """Plot accuracy against the levels of what variants differ in, a panel for each."""
+    """Plot accuracy against the levels of each swept parameter, a panel for each."""
     sweeps = comparison.sweeps
     figure = Figure(figsize=(3.2 * len(sweeps) + 1.6, 3.6), layout="constrained")
     panels = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
@@ -137,9 +137,9 @@ def plot_classes(comparison: Comparison, difference: Difference, names: Sequence
     """Plot the gain in each class, from the largest to the smallest.
 
     Args:
-        comparison: What it is a part of.
-        difference: Of two cells.
-        names: Titles of the classes that it knows of.
+        comparison: The comparison that it belongs to.
+        difference: The difference of two cells.
+        names: Titles of the classes that it covers.
     """
     gains = 100 * difference.classes.mean(axis=0)
     order = np.argsort(-gains, kind="stable")
@@ -173,7 +173,7 @@ def _plot_curve(
     look: dict[str, Any],
     marks: int,
 ) -> int:
-    """Plot a cell's curve behind some images; return how many it is over."""
+    """Plot a cell's curve, starting after some images; return how many more it spans."""
     points = np.array(curve(comparison, cell))
     images, top1 = (before + points[:, 0]) / 1000, 100 * points[:, 1]
     histories = comparison.cells[cell].histories
@@ -194,7 +194,7 @@ def _before(classifiers: Classifiers) -> int:
 
 
 def _looks(comparison: Comparison, titles: Titles) -> dict[Name, dict[str, Any]]:
-    """Return colour (by pretraining), line and marker (by what else differs) of each candidate."""
+    """Return each candidate's colour (by pretraining), line and marker (by other differences)."""
     looks: dict[Name, dict[str, Any]] = {}
     same: dict[str, int] = {}
     for cell in comparison.cells:

@@ -1,4 +1,4 @@
-"""The page of the stage."""
+"""The report of the stage `compare`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ _CLASSES = 10
 
 
 def draw(path: Path, comparison: Comparison, classes: Sequence[str]) -> None:
-    """Write the page to `path`.
+    """Write the report to `path`.
 
     Args:
-        path: Where.
-        comparison: What to show.
+        path: The file.
+        comparison: The comparison.
         classes: Titles of all classes.
     """
     titles = Titles(comparison)
@@ -37,8 +37,8 @@ def draw(path: Path, comparison: Comparison, classes: Sequence[str]) -> None:
     if comparison.sweeps:
         page.figure(
             plot_sweeps(comparison),
-            "Top-1 after the first finetuning against what variants differ in; bars are standard "
-            "errors over the seeds.",
+            "Top-1 after the first finetuning, by what the variants differ in; bars: standard "
+            "error over the seeds.",
         )
     accuracy, *others = tables(comparison)
     for table in (accuracy, *others):
@@ -62,15 +62,15 @@ def _add_plots(page: Page, comparison: Comparison, titles: Titles) -> None:
         page.figure(plot_steps(comparison, titles), "Top-1 after each step.")
     page.figure(
         plot_curves(comparison, titles),
-        "Top-1 on the validation set against the images seen, mean over the seeds with its "
-        "standard error. Large marks: at a higher resolution.",
+        "Top-1 on the validation set against the images seen: mean over the seeds and its standard "
+        "error. Large marks: at a higher resolution.",
     )
     first = [each for each in comparison.gains if each.of.step == comparison.steps[0]]
     if first:
         page.figure(
             plot_gains(comparison, first, titles),
-            "Points over training from scratch, after the first finetuning. Thin: 95 % interval "
-            "had the seeds been others; thick: had the validation images been others.",
+            "Points over training from scratch, after the first finetuning, with 95 % confidence "
+            "intervals: thin for the choice of seeds, thick for that of validation images.",
         )
 
 

@@ -1,4 +1,4 @@
-"""What there is to compare: classifiers by step, candidate and seed, and their differences."""
+"""The classifiers to compare, by step, candidate and seed, and their differences."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -20,14 +20,14 @@ _LEVELS = 3  # of a sweep, or more
 
 
 class Cell(NamedTuple):
-    """A candidate after a step, whatever the seed; the ensemble is a step without candidate."""
+    """A candidate after a step, over all seeds; the ensemble is a step without a candidate."""
 
     step: str
     candidate: Name
 
     @property
     def is_ensemble(self) -> bool:
-        """Whether it is of all candidates together."""
+        """Whether it is the ensemble of all candidates."""
         return self.candidate == Name()
 
 
@@ -37,10 +37,10 @@ class Classifiers:
 
     Attributes:
         seeds: Their seeds, ascending.
-        hits: (S, N) bool: whether each has each image's label first.
-        top1: Balanced accuracy.
-        top5: Likewise, of having the label among the five.
-        histories: How they came to be.
+        hits: (S, N) bool: whether each one's top class is the image's label.
+        top1: Balanced top-1 accuracy.
+        top5: Balanced top-5 accuracy.
+        histories: How they were trained.
     """
 
     seeds: tuple[int | None, ...]
@@ -51,26 +51,26 @@ class Classifiers:
 
     @property
     def images(self) -> int:
-        """Images that one was trained on, in all its trainings."""
+        """Images seen by one classifier, over all its trainings."""
         return sum(training.images for training in self.histories[0].lineage)
 
     @property
     def seconds(self) -> float:
-        """What all its trainings took, on average over the seeds."""
+        """Duration of all its trainings, averaged over the seeds."""
         sums = [sum(each.seconds for each in history.lineage) for history in self.histories]
         return float(np.mean(sums))
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much more often one cell has the label first than another, as a share of the images.
+    """The difference in balanced top-1 accuracy of one cell to another.
 
     Attributes:
         of: The one.
         to: The other.
-        gain: Over the seeds, each paired with itself.
-        images: The interval of the mean by bootstrap over the images.
-        classes: (S, C') of each seed, in each class that has images.
+        gain: The difference, paired by seed.
+        images: The interval of the mean, by bootstrap over the images.
+        classes: (S, C') The difference for each seed, in each class that has images.
     """
 
     of: Cell
@@ -85,11 +85,11 @@ class Comparison:
     """All cells, in the order of the pipeline.
 
     Attributes:
-        names: How steps and pretrainings show.
+        names: How to show steps and pretrainings.
         labels: (N,) The validation images' classes.
         cells: Their classifiers.
-        gains: Differences to training from scratch, after the same step; of each cell the most
-            telling one first.
+        gains: Differences to training from scratch, after the same step; for each cell the most
+            meaningful one first.
         tricks: Differences to the step before.
     """
 
@@ -116,9 +116,9 @@ class Comparison:
 
     @property
     def sweeps(self) -> dict[str, dict[int, dict[str, Cell]]]:
-        """Variants that are levels of something, such as `wrong20` and `wrong40`.
+        """Sweeps: variants that are levels of a parameter, such as `wrong20` and `wrong40`.
 
-        By what it is, level and pretraining: cells after the first step, of one backbone.
+        By parameter, level and pretraining: cells after the first step, of one backbone.
         """
         found: dict[str, dict[int, dict[str, Cell]]] = {}
         for cell in self.cells:
@@ -130,7 +130,7 @@ class Comparison:
 
     @property
     def first_gains(self) -> list[Difference]:
-        """What plain pretrained candidates gain in the first step, over each scratch in turn."""
+        """Gains of plain pretrained candidates in the first step, over each scratch in turn."""
         gains = (each for each in self.gains if each.of.step == self.steps[0])
         return [each for each in gains if _is_plain(each.of.candidate)]
 
@@ -140,16 +140,16 @@ def compare(paths: Sequence[Path], names: Names, identity: Identity, resamples: 
 
     Args:
         paths: The files.
-        names: What the pipeline says of them.
-        identity: The validation images.
+        names: What the pipeline says about them.
+        identity: The validation set's.
         resamples: As in `statistics.over_images`.
 
     Raises:
-        UserError: They are of other images, or there are not as many names.
+        UserError: They are for other images, or the number of names differs.
     """
     given = len(names.predictions)
     if len(paths) != given or not paths:
-        raise UserError(f"names: {given} of {len(paths)} predictions: give each its name")
+        raise UserError(f"names: {given} of {len(paths)} predictions: name each of them")
     found: dict[Cell, list[tuple[int | None, NDArray[np.bool_], History]]] = {}
     for path, (step, candidate) in zip(paths, names.predictions, strict=True):
         of, labels, predictions, history = read(path)
@@ -180,7 +180,7 @@ def _classifiers(
 
 
 def _to_scratch(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
-    """Yield each cell with those of the same step and backbone that are trained from scratch.
+    """Pair each cell with those of the same step and backbone that are trained from scratch.
 
     A pretrained candidate is compared with every variant of scratch, the plain one first; a variant
     with the scratch of the same variant, which may have a data set of its own, else the plain one.
@@ -205,9 +205,9 @@ def _to_scratch(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
 
 
 def _to_before(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
-    """Yield each cell with the same candidate's of the step before.
+    """Pair each cell with the same candidate's after the previous step.
 
-    The ensemble's is the best candidate's after the last one.
+    The ensemble is paired with the best candidate after the last step.
     """
     last: dict[Name, Cell] = {}
     for cell in cells:

@@ -25,14 +25,14 @@ def compare(
     """Compare candidates over seeds: means, differences and their intervals.
 
     Args:
-        predictions: What each classifier says of the validation images (Predictions).
+        predictions: Each classifier's predictions for the validation images (Predictions).
         validation_labels: The validation images' labels (Targets).
         comparison: Accuracies and differences with their intervals (JSON).
         summary: The tables.
         report: The tables, accuracy against images seen, gains by class.
         metrics: Top-1 accuracy of each candidate after the last step, and its gain over scratch.
-        names: Whose the predictions are, and how steps and pretrainings show (JSON; `names.py`).
-        resamples: How often the validation images are drawn anew for the bootstrap.
+        names: Whose the predictions are, and how to show steps and pretrainings (JSON; `names.py`).
+        resamples: Number of bootstrap resamples of the validation images.
     """
     from components.compare import outputs, results
     from components.compare.names import Names
@@ -40,7 +40,7 @@ def compare(
     from components.shared.data.targets import Targets
 
     if resamples < 100:
-        raise UserError(f"resamples={resamples}: 100 or more are needed for an interval")
+        raise UserError(f"resamples={resamples}: an interval needs at least 100")
     labels = Targets.load(validation_labels)
     found = results.compare(predictions, Names.parse(names), labels.identity, resamples)
     outputs.write_comparison(comparison, found)

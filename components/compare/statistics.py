@@ -1,8 +1,8 @@
-"""Means over seeds, and how sure they are: two kinds of interval, for two kinds of chance.
+"""Means over seeds, and their uncertainty: two kinds of interval, for two sources of chance.
 
-Another seed gives other weights, draws and crops; other validation images would be other questions.
-The first is told by the spread over seeds (Student's t), the second by drawing the images anew
-(Efron's bootstrap, within each class, for the measure is a mean over classes).
+Another seed gives other weights, draws and crops; other validation images would be another exam.
+The first is measured by the spread over seeds (Student's t), the second by resampling the images
+(Efron's bootstrap, within each class, as the metric is a mean over classes).
 """
 
 import math
@@ -16,7 +16,7 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """Where a value lies with a probability of 95 %; NaN where nothing is known of it."""
+    """A 95 % confidence interval; NaN if unknown."""
 
     low: float
     high: float
@@ -27,7 +27,7 @@ class Estimate(NamedTuple):
 
     Attributes:
         mean: The mean.
-        error: Its standard error; NaN of a single seed.
+        error: Its standard error; NaN for a single seed.
         seeds: Its interval, by Student's t over the seeds.
     """
 
@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> "Estimate":
-        """Estimate from a value per seed."""
+        """Estimate from one value per seed."""
         mean, count = float(values.mean()), len(values)
         if count < 2:
             return cls(mean, math.nan, Interval(math.nan, math.nan))
@@ -72,12 +72,12 @@ def over_images(
 ) -> list[Interval]:
     """Return the bootstrap's intervals of the balanced means of D values (D, N).
 
-    All of them meet the same resampled images. An interval is that of the percentiles.
+    All of them use the same resamples. The intervals are percentile intervals.
 
     Args:
-        values: Of each image, such as the difference of two classifiers' hits.
+        values: A value per image, such as the difference of two classifiers' hits.
         labels: (N,) The images' classes.
-        resamples: How often to draw the images anew.
+        resamples: The number of resamples.
     """
     random = np.random.default_rng(0)
     classes = np.unique(labels)

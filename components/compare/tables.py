@@ -1,4 +1,4 @@
-"""The tables of a comparison, as texts: for the page, for KFP's UI and for the terminal."""
+"""The tables of a comparison, as text: for the report, for KFP's UI and for the terminal."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ NONE = "–"
 
 
 class Table(NamedTuple):
-    """A heading, a note on what the figures are, the columns' names and the rows."""
+    """A heading, a note on what the numbers are, the columns' names and the rows."""
 
     heading: str
     note: str
@@ -22,33 +22,33 @@ class Table(NamedTuple):
 
 
 class Titles:
-    """What cells are called: without the backbone where all have the same."""
+    """Display names of cells: without the backbone if all have the same."""
 
     def __init__(self, comparison: Comparison) -> None:
-        """Look at which backbones there are."""
+        """Find out which backbones there are."""
         self._names = comparison.names
         self._one = len({candidate.backbone for candidate in comparison.candidates}) == 1
         self._steps = len(comparison.steps) > 1
 
     def candidate(self, cell: Cell) -> str:
-        """Return what to call a cell's candidate."""
+        """Return the display name of a cell's candidate."""
         if cell.is_ensemble:
             return self.step(cell.step)
         candidate = cell.candidate
         return self._names.title(replace(candidate, backbone="") if self._one else candidate)
 
     def step(self, step: str) -> str:
-        """Return what to call a step."""
+        """Return the display name of a step."""
         return self._names.steps[step].title
 
     def cell(self, cell: Cell) -> str:
-        """Return what to call a cell among those of all steps."""
+        """Return the display name of a cell among those of all steps."""
         if cell.is_ensemble or not self._steps:
             return self.candidate(cell)
         return f"{self.candidate(cell)}, {self.step(cell.step)}"
 
     def difference(self, difference: Difference) -> str:
-        """Return what to call a difference of two candidates after the same step."""
+        """Return the display name of a difference of two candidates after the same step."""
         return f"{self.candidate(difference.of)} over {self.candidate(difference.to)}"
 
 
@@ -59,7 +59,7 @@ def tables(comparison: Comparison) -> Iterator[Table]:
     over = f"mean ± standard error over {seeds} seeds" if seeds > 1 else "one seed"
     yield Table(
         "Accuracy",
-        f"Top-1 / top-5 in percent: of each class, averaged over the classes; {over}.",
+        f"Top-1 / top-5 accuracy in percent, per class, averaged over the classes; {over}.",
         ["candidate", *map(titles.step, comparison.steps)],
         list(_accuracy_rows(comparison, titles)),
     )
@@ -79,16 +79,16 @@ def tables(comparison: Comparison) -> Iterator[Table]:
         if differences:
             yield Table(
                 heading,
-                f"Points of top-1 accuracy, {note}. In brackets where the mean lies with 95 % "
-                "probability: had the seeds been others (Student's t over pairs of the same seed), "
-                "and had the validation images been others (bootstrap).",
+                f"Points of top-1 accuracy, {note}. In brackets 95 % confidence intervals of the "
+                "mean: for the choice of seeds (Student's t over pairs of the same seed), and for "
+                "that of validation images (bootstrap).",
                 ["candidate", "to", "points", "other seeds", "other images", "top-1 better in"],
                 list(_difference_rows(differences, titles)),
             )
     yield Table(
         "Costs",
-        "Images count as often as they were drawn. “In all” is with the pretraining, but without "
-        "what taught pseudo labels. Seconds are those of the training steps, on whatever ran them.",
+        "Images count as often as they were drawn. “In all” includes the pretraining, but not the "
+        "teachers of pseudo labels. Seconds are those of the training steps, on whatever hardware.",
         [
             "candidate",
             "images, last training",
@@ -101,7 +101,7 @@ def tables(comparison: Comparison) -> Iterator[Table]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """Return the tables as Markdown: KFP's UI shows it, and it is readable as it is."""
+    """Return the tables as Markdown: KFP's UI renders it, and it is readable as it is."""
     return "\n".join(_markdown(comparison))
 
 
@@ -177,7 +177,7 @@ def _cost_rows(comparison: Comparison, titles: Titles) -> Iterator[list[str]]:
 
 
 def _caught_up(comparison: Comparison, cell: Cell) -> str:
-    """Say after how many images a pretrained candidate was as good as scratch at its end."""
+    """Say after how many images a pretrained candidate caught up with scratch's final accuracy."""
     gain = next((each for each in comparison.gains if each.of == cell), None)
     if gain is None or not cell.candidate.is_pretrained:
         return NONE

@@ -1,4 +1,4 @@
-"""What the models say together, and how good each of them and their mean are."""
+"""The ensemble's predictions, and the accuracy of each model and of their mean."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from components.shared.training.inference import Inference
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What the validation images say of the models.
+    """The evaluation of the models on the validation images.
 
     Attributes:
         labels: (N,) The true classes.
-        predictions: What the ensemble takes them for.
+        predictions: The ensemble's.
         models: The accuracy of each model.
         ensemble: The accuracy of the mean of their probabilities.
     """
@@ -43,7 +43,7 @@ class Validation:
 
 
 def validate(inference: Inference, labels: Targets) -> Validation:
-    """Evaluate each model and their mean by what they say of labelled images."""
+    """Evaluate each model and their mean on labelled images."""
     assert (np.diff(labels.offsets) == 1).all(), "ingest gives each validation image one label"
     truth = np.asarray(labels.classes, np.int64)
     accuracies = [BalancedAccuracy(len(labels.names)) for _ in [*inference.folders, "mean"]]
@@ -57,7 +57,7 @@ def validate(inference: Inference, labels: Targets) -> Validation:
 
 
 def predict(inference: Inference) -> Predictions:
-    """Return what the models say together of images whose labels nobody has."""
+    """Return the ensemble's predictions for unlabelled images."""
     return Predictions.joined(
         [Predictions(part.classes[-1], part.probabilities[-1]) for part in inference]
     )

@@ -1,4 +1,4 @@
-"""Which classes are taken for which, as KFP's UI draws it."""
+"""The confusion matrix, in the form that KFP's UI draws."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from components.shared.data.targets import Targets
 from components.shared.storage import filesystem
 
-# KFP's UI draws up to about 50 classes; 30 can still be read.
+# KFP's UI draws up to about 50 classes; 30 are still readable.
 _CLASSES = 30
 
 
@@ -18,8 +18,8 @@ def write_confusion(
 ) -> None:
     """Write the confusion matrix of the classes most often confused.
 
-    Rows are true classes, columns predicted ones, in the form that `log_confusion_matrix` of KFP's
-    SDK gives them. Images that are taken for a class that is not shown are left out.
+    Rows are true classes, columns predicted ones, in the form of `log_confusion_matrix` in KFP's
+    SDK. Images predicted as a class that is not shown are left out.
     """
     num_classes = len(classes.names)
     wrong = labels != predicted

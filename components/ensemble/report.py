@@ -1,4 +1,4 @@
-"""The page of the stage: each model, the ensemble, and where it still errs."""
+"""The report of the stage: each model, the ensemble, and its errors."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _BINS = 10
 
 
 def unique_titles(records: Sequence[Record]) -> list[str]:
-    """Return the models' titles; of equal ones the second is `… (2)`."""
+    """Return the models' titles; the second of equal ones is `… (2)`."""
     seen: Counter[str] = Counter()
     titles = []
     for record in records:
@@ -38,12 +38,12 @@ def draw(
     images: ImageSet,
     labels: Targets,
 ) -> None:
-    """Write the page to `path`.
+    """Write the report to `path`.
 
     Args:
-        path: Where.
-        validation: What the validation images say.
-        records: Of each model.
+        path: The file.
+        validation: The evaluation on the validation images.
+        records: The models' records.
         images: The validation images, for the examples.
         labels: Their labels, for the titles of the classes.
     """
@@ -71,8 +71,8 @@ def draw(
     figure, error = _reliability(validation)
     page.figure(
         figure,
-        "Of the images about which the ensemble is so sure, the share that it gets right; above "
-        f"the diagonal it is too modest. Expected calibration error {error:.3f}; bars: images.",
+        "Accuracy on the images of each confidence level; above the diagonal the ensemble is "
+        f"underconfident. Expected calibration error {error:.3f}; bars: images.",
     )
     _examples(page, validation, images, labels.titles)
     page.write(path)
@@ -93,7 +93,7 @@ def _results(page: Page, validation: Validation, records: Sequence[Record]) -> N
     rows.append((f"ensemble of {len(records)}", "", together.top1, together.top5))
     page.table(["model", "training images, last stage", "top-1", "top-5"], rows)
     page.paragraph(
-        "Accuracy of each class, averaged over the classes. Training images count as often as they "
+        "Accuracy per class, averaged over the classes. Training images count as often as they "
         "were drawn."
     )
 
@@ -113,7 +113,7 @@ def _confusions(page: Page, validation: Validation, titles: Sequence[str]) -> No
     pairs = Counter(zip(validation.labels[wrong].tolist(), predicted[wrong].tolist(), strict=True))
     page.heading("Most frequent confusions")
     page.table(
-        ["class", "taken for", "images", "share of the class"],
+        ["class", "predicted as", "images", "share of the class"],
         [
             (titles[label], titles[other], count, count / int(images[label]))
             for (label, other), count in pairs.most_common(_PAIRS)
@@ -139,7 +139,7 @@ def _reliability(validation: Validation) -> tuple[Figure, float]:
         (np.arange(_BINS) + 0.5) / _BINS, images / len(bins), width=0.9 / _BINS, color="#c3e6ec"
     )
     axes.plot(mean_confidence, accuracy, marker="o", color="#0b7285")
-    axes.set(xlabel="probability of the best class", ylabel="top-1 accuracy")
+    axes.set(xlabel="probability of the top class", ylabel="top-1 accuracy")
     axes.set(xlim=(0, 1), ylim=(0, 1))
     return figure, error
 

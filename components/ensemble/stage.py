@@ -35,9 +35,9 @@ def ensemble(
         validation_labels: Their labels (Targets).
         test_images: The test images (ImageSet).
         models: Classifiers of the concepts.
-        predictions: What they say together of the validation images (Predictions).
+        predictions: The ensemble's predictions for the validation images (Predictions).
         submission: The challenge's zip with `predictions.txt` for the test images.
-        confusion: Confusion of the classes most often confused.
+        confusion: Confusion matrix of the classes most often confused.
         report: Each model and the ensemble.
         metrics: Balanced top-1 and top-5 accuracy, of each model and of the ensemble.
         batch_size: Images at a time.
@@ -59,7 +59,7 @@ def ensemble(
     tests = ImageSet.load(test_images)
     images.identity.check(labels.identity, str(validation_labels))
     if len(images) == 0:
-        raise UserError(f"{validation_images}: no validation images to compare the models on")
+        raise UserError(f"{validation_images}: no validation images to evaluate the models on")
     records = read_records(models, labels.names)
     uri = resume.folder(
         "ensemble", [validation_images, test_images, *models], batch_size=batch_size

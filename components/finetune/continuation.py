@@ -1,4 +1,4 @@
-"""Going on from an initial model: its learning rate, its last layer, its lineage."""
+"""Continuing from an initial model: its learning rate, its head, its lineage."""
 
 import logging
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ logger = logging.getLogger(__name__)
 
 
 def continued(settings: TrainingSettings, initial_model: Path | None) -> TrainingSettings:
-    """Return the settings with the learning rate that a model ended with, and no warm-up.
+    """Return the settings with a model's final learning rate, and no warm-up.
 
-    From there it falls to a tenth every `decay_epochs`, counted from the new beginning.
+    From there it is divided by 10 every `decay_epochs`, counted from the new start.
     """
     if initial_model is None:
         raise UserError("continue_learning_rate=true needs an initial model")
     rate = read_record(initial_model).last_learning_rate
     logger.info(
-        "going on at a learning rate of %.3g, in place of %.3g after a warm-up of %.3g epochs",
+        "continuing at a learning rate of %.3g, instead of %.3g after a warm-up of %.3g epochs",
         rate,
         settings.learning_rate,
         settings.warmup_epochs,
@@ -31,7 +31,7 @@ def continued(settings: TrainingSettings, initial_model: Path | None) -> Trainin
 
 
 def check_head(initial_model: Path, names: Sequence[str]) -> None:
-    """Refuse to keep a last layer over other classes, or in another order.
+    """Refuse to keep a head over other classes, or in another order.
 
     Raises:
         UserError: The initial model's classes are not these.
@@ -43,5 +43,5 @@ def check_head(initial_model: Path, names: Sequence[str]) -> None:
 
 
 def lineage(initial_model: Path | None) -> list[Training]:
-    """Return the trainings that the model has gone through before this one."""
+    """Return the initial model's trainings."""
     return [] if initial_model is None else read_record(initial_model).lineage

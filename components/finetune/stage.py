@@ -30,17 +30,17 @@ def finetune(
 
     Args:
         images: The training images (ImageSet).
-        targets: What to learn: given labels or pseudo labels (Targets).
+        targets: The targets: given labels or pseudo labels (Targets).
         validation_images: The validation images (ImageSet).
         validation_labels: Their labels (Targets).
         model: The classifier.
-        predictions: What it says of the validation images (Predictions).
+        predictions: Its predictions for the validation images (Predictions).
         report: Training curves.
         metrics: Balanced top-1 and top-5 accuracy.
-        initial_model: Where to start; left out, training starts from `initial_weights`.
+        initial_model: The model to start from; by default training starts from `initial_weights`.
         training: How to train.
-        keep_head: Take the initial model's last layer too, not only what is below it.
-        continue_learning_rate: Start at the learning rate that the initial model ended with.
+        keep_head: Keep the initial model's head, not only its backbone.
+        continue_learning_rate: Start at the initial model's final learning rate.
     """
     from components.finetune.continuation import check_head, continued, lineage
     from components.shared.data.image_set import ImageSet

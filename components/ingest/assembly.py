@@ -66,7 +66,7 @@ def write_labels(
 
 
 def write_rejects(path: Path, data: DataSet, shards: Shards) -> Counter[str]:
-    """Write what was left out, or is lacking, and why; return how many there are of each kind."""
+    """Write what was left out or is missing, and why; return the counts by kind."""
     counts: Counter[str] = Counter()
     with (
         filesystem.complete(path) as temporary,
@@ -98,7 +98,7 @@ def _rejects(data: DataSet, shards: Shards) -> Iterator[pa.Table]:
 
 
 def _unlisted(data: DataSet, plan: Plan) -> Iterator[pa.Table]:
-    """Yield the images that no list has; their names are read once more from the archives."""
+    """Yield the images that are in no list, reading their names again from the archives."""
     bounds = pairwise([0, *data.files.ends])
     for container, (start, end) in zip(data.files.containers, bounds, strict=True):
         unlisted = plan.unlisted[start:end]

@@ -67,9 +67,7 @@ def make(
     del hashes, order
     training, validation = SPLITS.index("train"), SPLITS.index("validation")
     if not ((splits == validation) & (files >= 0)).any():
-        logger.info(
-            "No validation images: %g of the training images are held out", validation_share
-        )
+        logger.info("no validation images: holding out %g of the training images", validation_share)
         threshold = np.uint64(validation_share * 2**64)
         for chunk in _chunks(keys):
             held = (_mixed(keys[chunk], 0) < threshold) & (splits[chunk] == training)
@@ -80,7 +78,7 @@ def make(
         keys[chunk] = _mixed(keys[chunk], seed + 1)
     counts = [int(np.count_nonzero((splits == split) & (files >= 0))) for split in range(3)]
     if not counts[validation]:
-        logger.warning("No validation images are left, but later stages need some")
+        logger.warning("no validation images are left, but later stages need some")
     keys[(splits != training) | (files < 0)] = np.iinfo(np.uint64).max
     rows = np.empty(sum(counts), np.int32)
     rows[: counts[training]] = np.argsort(keys)[: counts[training]]

@@ -1,4 +1,4 @@
-"""The report of ingest: what there is, what was left out, and some of the images."""
+"""The report of ingest: counts, what was left out, and some of the images."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ def write_report(
     splits: Mapping[str, int],
     rejects: Mapping[str, int],
 ) -> None:
-    """Write the page from the outputs; `splits` are images by split, `rejects` counts by kind."""
+    """Write the report from the outputs; `splits` and `rejects` are counts by split and by kind."""
     image_set, targets = ImageSet.load(images), Targets.load(labels)
-    page = Page("Ingest", "The images, texts and given labels, as the later stages see them.")
+    page = Page("Ingest", "The images, texts and given labels, as later stages see them.")
     size = sum(shard.bytes for shard in image_set.shards)
     page.paragraph(
         f"{len(image_set):,} training images of {len(targets.names):,} classes in "
@@ -34,18 +34,18 @@ def write_report(
         f"No short side is longer than {image_set.image_side} pixels."
     )
     page.table(["split", "images"], list(splits.items()))
-    page.heading("What was left out, or is lacking")
+    page.heading("What was left out or is missing")
     if rejects:
         page.table(["kind", "count"], Counter(rejects).most_common())
         page.paragraph(
-            "Images whose text is missing or was repaired are kept. The table of rejects names "
-            "every one of these, with the reason."
+            "Images whose text is missing or was repaired are kept. The table of rejects lists "
+            "every case, with its reason."
         )
     else:
         page.paragraph("Nothing.")
     page.heading("Training images per class")
-    page.figure(_images_per_class(targets), "Classes in the order of their size.")
-    page.heading("Some of the images, with the label and text they came with")
+    page.figure(_images_per_class(targets), "Classes in order of size.")
+    page.heading("Some of the images, with their given label and text")
     page.cards(_examples(image_set, Texts(texts), targets))
     page.write(path)
 

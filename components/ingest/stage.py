@@ -32,21 +32,21 @@ def ingest(
 
     Args:
         images: The training images (ImageSet).
-        texts: What the web says around each training image (Texts).
-        labels: The label that each training image was given (Targets).
+        texts: The web text around each training image (Texts).
+        labels: Each training image's given label (Targets).
         validation_images: The validation images (ImageSet).
         validation_labels: Their labels (Targets).
         test_images: The test images, which have no labels (ImageSet; empty without a split).
         concepts: The classes and their ancestors: wnid, lemmas, gloss, hypernyms (Parquet).
-        rejects: What was left out or is lacking, and why (Parquet).
+        rejects: What was left out or is missing, and why (Parquet).
         report: Counts and samples of what was read.
         metrics: Counts by kind.
         dataset: The data set's folder, local or s3://; it is read in place.
-        dataset_version: Any text; change it when the data behind `dataset` change.
+        dataset_version: Any string; change it when the data at `dataset` change.
         layout: WebVision's files, or one folder of images per class.
-        image_side: Longer short sides are reduced to this many pixels.
-        limit: Take so many training images of each class; 0 takes all.
-        validation_share: Share held out where a data set has no validation images.
+        image_side: Images are downscaled to a short side of at most this many pixels.
+        limit: Training images per class; 0 takes all.
+        validation_share: Share to hold out if the data set has no validation images.
         shard_megabytes: Largest size of a shard; a small set has at least 64 smaller ones.
         seed: Seed of the order of images.
     """
@@ -77,8 +77,8 @@ def ingest(
         data = (webvision if is_webvision else folders).read(root, folder / "lists")
         if layout == "auto" and not is_webvision and {"google", "flickr"} <= {*data.names}:
             raise UserError(
-                f"{root}: google and flickr seem to be classes: WebVision's info/synsets.txt or "
-                "info.tar is missing there, or give layout=webvision or layout=folders"
+                f"{root}: google and flickr look like classes: add WebVision's info/synsets.txt or "
+                "info.tar there, or set layout=webvision or layout=folders"
             )
         table = meanings.of_classes(data.names, data.taxonomy)
         titles = [lemmas[0] for lemmas in table["lemmas"].to_pylist()[: len(data.names)]]
@@ -115,6 +115,6 @@ def _check(image_side: int, limit: int, validation_share: float, shard_megabytes
     if image_side < 1 or shard_megabytes < 1:
         raise UserError(f"{image_side=}, {shard_megabytes=}: both must be at least 1")
     if limit < 0:
-        raise UserError(f"{limit=}: give a number of images of each class, or 0 for all")
+        raise UserError(f"{limit=}: must be a number of images per class, or 0 for all")
     if not 0 <= validation_share < 1:
-        raise UserError(f"{validation_share=}: give a share from 0 to below 1")
+        raise UserError(f"{validation_share=}: must be at least 0 and below 1")

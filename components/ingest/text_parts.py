@@ -23,7 +23,7 @@ from components.shared.storage import filesystem
 NUM_ROWS = 32_768
 _SCHEMA = pa.schema([pa.field("position", pa.int32(), nullable=False), *texts.SCHEMA])
 _NO_POSITION = {
-    UNREADABLE: ("unreadable row", "a line must be an image's id, a space, and a valid label"),
+    UNREADABLE: ("unreadable row", "a line is an image's id, a blank, and a label that there is"),
     MISSING: ("missing image", "listed, but in no archive and no folder"),
     REPEATED: ("repeated row", "listed before"),
 }

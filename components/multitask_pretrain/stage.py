@@ -31,9 +31,9 @@ def multitask_pretrain(
         validation_labels: Their labels (Targets).
         model: The model, with a head over keywords, then one over concepts.
         report: Training curves.
-        metrics: Balanced top-1 and top-5 accuracy of the concepts' head.
+        metrics: Balanced top-1 and top-5 accuracy of the head over concepts.
         training: How to train.
-        concepts_weight: What the concepts' loss counts where the keywords' counts 1.
+        concepts_weight: Weight of the concepts' loss, relative to the keywords'.
         target_norm: Whether an image's loss in a head is the sum over its targets or their mean.
     """
     from components.multitask_pretrain.joining import joined
@@ -46,7 +46,7 @@ def multitask_pretrain(
     from components.shared.training.validation import LabelValidation
 
     if not concepts_weight > 0:
-        raise UserError(f"concepts_weight={concepts_weight}: it must be above 0")
+        raise UserError(f"concepts_weight={concepts_weight}: must be positive")
     image_set, words, concepts = (
         ImageSet.load(images),
         Targets.load(keywords),

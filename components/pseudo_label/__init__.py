@@ -1,1 +1,1 @@
-"""Label every training image with what the best models say."""
+"""Label every training image with the best models' predictions."""

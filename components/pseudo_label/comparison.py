@@ -14,13 +14,13 @@ SHOWN = 24
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """An image whose pseudo label is not the label that it was given.
+    """An image whose pseudo label is not its given label.
 
     Attributes:
         number: The image.
         given: The given class.
-        classes: (K,) What the teachers say, the most probable first.
-        probabilities: (K,) and how sure they are.
+        classes: (K,) The teachers' classes, most probable first.
+        probabilities: (K,) Their probabilities.
     """
 
     number: int

@@ -15,10 +15,10 @@ logger = logging.getLogger(__name__)
 def best(records: Sequence[Record], num_teachers: int) -> list[int]:
     """Return the indices of the models with the highest validation score, best first.
 
-    Of equal ones the first is taken.
+    Ties go to the first.
     """
     if num_teachers < 1:
-        raise UserError(f"num_teachers={num_teachers}: at least 1 is needed")
+        raise UserError(f"num_teachers={num_teachers}: must be at least 1")
     if num_teachers > len(records):
         logger.warning("num_teachers=%d, but there are only %d models", num_teachers, len(records))
     ranked = sorted(range(len(records)), key=lambda i: records[i].score, reverse=True)
@@ -28,12 +28,12 @@ def best(records: Sequence[Record], num_teachers: int) -> list[int]:
 def as_pairs(
     classes: NDArray[np.int32], probabilities: NDArray[np.float32], min_confidence: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    """Return a batch of labels as a TargetsWriter takes them.
+    """Return a batch of labels in the form that TargetsWriter takes.
 
     Args:
         classes: (B, K), the most probable first.
         probabilities: Their probabilities (B, K).
-        min_confidence: An image whose first class is less probable gets no label.
+        min_confidence: An image whose top class is less probable gets no label.
 
     Returns:
         Pairs per image (B,), and the P pairs' classes and weights: the probabilities, normalised

@@ -1,4 +1,4 @@
-"""The page of the stage: who the teachers are, and how their labels differ from the given ones."""
+"""The report of the stage: the teachers, and how their labels differ from the given ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,25 +24,25 @@ def draw(
     given: Targets,
     min_confidence: float,
 ) -> None:
-    """Write the page to `path`.
+    """Write the report to `path`.
 
     Args:
-        path: Where.
+        path: The file.
         comparison: The counts over all images.
-        records: All models that could have been teachers.
+        records: All candidates for teachers.
         chosen: The teachers' indices among them, best first.
         images: The training images, for the examples.
-        given: The labels that they were given, for their titles.
-        min_confidence: Below it, images got no label.
+        given: Their given labels, for their titles.
+        min_confidence: The confidence below which images got no label.
     """
     figures = comparison.metrics
-    page = Page("Pseudo labels", "What the best models say of the training images, together.")
+    page = Page("Pseudo labels", "The best models' averaged predictions for the training images.")
     page.stats(
         [
             (f"{comparison.images:,}", "images"),
             (f"{figures['labelled_share']:.1%}", "of them labelled"),
-            (f"{figures['agreement']:.1%}", "of the labels are the given ones"),
-            (f"{comparison.mean_confidence:.2f}", "mean probability of the best class"),
+            (f"{figures['agreement']:.1%}", "of the labels agree with the given ones"),
+            (f"{comparison.mean_confidence:.2f}", "mean probability of the top class"),
         ]
     )
     page.heading("Teachers")
@@ -54,14 +54,14 @@ def draw(
     page.heading("Confidence and agreement")
     page.figure(
         _figure(comparison, min_confidence),
-        "Left: images by the probability of their best class; those left of the line get no label. "
-        "Right: share of the labelled images of a given class that keep it, classes in order.",
+        "Left: images by the probability of their top class; those left of the line get no label. "
+        "Right: share of the labelled images of each given class that keep it, sorted.",
     )
     _agreement(page, comparison, given.titles)
     _changes(page, comparison, given.titles)
     if comparison.disagreements:
         page.heading("The most confident disagreements")
-        page.paragraph("Where the given label is wrong, this is what pseudo labels repair.")
+        page.paragraph("Where the given label is wrong, pseudo labels repair it.")
         page.cards([_card(each, images, given.titles) for each in comparison.disagreements])
     page.write(path)
 
@@ -72,7 +72,7 @@ def _figure(comparison: Comparison, min_confidence: float) -> Figure:
     edges = np.linspace(0, 1, BINS + 1)
     left.bar(edges[:-1], comparison.confidence, width=1 / BINS, align="edge", color="#0b7285")
     left.axvline(min_confidence, color="#c92a2a")
-    left.set(xlabel="probability of the best class", ylabel="images", xlim=(0, 1))
+    left.set(xlabel="probability of the top class", ylabel="images", xlim=(0, 1))
     kept = comparison.kept > 0
     right.plot(np.sort(comparison.agreeing[kept] / comparison.kept[kept]), color="#0b7285")
     right.set(xlabel="classes", ylabel="agreement", ylim=(0, 1))

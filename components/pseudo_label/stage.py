@@ -23,18 +23,18 @@ def pseudo_label(
     min_confidence: float = 0.2,
     batch_size: int = 256,
 ) -> None:
-    """Label every training image with what the best models say.
+    """Label every training image with the best models' predictions.
 
     Args:
         images: The training images (ImageSet).
-        labels: The labels that they were given, to compare with (Targets).
+        labels: Their given labels, to compare with (Targets).
         models: Classifiers of the concepts; the best by validation accuracy are the teachers.
         pseudo_labels: The most probable concepts of each image (Targets).
         report: How the pseudo labels differ from the given ones.
         metrics: Counts and agreement.
-        num_teachers: Average the probabilities of so many models.
-        top_k: Keep so many concepts of an image, their probabilities normalised.
-        min_confidence: Images whose best concept is less probable get no label.
+        num_teachers: Number of models whose probabilities are averaged.
+        top_k: Concepts kept per image, with normalised probabilities.
+        min_confidence: Images whose top concept is less probable get no label.
         batch_size: Images at a time.
     """
     from components.pseudo_label.comparison import Comparison
@@ -52,7 +52,7 @@ def pseudo_label(
     records = read_records(models, given.names)
     chosen = best(records, num_teachers)
     teachers = [models[i] for i in chosen]
-    # What the teachers say outlives a min_confidence that turns out too high.
+    # The teachers' predictions survive a min_confidence that turns out too high.
     uri = resume.folder("pseudo_label", [images, *teachers], top_k=top_k, batch_size=batch_size)
     inference = Inference(
         uri=uri, images=image_set, folders=teachers, top_k=top_k, batch_size=batch_size
@@ -70,7 +70,7 @@ def pseudo_label(
             comparison.update(part.numbers, classes, probabilities)
         if comparison.labelled == 0:
             raise UserError(
-                f"min_confidence={min_confidence}: no image's best concept is so probable "
+                f"min_confidence={min_confidence}: no image's top concept is that probable "
                 f"(on average {comparison.mean_confidence:.2f}): lower it"
             )
     write(metrics, comparison.metrics)

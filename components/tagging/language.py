@@ -128,7 +128,7 @@ def language(tags: Collection[str]) -> Language:
         return English(Dictionary.load())
     except LookupError:
         logger.warning(
-            "No WordNet: lemmas by %s; `python -m nltk.downloader wordnet` gets it",
+            "no WordNet: lemmas by %s; get it with `python -m nltk.downloader wordnet`",
             EnglishWithoutWordNet.lemmas,
         )
         return EnglishWithoutWordNet()

@@ -42,7 +42,7 @@ class Occurrences:
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Return what `arrays` has come from."""
+        """Return the occurrences that `arrays` stored."""
         words = arrays["words"].tobytes().decode()
         tokens = int(arrays["tokens"][0])
         return cls(words.split("\n") if words else [], arrays["counts"], arrays["codes"], tokens)
@@ -163,7 +163,7 @@ def count(reader: RowGroupReader, row_groups: Sequence[int]) -> tuple[pa.Table, 
     """
     before = [row_group for row_group in row_groups if row_group in reader.parts]
     if before:
-        logger.info("%d of %d row groups are tagged already", len(before), len(row_groups))
+        logger.info("%d of %d row groups are already tagged", len(before), len(row_groups))
     rest = [row_group for row_group in row_groups if row_group not in reader.parts]
     work = progress(ordered(reader, rest), total=len(rest), unit="row group", what="Tagging")
     counts, tokens = WordCounts(), 0

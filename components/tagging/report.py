@@ -49,7 +49,7 @@ def write_report(
     vocabulary: Vocabulary,
     lemmas: str,
 ) -> None:
-    """Write the page.
+    """Write the report.
 
     Args:
         path: The file.
@@ -69,9 +69,7 @@ def write_report(
         f"Lemmas: {lemmas}."
     )
     page.heading("A long tail")
-    page.figure(
-        _rank_frequency(counts, vocabulary), "How many images have each word; the kept ones."
-    )
+    page.figure(_rank_frequency(counts, vocabulary), "Images per word; the words that were kept.")
     columns: list[str] = []
     lists: list[list[object]] = []
     for title, some in _word_lists(vocabulary).items():
@@ -79,7 +77,7 @@ def write_report(
         lists += [[word for word, _ in some], [images for _, images in some]]
     page.table(columns, list(itertools.zip_longest(*lists, fillvalue="")))
     page.heading("Keywords per image")
-    page.figure(_keywords_per_image(keywords), "How many images have so many keywords.")
+    page.figure(_keywords_per_image(keywords), "Images by their number of keywords.")
     page.heading("Examples")
     page.table(["title", "description", "tags", "keywords"], list(_examples(texts, keywords)))
     page.write(path)

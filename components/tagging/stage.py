@@ -27,16 +27,16 @@ def tagging(
     """Tag each image with the nouns and adjectives of its text.
 
     Args:
-        texts: What the web says around each image (Texts).
+        texts: The web text around each image (Texts).
         keywords: The keywords of each image, of weight 1 (Targets).
         report: Keyword statistics and examples.
         metrics: Counts.
-        vocabulary_size: Keep so many keywords, the most frequent ones.
+        vocabulary_size: Number of keywords to keep, the most frequent ones.
         min_images: Drop keywords with fewer images.
         max_share: Drop keywords that more than this share of the images have.
-        max_keywords: Keep so many keywords of an image, the most specific ones.
+        max_keywords: Keywords kept per image, the most specific ones.
         fields: Which of the texts to read.
-        parts_of_speech: Which words are keywords.
+        parts_of_speech: Which words can be keywords.
         keep_query_words: Whether the words of the query that found an image may be its keywords.
         tagger: An NLTK resource, or a folder with a perceptron tagger's JSON files.
     """
@@ -63,7 +63,7 @@ def tagging(
     extract = Extractor(
         perceptron, known, phrases(known), fields, parts_of_speech, keep_query_words
     )
-    # What has been read outlives a kill, and a min_images that turns out too high.
+    # Occurrences survive a kill, and a min_images that turns out too high.
     uri = resume.folder(
         "tagging",
         [texts],
@@ -113,6 +113,6 @@ def _check(vocabulary_size: int, min_images: int, max_share: float, max_keywords
     }
     for name, value in counts.items():
         if value < 1:
-            raise UserError(f"{name}={value}: at least 1 is needed")
+            raise UserError(f"{name}={value}: must be at least 1")
     if not 0 < max_share <= 1:
-        raise UserError(f"max_share={max_share:g}: a share above 0 and up to 1 is needed")
+        raise UserError(f"max_share={max_share:g}: must be above 0 and at most 1")

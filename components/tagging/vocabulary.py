@@ -91,9 +91,9 @@ def select(
     """
     if len(counts) == 0:
         raise UserError(
-            f"no keyword: the tagger found no noun and no adjective in the texts of {num_images:,} "
-            "images: read more of them by fields=all, choose a tagger for their language, or, if "
-            "the images came without texts, give them some"
+            f"no keywords: the tagger found no noun or adjective in the texts of {num_images:,} "
+            "images: read more of them with fields=all, choose a tagger for their language, or, if "
+            "the images came without texts, add some"
         )
     limit = max_share * num_images
     images = counts["images"].to_numpy()

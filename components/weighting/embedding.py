@@ -108,13 +108,13 @@ def load(embedding_model: str) -> "SentenceTransformer":
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise UserError(
-            f"similarity=embedding: {error}: run `pip install '.[embedding]'`, or on a cluster "
-            "have WEBLY_IMAGE_WEIGHTING name an image of the Dockerfile's target `embedding`"
+            f"similarity=embedding: {error}: run `pip install '.[embedding]'`, or on a cluster set "
+            "WEBLY_IMAGE_WEIGHTING to an image of the Dockerfile's target `embedding`"
         ) from None
     if not filesystem.is_s3(embedding_model) and not Path(embedding_model).is_dir():
         raise UserError(
             f"embedding_model={embedding_model}: no such folder; models are not downloaded here: "
-            "save one where there is a network, by SentenceTransformer(NAME).save(FOLDER), and "
+            "save one on a machine with a network, by SentenceTransformer(NAME).save(FOLDER), and "
             "give its folder or s3:// prefix"
         )
     with filesystem.local_folder(embedding_model) as folder:
@@ -143,8 +143,8 @@ def load(embedding_model: str) -> "SentenceTransformer":
 def _check(folder: Path, embedding_model: str) -> None:
     if not (folder / "modules.json").is_file():
         raise UserError(
-            f"embedding_model={embedding_model}: holds no modules.json, so it is none of "
-            "sentence-transformers' folders; make one by SentenceTransformer(NAME).save(FOLDER)"
+            f"embedding_model={embedding_model}: has no modules.json, so it is not a folder of "
+            "sentence-transformers; make one with SentenceTransformer(NAME).save(FOLDER)"
         )
     for pickled in folder.rglob("pytorch_model*.bin"):
         safe = ("model.safetensors", "model.safetensors.index.json")

@@ -34,12 +34,12 @@ def draw(
             (f"{metrics['images']:,}", "images"),
             (f"{metrics['pairs_per_image']:.2f}", "concepts an image"),
             (f"{metrics['mean_weight']:.2f}", "mean weight"),
-            (f"{metrics['label_is_strongest']:.1%}", "have their label as the strongest"),
+            (f"{metrics['label_is_strongest']:.1%}", "have their label as the top concept"),
             (f"{metrics['fallback_share']:.1%}", "have a text that fits no candidate"),
         ]
     )
     page.heading("Examples")
-    page.paragraph("First the images whose text speaks for another concept than their label.")
+    page.paragraph("Images whose text points to another concept than their label come first.")
     _examples(page, texts, labels, weights)
     page.heading("Weights")
     _histograms(page, tally)
@@ -75,10 +75,13 @@ def _histograms(page: Page, tally: Tally) -> None:
     top.stairs(
         tally.strongest / tally.images, np.linspace(0, 1, len(tally.strongest) + 1), fill=True
     )
-    top.set(xlabel="weight of the strongest concept", ylabel="share of images", xlim=(0, 1))
+    top.set(xlabel="weight of the top concept", ylabel="share of images", xlim=(0, 1))
     number.bar(np.arange(len(tally.concepts)), tally.concepts / tally.images)
     number.set(xlabel="concepts of an image", ylabel="share of images")
-    page.figure(figure, "How sure the texts are, and of how many concepts they speak.")
+    page.figure(
+        figure,
+        "How strongly the texts support the top concept, and how many concepts they support.",
+    )
 
 
 def _neighbors(page: Page, titles: list[str], neighbors: list[NDArray[np.int64]]) -> None:

@@ -27,14 +27,14 @@ def weighting(
     """Weight the concepts near an image's label by how well its text fits them.
 
     Args:
-        texts: What the web says around each image (Texts).
-        labels: The label that each image was given (Targets).
+        texts: The web text around each image (Texts).
+        labels: Each image's given label (Targets).
         concepts: The classes and their ancestors (Parquet).
         weights: Up to `top_k` concepts of each image, the text's similarity as weight (Targets).
         report: Neighbours, weights and examples.
         metrics: Counts.
         neighbors: How many of the nearest concepts are candidates, besides the label.
-        top_k: Keep so many concepts of an image.
+        top_k: Concepts kept per image.
         fallback_weight: Weight of the given label where the text says nothing.
         similarity: Whether texts and concepts are compared by their words (tf-idf) or by their
             sentence embeddings.
@@ -61,7 +61,9 @@ def weighting(
     image_texts, given, meanings = Texts(texts), Targets.load(labels), pq.read_table(concepts)
     given.identity.check(image_texts.identity, str(texts))
     if meanings["wnid"].to_pylist()[: len(given.names)] != given.names:
-        raise UserError(f"{concepts}: not the concepts of {labels}; use one ingest's outputs")
+        raise UserError(
+            f"{concepts}: not the concepts of {labels}; use the outputs of the same ingest"
+        )
     assert len(given.classes) == len(given), "ingest gives each image one label"
 
     documents = Documents.of(meanings)
@@ -88,7 +90,7 @@ def weighting(
     uri = resume.folder("weighting", inputs, **parameters)
     made = Parts(uri)
     if len(made):
-        logger.info("%d of %d row groups are weighted already", len(made), len(row_groups))
+        logger.info("%d of %d row groups are already weighted", len(made), len(row_groups))
     weigh, numbers = RowGroupWeigher(texts, labels, weigher, made), range(len(row_groups))
     # torch's threads and its GPU do not survive a fork.
     work = map(weigh, numbers) if similarity == "embedding" else ordered(weigh, numbers)
@@ -113,11 +115,11 @@ def _check(
     neighbors: int, top_k: int, fallback_weight: float, similarity: str, embedding_model: str
 ) -> None:
     if neighbors < 0:
-        raise UserError(f"neighbors={neighbors}: use 0 or more")
+        raise UserError(f"neighbors={neighbors}: must not be negative")
     if top_k < 1:
-        raise UserError(f"top_k={top_k}: use 1 or more")
+        raise UserError(f"top_k={top_k}: must be at least 1")
     if not 0 < fallback_weight <= 1:
-        raise UserError(f"fallback_weight={fallback_weight}: use a weight above 0, up to 1")
+        raise UserError(f"fallback_weight={fallback_weight}: must be above 0 and at most 1")
     if similarity == "embedding" and embedding_model == "none":
         raise UserError(
             "similarity=embedding needs a model: set embedding_model to a folder in "

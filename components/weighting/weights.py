@@ -31,7 +31,7 @@ class Weights(NamedTuple):
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Return what `arrays` has come from."""
+        """Return the weights that `arrays` stored."""
         (fallbacks,) = arrays["fallbacks"].tolist()
         return cls(arrays["counts"], arrays["classes"], arrays["weights"], fallbacks)
 

@@ -5,6 +5,6 @@
 Every image is made of visible attributes (a form, a pattern, colours, a scene), and its text tells
 some of them. Labels come from the query that found the image and are often wrong; texts mostly
 describe what the image shows. That is the situation the method was made for, at a size that a
-laptop trains on in minutes. Its size and its noise are options; the validation and test images are
-the same for any noise, so that results compare.
+laptop trains on in minutes. Size and noise are options; the validation and test images are the same
+for any noise, so that results are comparable.
 """

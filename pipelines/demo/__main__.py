@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "folder", type=Path, help="where to write it; nothing happens if it is there"
+        "folder", type=Path, help="the folder to write it to, unless it is already there"
     )
     for name, parameter in webvision.parameters().items():
         option = f"--{name.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""How large the data set is, and how noisy: the parameters that experiments vary."""
+"""The data set's size and noise: the parameters that experiments vary."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ class DataSettings:
     """What to draw. The noise is the training set's: no validation or test image depends on it.
 
     Attributes:
-        train_images: About so many training images: a whole number, one at least, of each concept.
-        validation_images: Validation images, which show the concepts in turn.
-        test_images: Test images, likewise.
+        train_images: Approximate number of training images; at least one of each concept.
+        validation_images: Number of validation images, which cycle through the concepts.
+        test_images: Number of test images, likewise.
         wrong_images: Share of the training images that do not show what their query asked for: half
             of them show a sibling, a third clutter, the others any other concept.
-        off_topic_texts: Share of the training images whose title and description say nothing of
-            what they show, and whose tags name at most its scene. Texts of clutter never do more.
-        imbalance: Training images of the most frequent concept to those of the rarest, the others
-            in geometric steps between; 1 makes all equally frequent.
+        off_topic_texts: Share of the training images whose title and description say nothing about
+            what they show, and whose tags name at most the scene. Texts of clutter always do so.
+        imbalance: Ratio of training images of the most frequent concept to those of the rarest,
+            the others in geometric steps between; 1 makes all equally frequent.
     """
 
     train_images: int = 7_000
@@ -37,10 +37,10 @@ class DataSettings:
         """
         for name in ("train_images", "validation_images", "test_images"):
             enough = getattr(self, name) >= len(CONCEPTS)
-            self._check(name, enough, f"{len(CONCEPTS)} or more are needed, one of each concept")
+            self._check(name, enough, f"must be at least {len(CONCEPTS)}, one of each concept")
         for name in ("wrong_images", "off_topic_texts"):
-            self._check(name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1 is needed")
-        self._check("imbalance", self.imbalance >= 1, "1 or more is needed; 1 is a balanced set")
+            self._check(name, 0 <= getattr(self, name) <= 1, "must be from 0 to 1")
+        self._check("imbalance", self.imbalance >= 1, "must be at least 1, which is a balanced set")
 
     def _check(self, name: str, right: bool, remedy: str) -> None:
         if not right:

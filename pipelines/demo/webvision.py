@@ -31,7 +31,7 @@ _TRUNCATED, _NOT_AN_IMAGE, _MISSING = 4, 1, 1  # training images
 
 
 def write(folder: OutputDataset, settings: DataSettings) -> None:
-    """Draw the data set to a folder, complete or not at all; the same one each time.
+    """Draw the data set to a folder, atomically and reproducibly.
 
     Nothing happens if it is there already, drawn by the same code with the same settings.
 
@@ -47,7 +47,7 @@ def write(folder: OutputDataset, settings: DataSettings) -> None:
         if json.loads(marker.read_text())["version"] == version(settings):
             return
     elif folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder}: holds something else: name a new folder")
+        raise UserError(f"{folder}: not empty: name a new folder")
     asked = queries()
     found = search(
         asked,
@@ -70,7 +70,7 @@ def write(folder: OutputDataset, settings: DataSettings) -> None:
 
 
 def version(settings: DataSettings) -> str:
-    """Return the identity of a data set, 16 digits: of the code that draws it, and its settings."""
+    """Return a data set's identity, 16 digits: of the code that draws it, and its settings."""
     code = fingerprint(__name__, "text")  # the lock that holds NumPy, Pillow and NLTK
     return hashlib.sha256(f"{code} {settings}".encode()).hexdigest()[:16]
 
@@ -81,7 +81,7 @@ def parameters() -> dict[str, Argument]:
 
 
 def parse(values: Mapping[str, object]) -> DataSettings:
-    """Return settings from shell words or the values of a YAML mapping; defaults for the rest.
+    """Parse settings from command-line or YAML values; the rest are defaults.
 
     Raises:
         UserError: A name is unknown, or a value is of a wrong type or out of its range.

@@ -289,7 +289,7 @@ def test_a_share_is_held_out_where_the_validation_images_are_missing(tmp_path: P
 def test_webvision_without_its_lists_is_not_taken_for_classes(many: Path, tmp_path: Path) -> None:
     for source in ("google", "flickr"):
         shutil.copytree(many / "train" / "class0", tmp_path / "data" / source)
-    with pytest.raises(UserError, match="google and flickr seem to be classes"):
+    with pytest.raises(UserError, match="google and flickr look like classes"):
         run(tmp_path / "out", tmp_path / "data")
 
 

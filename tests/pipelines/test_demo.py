@@ -193,10 +193,10 @@ def test_settings_are_read_from_the_values_of_a_recipe_or_of_a_command_line() ->
         ("train_images", 4000.5, "train_images=4000.5: must be an integer"),
         ("test_images", True, "test_images=True: must be an integer"),
         ("wrong_images", "many", "wrong_images='many': must be a number"),
-        ("wrong_images", 40, "wrong_images=40.0: a share from 0 to 1 is needed"),
+        ("wrong_images", 40, "wrong_images=40.0: must be from 0 to 1"),
         ("off_topic_texts", float("nan"), "off_topic_texts=nan: a share from 0 to 1"),
-        ("validation_images", 19, "validation_images=19: 20 or more are needed"),
-        ("imbalance", 0.5, "imbalance=0.5: 1 or more is needed"),
+        ("validation_images", 19, "validation_images=19: must be at least 20"),
+        ("imbalance", 0.5, "imbalance=0.5: must be at least 1"),
     ],
 )
 def test_settings_that_cannot_be_drawn_are_refused(name: str, value: object, message: str) -> None:
@@ -219,7 +219,7 @@ def test_the_command_takes_each_setting_as_an_option(tmp_path: Path) -> None:
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
 
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="not empty"):
         webvision.write(tmp_path, SMALL)
 
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

@@ -166,7 +166,7 @@ def test_a_stage_that_was_killed_goes_on_and_ends_as_one_that_was_not(
 
     run(texts, tmp_path / "disturbed", tiny_tagger)
 
-    assert f"{done} of 10 row groups are tagged already" in caplog.text
+    assert f"{done} of 10 row groups are already tagged" in caplog.text
     assert len(reads.taken()) == 10 - done
     assert outputs(tmp_path / "disturbed") == undisturbed
     assert list(filesystem.listed(unfinished)) == []

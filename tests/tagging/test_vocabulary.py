@@ -42,7 +42,7 @@ def test_an_empty_vocabulary_is_refused_with_the_values_and_the_remedy() -> None
 
 def test_texts_without_nouns_are_refused() -> None:
     nothing = pa.table({"word": pa.array([], pa.string()), "images": pa.array([], pa.int64())})
-    with pytest.raises(UserError, match="no noun and no adjective in the texts of 7 images"):
+    with pytest.raises(UserError, match="no noun or adjective in the texts of 7 images"):
         select(nothing, 7, vocabulary_size=1, min_images=1, max_share=1.0)
 
 

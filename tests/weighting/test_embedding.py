@@ -242,7 +242,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path, copy: Path) -> Non
     with pytest.raises(UserError, match="embedding_model=.*header"):
         weights(run, copy)
     (copy / "modules.json").unlink()
-    with pytest.raises(UserError, match=r"embedding_model=.*holds no modules\.json.*save\("):
+    with pytest.raises(UserError, match=r"embedding_model=.*has no modules\.json.*save\("):
         weights(run, copy)
 
 
