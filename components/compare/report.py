@@ -78,8 +78,8 @@ def _add_classes(
     page: Page, comparison: Comparison, titles: Titles, classes: Sequence[str]
 ) -> None:
     names = [classes[label] for label in np.unique(comparison.labels).tolist()]
-    most_telling = {each.of: each for each in reversed(comparison.first_gains)}
-    for each in reversed(most_telling.values()):
+    first_gains = {each.of: each for each in reversed(comparison.first_gains)}
+    for each in reversed(first_gains.values()):
         gains = each.classes.mean(axis=0)
         order = np.argsort(-gains, kind="stable")
         shown = min(_CLASSES, (len(order) + 1) // 2)

@@ -1,4 +1,4 @@
-"""A data set as it was found: which images are listed, where each lies, what the web says of it.
+"""A data set as it was found: which images are listed, where each is, and its web text.
 
 `webvision.py` and `folders.py` each read one layout into a `DataSet`; all else works on that. At
 16 M images a Python object per image would not fit, so images are known by a 64-bit hash of their
@@ -27,10 +27,10 @@ REJECTS = pa.schema(
 
 
 class Reject(NamedTuple):
-    """Something that was left out, or that an image lacks.
+    """Something that was left out, or that an image is missing.
 
     Attributes:
-        split: One of `SPLITS`, or empty where no split can be told.
+        split: One of `SPLITS`, or empty if unknown.
         kind: Such as `missing image`.
         source: Where it was found: google, flickr, the name of an archive, …
         id: The image's id, or what else names it.
@@ -45,7 +45,7 @@ class Reject(NamedTuple):
 
 
 class Text(NamedTuple):
-    """What the web says around an image, and what was wrong with the record of it."""
+    """The web text around an image, and what was wrong with its record."""
 
     title: str = ""
     description: str = ""
@@ -81,7 +81,7 @@ class FileList:
 
 
 class Files:
-    """Where the encoded images lie, 20 bytes each, container by container.
+    """Where the encoded images are, 20 bytes each, container by container.
 
     Attributes:
         containers: URIs of tar files and folders.
@@ -117,13 +117,13 @@ class Files:
         self.ends.append(len(self))
 
     def add_folders(self, folders: "Mapping[str, array[int]]") -> None:
-        """Add folders, given the hashes of the images that are right in them."""
+        """Add folders, given the hashes of the images directly in them."""
         for folder, hashes in folders.items():
             zeros = array("I", [0]) * len(hashes)
             self.add(folder, hashes, zeros, zeros)
 
     def take_hashes(self) -> NDArray[np.uint64]:
-        """Return the hashes of the ids; they are gone from here afterwards, to save memory."""
+        """Remove and return the hashes of the ids, to save memory."""
         hashes, self._hashes = self._hashes, array("Q")
         return np.frombuffer(hashes, np.uint64)
 

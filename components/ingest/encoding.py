@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 # Readers of PIL that take untrusted files; none runs another program, as EPS would.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
-# What one process may decode: 8,000 × 8,000 take 192 MB.
+# The largest image to decode: 8,000 × 8,000 pixels take 192 MB.
 _MAX_PIXELS = 64_000_000
 _QUALITY = 95  # of ImageNet's resized copies; at 256 × 341 pixels 39 kB
 _MAX_JPEG_SIDE = 65_500  # of libjpeg
@@ -50,7 +50,7 @@ def stored(encoded: bytes, image_side: int) -> bytes:
 
     Args:
         encoded: The file's content.
-        image_side: A longer short side is reduced to it; a shorter one stays.
+        image_side: A longer short side is downscaled to it; a shorter one stays.
 
     Raises:
         InvalidImageError: It is no image, is truncated, or has too many pixels, also on one side.

@@ -62,7 +62,7 @@ def read(root: str, scratch: Path) -> DataSet:
     below, captions = _survey(root, names)
     if len(captions) > 1:
         found = ", ".join(captions)
-        raise UserError(f"{root}: several files of captions: {found}; leave one there")
+        raise UserError(f"{root}: several files of captions: {found}; keep only one")
     has_taxonomy = filesystem.exists(f"{root}/{_TAXONOMY}")
     if has_taxonomy:
         filesystem.fetch(f"{root}/{_TAXONOMY}", taxonomy)
@@ -86,7 +86,7 @@ def _ids(container: str) -> Iterator[str]:
 def _survey(root: str, names: Path) -> tuple[dict[str, set[str]], list[str]]:
     """Return the folders below each folder that is right below the root, and files of captions.
 
-    All files' names are written to `names`: only when all are known can it be told what each is,
+    All files' names are written to `names`: only when all are known is it clear what each is,
     and S3 takes half an hour to list 16 M.
     """
     below: dict[str, set[str]] = {}

@@ -1,7 +1,7 @@
 """The images as they are in the data set, wherever that is.
 
-S3 takes some ten milliseconds for each, several times as long as decoding: so it is asked for the
-next ones meanwhile.
+S3 takes some ten milliseconds for each, several times as long as decoding: so the next ones are
+requested ahead.
 """
 
 import tarfile
@@ -15,7 +15,7 @@ from components.ingest.dataset import Files
 from components.ingest.encoding import InvalidImageError
 from components.shared.storage import filesystem
 
-_AHEAD = 16  # images a process asks for at once, and has in memory
+_AHEAD = 16  # images that a process requests at once and holds in memory
 
 
 def readers(

@@ -1,6 +1,6 @@
-"""WebVision 1.0 and 2.0, as downloaded (tars) or unpacked in any of the ways that copies are.
+"""WebVision 1.0 and 2.0, as downloaded (tars) or unpacked in any of the usual ways.
 
-Archives and folders are told apart by nothing but the names of the files in them: any
+Archives and folders are recognised only by the names of the files in them: any
 `google…/…/q00001/x.jpg` is a training image, any `val000001.jpg` a validation image, and so on.
 Labels come from the file lists; `queries_synsets_map.txt` says the same again and is not read.
 """

@@ -1,4 +1,4 @@
-"""Where an ingest works: a folder that may be lost, since what must not be lost is in the store."""
+"""An ingest's working directory: it may be lost, as whatever must not be lost is in the store."""
 
 import fcntl
 import hashlib
@@ -16,7 +16,7 @@ from components.shared.storage import filesystem
 
 
 def fingerprint(**parameters: int | float | str) -> str:
-    """Return a name for what an ingest makes, by which its parts are used again."""
+    """Return a name for an ingest's results, under which its parts are reused."""
     given = [component("ingest").fingerprint, parameters]
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -29,7 +29,7 @@ def locked(fingerprint: str) -> Iterator[Path]:
     meet, of which only one may write.
 
     Raises:
-        UserError: Another process is at work there.
+        UserError: Another process is working there.
     """
     base = environment.cache()
     if not filesystem.is_s3(environment.store()):

@@ -1,4 +1,4 @@
-"""What is known of numbered things, found when first asked for."""
+"""A memo of values for numbered items, computed on first use."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ _UNKNOWN = np.iinfo(np.int32).min
 
 
 class Memo:
-    """An integer for each of things numbered from 0, remembered."""
+    """An integer for each item, numbered from 0, memoised."""
 
     def __init__(self, function: Callable[[list[int]], ArrayLike]) -> None:
-        """Prepare to remember what a function gives for lists of numbers."""
+        """Memoise a function of lists of numbers."""
         self._function = function
         self.forget()
 
@@ -21,7 +21,7 @@ class Memo:
         self._known = np.full(1_024, _UNKNOWN, np.int32)
 
     def __getitem__(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Return what the function gives, asking it only for what is new."""
+        """Return the function's values, calling it only for new numbers."""
         if (size := numbers.max(initial=0)) >= len(self._known):
             more = np.full(max(len(self._known), size), _UNKNOWN, np.int32)
             self._known = np.concatenate([self._known, more])

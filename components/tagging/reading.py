@@ -169,7 +169,7 @@ class Reader:
 
 
 class _Chunks(dict[str, tuple[int, ...]]):
-    """The words of chunks, found when first asked for."""
+    """The words of chunks, found on first use."""
 
     def __init__(self, find: Callable[[str], tuple[int, ...]]) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ class Found:
         query: The query's number, from 1.
         label: The concept that the query means.
         name: What the source calls it.
-        depiction: What it shows in truth.
+        depiction: What it really shows.
     """
 
     source: str

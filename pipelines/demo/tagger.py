@@ -17,9 +17,9 @@ _SENTENCES = 1_000
 
 def train(folder: Path, *, seed: int) -> None:
     """Train an averaged perceptron and write NLTK's three JSON files to `folder`."""
-    from nltk.tag.perceptron import PerceptronTagger  # half a second that `--help` need not spend
+    from nltk.tag.perceptron import PerceptronTagger  # takes half a second, which `--help` saves
 
-    # It tells of each round over the sentences, under its own name.
+    # It logs each round over the sentences, under its own name.
     logging.getLogger("nltk.tag.perceptron").setLevel(logging.WARNING)
     random.seed(seed)  # NLTK shuffles the sentences with the global generator
     tagger = PerceptronTagger(load=False)

@@ -154,7 +154,7 @@ class TargetsWriter:
 
 
 class _ArrayFile:
-    """A one-dimensional .npy file that grows; NumPy leaves room in the header for the length."""
+    """A growing one-dimensional .npy file; NumPy leaves room in the header for the length."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
         self._file, self._dtype, self.length = path.open("wb"), dtype, 0

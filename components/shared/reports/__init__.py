@@ -1,1 +1,1 @@
-"""What people read: pages, names, and metrics."""
+"""What people read: reports, display names and metrics."""

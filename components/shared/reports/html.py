@@ -1,4 +1,4 @@
-"""A stage's HTML report: self-contained, and safe to show whatever the web's texts hold.
+"""A stage's HTML report: self-contained, and safe whatever the web's texts contain.
 
 Every text is escaped here and nowhere else; pictures and plots are embedded. KFP shows the page in
 a sandboxed frame, and `pipelines/report.py` joins the pages of a run.
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _STYLE = Path(__file__).with_name("style.css")
 _RESOLUTION = 144  # dots per inch of plots that are embedded as PNG
 _MOST_POINTS = 5_000  # beyond that, an SVG is larger than a PNG and slow to draw
-_POINTS_OF_A_MARK = 8  # a marker or a bar is as much text as so many points of a line
-_LONG_TEXT = 60  # characters of a cell that is not to become a narrow column
+_POINTS_OF_A_MARK = 8  # a marker or a bar takes as much text as this many points of a line
+_LONG_TEXT = 60  # characters in a cell from which its column is kept wide
 _THUMBNAIL = 176  # pixels of the short side of a card's picture
 
 
@@ -45,10 +45,10 @@ class Card:
 
 
 class Page:
-    """A page built from top to bottom, written when complete."""
+    """A page, built from top to bottom."""
 
     def __init__(self, title: str, summary: str) -> None:
-        """Begin a page with its heading and a sentence on what it shows."""
+        """Begin a page with its heading and a summary."""
         self._title = title
         self._parts = [f"<h1>{html.escape(title)}</h1>\n<p class=soft>{html.escape(summary)}</p>"]
 
@@ -61,11 +61,11 @@ class Page:
         self._parts.append(f"<p>{html.escape(text)}</p>")
 
     def preformatted(self, text: str) -> None:
-        """Add lines as they are, such as those of a log."""
+        """Add preformatted lines, such as those of a log."""
         self._parts.append(f"<pre>{html.escape(text)}</pre>")
 
     def stats(self, stats: Sequence[tuple[str, str]]) -> None:
-        """Add the few figures that matter most: each a value, and what it is."""
+        """Add the most important numbers: each a value and its description."""
         tiles = (
             f"<div><b>{html.escape(value)}</b>{html.escape(name)}</div>" for value, name in stats
         )
@@ -74,7 +74,7 @@ class Page:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Add a table; numbers are aligned to the right, ints get thousands separators.
 
-        A cell that is a text and a share in 0 … 1 has a bar behind it, as a card's line has.
+        A cell that is a text and a share in 0 … 1 has a bar behind it, like a card's line.
         """
         cells = [[row[i] for row in rows if row[i] != ""] for i in range(len(columns))]
         numeric = [bool(column) and all(map(_is_number, column)) for column in cells]
@@ -87,7 +87,7 @@ class Page:
 
     def figure(self, figure: "Figure", caption: str) -> None:
         """Add a matplotlib figure as SVG (PNG where it holds thousands of points)."""
-        import matplotlib  # half a second that pages without plots need not spend
+        import matplotlib  # takes half a second, which pages without plots save
 
         buffer = io.BytesIO()
         if _points(figure) > _MOST_POINTS or any(len(axes.images) > 0 for axes in figure.axes):
@@ -103,7 +103,7 @@ class Page:
         self.drawing(drawing, caption)
 
     def drawing(self, svg: str, caption: str) -> None:
-        """Add an SVG element as it is: whoever made it has escaped its texts."""
+        """Add an SVG element as it is, its texts already escaped."""
         self._parts.append(f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>")
 
     def cards(self, cards: Sequence[Card]) -> None:
@@ -111,26 +111,26 @@ class Page:
         self._parts.append(f"<div class=cards>\n{''.join(map(_card, cards))}</div>")
 
     def included(self, page: str, *, anchor: str) -> None:
-        """Add what the body of another page holds, as a part of this section.
+        """Add the body of another page to this section.
 
         Args:
-            page: As `body` returns it.
-            anchor: What links on this page call it.
+            page: As returned by `body`.
+            anchor: Its anchor, for links on this page.
         """
         self._parts.append(f'<section id="{html.escape(anchor)}">\n{page}\n</section>')
 
     def folded(self, page: str, *, title: str, note: str, anchor: str) -> None:
-        """Add what the body of another page holds, unfolded by a click on its title.
+        """Add the body of another page, unfolded by a click on its title.
 
         Args:
-            page: As `body` returns it.
+            page: As returned by `body`.
             title: What to click on.
             note: Shown beside the title.
-            anchor: What links on this page call it.
+            anchor: Its anchor, for links on this page.
         """
         self._parts.append(
             f"<details><summary>{html.escape(title)}<small>{html.escape(note)}</small></summary>"
-            # A link to what lies inside unfolds it; one to the fold itself would not.
+            # A link to an anchor inside unfolds it; one to the fold itself would not.
             f'<div id="{html.escape(anchor)}">\n{page}\n</div></details>'
         )
 
@@ -151,7 +151,7 @@ class Page:
 
 
 def body(path: Path) -> str:
-    """Return the body of a page that a `Page` has written."""
+    """Return the body of a page written by `Page`."""
     page = path.read_text()
     return page[page.index("<main>") + len("<main>") : page.rindex("</main>")]
 
@@ -215,7 +215,7 @@ def _points(figure: "Figure") -> int:
 
 
 def _plot_image(png: bytes) -> str:
-    """Return a plot as large as an SVG of it would be; a PNG begins with its size in pixels."""
+    """Embed a plot at the size of its SVG; the size in pixels is at the start of a PNG."""
     width = int.from_bytes(png[16:20], "big") * 96 // _RESOLUTION
     return f'<img alt="" width={width} src="{_data_uri(png)}">'
 
@@ -231,7 +231,7 @@ def _slim(svg: str) -> str:
 
 
 def _thumbnail(content: bytes) -> bytes:
-    """Return a picture no larger than it is shown: two dozen of full size are megabytes."""
+    """Return a picture downscaled to its displayed size: two dozen at full size take megabytes."""
     from PIL import Image  # pages without pictures need none
 
     image = Image.open(io.BytesIO(content))

@@ -1,6 +1,6 @@
-"""Whose a task or a model is, and what people read in place of that.
+"""Names of candidates, and their display names.
 
-A candidate is named for its backbone and pretraining, and where a recipe has several of these, for
+A candidate is named after its backbone and pretraining and, if a recipe has several of these, after
 its variant and seed: `resnest101e-wt`, `resnet10t-none-longer-seed3`.
 """
 
@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# Says of a candidate that it is trained from scratch.
+# The pretraining of candidates that are trained from scratch.
 SCRATCH = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """The parts of a candidate's name; empty or None are those that do not matter to what has it.
+    """The parts of a candidate's name; parts that do not matter are empty or None.
 
-    Candidates share a keyword pretraining: it has a backbone and a seed. What is there once, such
-    as the data set, has none of the parts.
+    Candidates share a keyword pretraining: its name has a backbone and a seed. What exists once,
+    such as the data set, has none of the parts.
     """
 
     backbone: str = ""
@@ -26,17 +26,17 @@ class Name:
     seed: int | None = None
 
     def __str__(self) -> str:
-        """Return the name as a part of task names; empty if all parts are."""
+        """Return the name as it is in task names; empty if all parts are."""
         seed = "" if self.seed is None else f"seed{self.seed}"
         return "-".join(filter(None, [self.backbone, self.pretraining, self.variant, seed]))
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether it is of a candidate that is not trained from scratch."""
+        """Whether the candidate is not trained from scratch."""
         return self.pretraining not in ("", SCRATCH)
 
     def title(self, pretrainings: Mapping[str, str]) -> str:
-        """Return what to call it, such as `resnet10t, scratch, longer, seed 3`.
+        """Return the display name, such as `resnet10t, scratch, longer, seed 3`.
 
         Args:
             pretrainings: Titles of pretrainings by name.

@@ -139,7 +139,7 @@ def train(
     with (
         ranks.termination() as termination,
         shard_cache.ahead(windows) as advance,
-        _naming_a_remedy(settings.batch_size, division.size, settings.image_size),
+        _explaining_out_of_memory(settings.batch_size, division.size, settings.image_size),
     ):
         num_left = (settings.epochs * steps - state.step) * division.micro_batches
         order = _advancing(islice(left, num_left), advance)
@@ -243,7 +243,9 @@ def _advancing(
 
 
 @contextmanager
-def _naming_a_remedy(batch_size: int, micro_batch_size: int, image_size: int) -> Iterator[None]:
+def _explaining_out_of_memory(
+    batch_size: int, micro_batch_size: int, image_size: int
+) -> Iterator[None]:
     """Turn running out of GPU memory into advice."""
     try:
         yield
