@@ -33,7 +33,7 @@ from tests.shared.training.test_resuming import GROUP_NORM, same, trained
 from tests.synthetic import COLOURS, ColouredSquares
 from tests.torchrun import environment, free_port
 
-# Eighty steps of two parts, one for each node.
+# Eighty steps of two micro-batches, one for each node.
 SETTINGS = replace(GROUP_NORM, epochs=2, epoch_images=320)
 EVERY_STEP, RARELY = "1e-9", "60"  # minutes between checkpoints
 TIMEOUT = 300.0

@@ -186,7 +186,7 @@ def _parallel(model: nn.Module, *, compiled: bool) -> nn.Module:
     if ranks.world_size() == 1:
         return model
     # Only evaluation uses the buffers, batch norm's statistics: see `_synchronised`.
-    return DistributedDataParallel(model, broadcast_buffers=False)
+    return DistributedDataParallel(model, forward_sync_buffers=False)
 
 
 def _synchronised(model: nn.Module) -> nn.Module:
