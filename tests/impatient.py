@@ -1,4 +1,4 @@
-"""`python -m tests.impatient`: finetuning that waits for a signature for seconds, not minutes."""
+"""`python -m tests.impatient`: finetuning that waits for a heartbeat for seconds, not minutes."""
 
 from components.finetune.stage import finetune
 from components.trainjob import node

@@ -211,7 +211,7 @@ def test_the_report_compares_each_model_with_the_ensemble(given: Given, made: Pa
 
 def test_models_of_other_classes_are_refused(given: Given, tmp_path: Path) -> None:
     other = tiny_models.save(tmp_path / "other", ["round", "shiny"])
-    with pytest.raises(UserError, match="knows 2 classes"):
+    with pytest.raises(UserError, match="has 2 classes"):
         run(replace(given, models=[other]), tmp_path)
 
 

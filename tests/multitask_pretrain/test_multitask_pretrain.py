@@ -153,7 +153,7 @@ def test_one_that_is_ended_goes_on_though_it_joins_its_targets_anew(
 def test_a_weight_that_is_not_above_0_is_refused(
     weight: float, data: ColouredSquares, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="concepts_weight=.* above 0"):
+    with pytest.raises(UserError, match="concepts_weight=.*must be positive"):
         pretrained(data, tmp_path, TRAINING, concepts_weight=weight)
 
 

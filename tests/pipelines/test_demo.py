@@ -194,7 +194,7 @@ def test_settings_are_read_from_the_values_of_a_recipe_or_of_a_command_line() ->
         ("test_images", True, "test_images=True: must be an integer"),
         ("wrong_images", "many", "wrong_images='many': must be a number"),
         ("wrong_images", 40, "wrong_images=40.0: must be from 0 to 1"),
-        ("off_topic_texts", float("nan"), "off_topic_texts=nan: a share from 0 to 1"),
+        ("off_topic_texts", float("nan"), "off_topic_texts=nan: must be from 0 to 1"),
         ("validation_images", 19, "validation_images=19: must be at least 20"),
         ("imbalance", 0.5, "imbalance=0.5: must be at least 1"),
     ],

@@ -147,7 +147,7 @@ def test_labels_of_other_images_are_refused(given: Given, tmp_path: Path) -> Non
 
 def test_models_of_other_classes_are_refused(given: Given, tmp_path: Path) -> None:
     keywords = tiny_models.save(tmp_path / "keywords", ["round", "shiny"])
-    with pytest.raises(UserError, match="knows 2 classes"):
+    with pytest.raises(UserError, match="has 2 classes"):
         run(given, [keywords], tmp_path)
     assert not (tmp_path / "pseudo_labels").exists()
 
