@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: .venv/installed ## Draw a synthetic data set and run the whole pipeline on it (6 to 9 minutes on 2 cores).
+demo: .venv/installed ## Draw a synthetic data set and run the whole pipeline on it (4 to 8 minutes on 2 cores).
 	.venv/bin/python -m pipelines.local --recipe demo $(ARGS)
 
 # Tests that need a server, a Docker engine or a browser, or start and kill processes for minutes.
