@@ -11,6 +11,8 @@ from pipelines.compile import compile_recipe
 from pipelines.images import ROOT
 from pipelines.recipe import load
 
+pytestmark = pytest.mark.slow
+
 K8S = ROOT / "k8s"
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 SECRET = {"accesskey": "AKIATEST", "secretkey": "secretsecret"}

@@ -12,6 +12,8 @@ import pytest
 from pipelines.cluster.pod_settings import Backend
 from pipelines.run import graph
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = get_args(Backend)
 SEVERAL_NODES = """
 name: several-nodes

@@ -26,6 +26,8 @@ from tests.trainjob.conftest import MODULE, SECONDS, TASK_CONFIG, Launch, run_st
 from tests.trainjob.generations import NEWEST, PATCHES
 from tests.trainjob.kubernetes_api import Job, KubernetesApi, Node
 
+pytestmark = pytest.mark.slow
+
 GENERATIONS = pytest.mark.parametrize("generation", PATCHES)
 Start = Callable[[], Launch]
 
