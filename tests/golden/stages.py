@@ -19,7 +19,7 @@ from components.shared.reports.titles import Name
 from components.shared.stage.interface import arguments
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
-from pipelines.steps import PRETRAINING_TITLES, STEPS
+from pipelines.tasks import Task, described
 from tests.golden.digests import digests, numbers
 
 DATA = DataSettings(train_images=540, validation_images=40, test_images=20)
@@ -80,13 +80,9 @@ def main(folder: Path) -> None:
         ("finetune_again", Name("resnet10t", "wt")): again,
         ("ensemble", Name()): together,
     }
-    names = {
-        "predictions": [{"step": step, **candidate.parts()} for step, candidate in compared],
-        "steps": {step: {"title": STEPS[step].title} for step, _ in compared},
-        "pretrainings": {name: {"title": PRETRAINING_TITLES[name]} for name in ("wt", "none")},
-    }
+    names = described([Task(step, candidate, {}, {}) for step, candidate in compared])
     predictions = [outputs["predictions"] for outputs in compared.values()]
-    run("compare", predictions=predictions, names=json.dumps(names), resamples=100)
+    run("compare", predictions=predictions, names=names, resamples=100)
     results = {"data": digests(data)} | run.results
     (folder / "results.json").write_text(json.dumps(results))
 

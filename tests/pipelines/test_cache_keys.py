@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from pipelines.recipe import load
 from pipelines.run import graph
 from pipelines.steps import CONSTANT, STEPS
 from pipelines.values import Recipe
-from tests.pipelines.recipes import RECIPES
+from tests.pipelines.recipes import Compiled
 
 # The pods' alone: KFP resolves them without making them inputs of the task.
 IN_NO_KEY = {"gpu_node_selector", "gpu_tolerations"}
-Compiled = Callable[..., Path]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,16 +28,6 @@ def parsed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graph, "documents", functools.cache(graph.documents))
         yield
-
-
-@pytest.fixture(scope="module", params=RECIPES)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def recipe(name: str) -> Recipe:
-    return load(name)
 
 
 @pytest.fixture(scope="module")

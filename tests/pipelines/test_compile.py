@@ -3,7 +3,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,10 @@ from pipelines.recipe import load
 from pipelines.run import graph
 from pipelines.steps import STEPS
 from pipelines.values import Recipe
-from tests.pipelines.recipes import RECIPES
+from tests.pipelines.recipes import Compiled
 
 GOLDEN = Path(__file__).parent / "golden"
-Compiled = Callable[..., Path]
 TRAINING = {component.name for component in components() if component.target == "train"}
-
-
-@pytest.fixture(scope="module", params=RECIPES)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def recipe(name: str) -> Recipe:
-    return load(name)
 
 
 @pytest.fixture(scope="module")
