@@ -5,20 +5,23 @@ python -m pipelines.compile --recipe paper --output pretraining.yaml
 
 import argparse
 import inspect
+import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from google.protobuf import json_format
 from kfp import compiler, dsl
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from components.shared.stage.container import Nodes
 from components.shared.stage.errors import UserError
+from components.shared.stage.interface import Argument
 from pipelines.cluster import pod_settings
 from pipelines.cluster.pod_settings import Backend
+from pipelines.display_names import display_names
 from pipelines.images import LAUNCHER, reference
 from pipelines.pretraining import pretraining
 from pipelines.recipe import load
@@ -29,21 +32,9 @@ from pipelines.values import Recipe
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _FormField:
-    """A parameter of the pipeline: its description, and its choices if it has any."""
-
-    default: Any
-    help: str
-    choices: tuple[str, ...] = ()
-
-
-# Fields of every form; where training tasks go is the same for all of them.
-_PLACEMENT = {
-    "gpu_type": _FormField("nvidia.com/gpu", "Resource name of the nodes' GPUs."),
-    "gpu_node_selector": _FormField({}, "Labels of the nodes to train on."),
-    "gpu_tolerations": _FormField([], "Kubernetes tolerations for those nodes' taints."),
-}
+# What Linux takes as one argument, which holds a JSON text with the root DAG in it. The rest of the
+# text takes 6 kB.
+_MOST_BYTES = 128 * 1024 - 10_000
 
 
 def compile_recipe(
@@ -56,15 +47,16 @@ def compile_recipe(
         path: The YAML file to write.
         backend: The oldest version of KFP's backend to support.
         cache: Whether a task may reuse an earlier run's outputs.
+
+    Raises:
+        UserError: It has more tasks than Kubeflow can start.
     """
-    fields = {
-        name: _FormField(argument.default, argument.help, argument.choices)
-        for name, argument in recipe.fields().items()
-    } | _PLACEMENT
+    fields, tasks = recipe.fields(), pretraining(recipe)
+    labels = display_names(tasks)
 
     def pipeline(*channels: object) -> None:
-        adding = _Adding(recipe.name, dict(zip(fields, channels, strict=True)), backend)
-        for task in pretraining(recipe):
+        adding = _Adding(recipe.name, dict(zip(fields, channels, strict=True)), labels, backend)
+        for task in tasks:
             adding.add(task)
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -74,7 +66,8 @@ def compile_recipe(
     ]
     pipeline.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     compiled = dsl.pipeline(pipeline, name=recipe.name, description=recipe.description)
-    _complete(compiled.pipeline_spec, fields, backend, cache)
+    _complete(compiled.pipeline_spec, fields, labels, backend, cache)
+    _check_size(compiled.pipeline_spec)
     path.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(compiled, str(path))
 
@@ -82,8 +75,15 @@ def compile_recipe(
 class _Adding:
     """Adds tasks to the pipeline that is being compiled."""
 
-    def __init__(self, pipeline: str, form: Mapping[str, Any], backend: Backend) -> None:
-        self._pipeline, self._form, self._backend = pipeline, form, backend
+    def __init__(
+        self,
+        pipeline: str,
+        form: Mapping[str, Any],
+        labels: Mapping[str, str],
+        backend: Backend,
+    ) -> None:
+        self._pipeline, self._form, self._labels = pipeline, form, labels
+        self._backend: Backend = backend
         self._outputs: dict[str, Mapping[str, Any]] = {}
 
     def add(self, task: Task) -> None:
@@ -102,9 +102,9 @@ class _Adding:
             pipeline=self._pipeline,
             component=component,
             identity=task.identity(),
+            label=self._labels[task.name],
             image=image,
             values=pod,
-            form=self._form,
             backend=self._backend,
             several_nodes=nodes is not None,
         )
@@ -123,7 +123,11 @@ class _Adding:
 
 
 def _complete(
-    spec: PipelineSpec, fields: Mapping[str, _FormField], backend: Backend, cache: bool
+    spec: PipelineSpec,
+    fields: Mapping[str, Argument],
+    labels: Mapping[str, str],
+    backend: Backend,
+    cache: bool,
 ) -> None:
     """Add to a compiled pipeline what KFP's SDK cannot express."""
     definitions = spec.root.input_definitions.parameters
@@ -134,8 +138,27 @@ def _complete(
         ):  # which does not know this field of the IR; newer ones show a dropdown
             for choice in field.choices:
                 definitions[name].literals.add(string_value=choice)
-    for task in spec.root.dag.tasks.values():
+    for name, task in spec.root.dag.tasks.items():
         task.caching_options.enable_cache = cache
+        # Only what the graph shows: the key names the task to the cache and in the API.
+        task.task_info.name = labels[name]
+
+
+def size(spec: PipelineSpec) -> int:
+    """Return how many bytes a pipeline's root DAG takes in an argument of Argo's."""
+    root = json_format.MessageToDict(spec.root)
+    text = json.dumps(root, separators=(",", ":"), ensure_ascii=False)
+    return len(json.dumps(text, ensure_ascii=False).encode())
+
+
+def _check_size(spec: PipelineSpec) -> None:
+    bytes, number = size(spec), len(spec.root.dag.tasks)
+    if bytes > _MOST_BYTES:
+        raise UserError(
+            f"{number} tasks take {bytes:,} bytes, and Kubeflow starts pipelines of at most "
+            f"{_MOST_BYTES:,}, here about {number * _MOST_BYTES // bytes} tasks: divide seeds or "
+            "candidates among recipes that keep the name: they share their tasks in the cache"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

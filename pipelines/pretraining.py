@@ -18,28 +18,25 @@ def pretraining(recipe: Recipe) -> list[Task]:
     def data(candidate: Candidate) -> Task:
         return tasks.add("ingest", candidate)
 
-    def validation(ingest: Task) -> dict[str, Output]:
-        return {name: ingest[name] for name in ("validation_images", "validation_labels")}
-
     def pretrained(candidate: Candidate) -> Output | None:
         ingest = data(candidate)
-        texts, labels, concepts = ingest["texts"], ingest["labels"], ingest["concepts"]
+        texts, evaluation = ingest["texts"], {"evaluation": ingest["evaluation"]}
         tagging = tasks.add("tagging", candidate, texts=texts)
-        weighting = tasks.add("weighting", candidate, texts=texts, labels=labels, concepts=concepts)
+        weighting = tasks.add("weighting", candidate, texts=texts, labels=ingest["labels"])
         keywords, weights = {"keywords": tagging["keywords"]}, {"weights": weighting["weights"]}
         step = candidate.pretraining_step
         if step is None:
             return None
         reads = {
             "wt_pretrain": keywords,
-            "lw_pretrain": weights | validation(ingest),
-            "multitask_pretrain": keywords | weights | validation(ingest),
+            "lw_pretrain": weights | evaluation,
+            "multitask_pretrain": keywords | weights | evaluation,
         }
         return tasks.add(step, candidate, images=ingest["images"], **reads[step])["model"]
 
     def finetuned(step: str, larger: str, candidate: Candidate, targets: Output) -> Output:
         ingest, model = data(candidate), pretrained(candidate)
-        reads = {"images": ingest["images"], "targets": targets, **validation(ingest)}
+        reads = {name: ingest[name] for name in ("images", "evaluation")} | {"targets": targets}
         for name in (step, *filter(recipe.has, [larger])):
             finetuning = tasks.add(name, candidate, initial_model=model, **reads)
             model = finetuning["model"]
@@ -64,9 +61,9 @@ def pretraining(recipe: Recipe) -> list[Task]:
                 for each in candidates
             ]
         if recipe.has("ensemble"):
-            tests = ingest["test_images"]
+            evaluation = ingest["evaluation"]
             ensemble = tasks.add(
-                "ensemble", Name(seed=seed), models=models, test_images=tests, **validation(ingest)
+                "ensemble", Name(seed=seed), models=models, evaluation=evaluation
             )
             predictions.append(ensemble)
     tasks.add(
@@ -74,6 +71,6 @@ def pretraining(recipe: Recipe) -> list[Task]:
         Name(),
         predictions=[each["predictions"] for each in predictions],
         names=described(predictions),
-        validation_labels=data(recipe.candidates[0])["validation_labels"],
+        evaluation=data(recipe.candidates[0])["evaluation"],
     )
     return list(tasks)

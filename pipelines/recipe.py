@@ -210,8 +210,12 @@ def _own_values(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Value
 
 
 def _always_shown(taken: Collection[str]) -> Iterator[str]:
-    """Yield every form's fields: the data set, and for each stage what to rerun and its GPUs."""
+    """Yield every form's fields: the data set, where pods run, and what to rerun on which GPUs."""
     yield from ("dataset", "dataset_version")
+    for group in ("cpu_pods", "gpu_pods"):
+        for name in ("node_selector", "tolerations"):
+            yield field_name(group, name)
+    yield field_name("gpu_pods", "gpu_type")
     for step, description in STEPS.items():
         component = description.component
         if step in taken and component is not None and step == component.name:

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from components.compare.component import compare
 from components.ensemble.component import ensemble
@@ -14,6 +14,7 @@ from components.multitask_pretrain.component import multitask_pretrain
 from components.pseudo_label.component import pseudo_label
 from components.shared.reports.titles import SCRATCH
 from components.shared.stage.container import Component
+from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Argument, Value, arguments
 from components.tagging.component import tagging
 from components.weighting.component import weighting
@@ -23,43 +24,82 @@ from components.wt_pretrain.component import wt_pretrain
 _arguments = functools.cache(arguments)
 
 
-def _text(name: str, help: str, default: str) -> Argument:
-    return Argument(name, help, None, str, (), default)
+@dataclass(frozen=True, slots=True)
+class PodSetting(Argument):
+    """A setting of a task's pod: like a stage's parameter, but it may be a list or a mapping."""
+
+    def parse(self, value: object) -> Any:
+        """Parse a value of a recipe or of the form.
+
+        Raises:
+            UserError: Kubernetes would refuse it.
+        """
+        if isinstance(self.default, dict | list):
+            if type(value) is not self.type:
+                kind = "a mapping" if self.type is dict else "a list"
+                raise UserError(f"{self.name}={value!r}: must be {kind}")
+            return value
+        return Argument.parse(self, value)
 
 
-def _number(name: str, help: str, default: int) -> Argument:
-    return Argument(name, help, None, int, (), default)
+def _setting(name: str, help: str, default: Any) -> PodSetting:
+    return PodSetting(name, help, None, type(default), (), default)
 
 
 # What each step has besides its stage's parameters. KFP takes resources only as strings.
-_RERUN = _text("rerun", "Any string; change it to rerun the stage.", "")
+_RERUN = _setting("rerun", "Any text; a new one reruns the stage and all that follows.", "")
+_COMMON = (
+    _setting("retries", "How often a stage that fails is retried.", 2),
+    _setting("timeout_hours", "Time limit of a pod, in hours.", 72),
+    _setting("queue", "Kueue queue that the pod waits in; or none.", "none"),
+    _setting("queue_priority", "Kueue's priority class of the pod in its queue; or none.", "none"),
+    _setting("pull_secret", "Secret with the registry's password; or none.", "none"),
+    _setting("node_selector", "Labels of the nodes that the pod may run on.", {}),
+    _setting("tolerations", "Kubernetes tolerations for those nodes' taints.", []),
+)
+_DISK_CLASS = _setting(
+    "disk_class",
+    "Where the disk comes from: node is the node's own, default the cluster's default storage "
+    "class; or a class's name.",
+    "node",
+)
+_GROUP = (*_COMMON, _DISK_CLASS)
+_GPU_TYPE = _setting("gpu_type", "Resource name of the nodes' GPUs.", "nvidia.com/gpu")
 _POD = (
-    _text("cpu", "CPU cores of the pod.", "4"),
-    _text(
+    _setting("cpu", "CPU cores of the pod.", "4"),
+    _setting(
         "memory", "Memory limit of the pod, for training including 16Gi of shared memory.", "32Gi"
     ),
-    _number("retries", "How often KFP retries a failed pod.", 2),
-    _number("timeout_hours", "Time limit of an attempt, in hours.", 72),
-    _text("queue", "Kueue queue that the pod waits in; or none.", "none"),
+    *_COMMON,
 )
 _DISK_POD = (
     *_POD,
-    _text("disk", "Size of the pod's disk: at least two windows and the validation set.", "128Gi"),
-    _text("disk_class", "Its storage class; or default.", "default"),
+    _setting(
+        "disk", "Size of the pod's disk: at least two windows and the validation set.", "128Gi"
+    ),
+    _DISK_CLASS,
 )
 _EMBEDDING_POD = (
     *_POD,
-    _text("gpus", "GPUs of the pod, 0 or 1, for similarity=embedding.", "0"),
+    _GPU_TYPE,
+    _setting("gpus", "GPUs of the pod, 0 or 1, for similarity=embedding.", "0"),
 )
-_GPU_POD = (*_DISK_POD, _text("gpus", "GPUs of the pod; 0 trains on the CPU.", "1"))
+_GPU_POD = (
+    *_DISK_POD,
+    _GPU_TYPE,
+    _setting("gpus", "GPUs of the pod, one process each; 0 trains on the CPU.", "1"),
+)
 _GPU_NODES = (
     *_GPU_POD,
-    _text("num_nodes", "Nodes that the stage runs on, each with this many GPUs.", "1"),
+    _setting("num_nodes", "Nodes that the stage runs on, each with this many GPUs.", "1"),
 )
 # Settings of the pods, which the stages do not see.
 POD = tuple(argument.name for argument in _GPU_NODES)
 # Those that KFP needs at compile time: they cannot be fields of the form.
-CONSTANT = ("retries", "timeout_hours", "queue", "disk", "disk_class")
+CONSTANT = (
+    *("retries", "timeout_hours", "queue", "queue_priority", "pull_secret"),
+    *("disk", "disk_class"),
+)
 # Set by the candidates or the pipeline, not by the steps.
 OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights", "names")
 
@@ -86,6 +126,7 @@ class Step:
         component: The stage; None for a group, which only has values for others to inherit.
         title: Its display name.
         pod: The settings of its pod that a recipe may set.
+        settings_of: For a group, the stage whose settings it has, as those that share them do.
         inherits: The step that it inherits values from, where the recipe sets none.
         defaults: Values that take precedence over inherited ones.
         pretraining: The pretraining that it is, if it is one.
@@ -97,11 +138,17 @@ class Step:
     title: str
     pod: tuple[Argument, ...] = _POD
     _: KW_ONLY
+    settings_of: Component | None = None
     inherits: str | None = None
     defaults: Mapping[str, Value] = field(default_factory=dict)
     pretraining: Pretraining | None = None
     continues: str | None = None
     color: str | None = None
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether it runs on nodes with GPUs unless a recipe says otherwise."""
+        return self.component is not None and self.component.target == "train"
 
     @property
     def trains(self) -> bool:
@@ -112,11 +159,12 @@ class Step:
 
     def arguments(self) -> dict[str, Argument]:
         """Return the parameters that a recipe may set, by name."""
-        if self.component is None:
-            found = [argument for argument in _arguments(finetune.stage) if argument.settings]
-        else:
+        found: list[Argument] = []
+        if self.component is not None:
             found = [a for a in _arguments(self.component.stage) if a.artifact is None]
             found.append(_RERUN)
+        elif self.settings_of is not None:
+            found = [a for a in _arguments(self.settings_of.stage) if a.settings]
         found += self.pod
         return {argument.name: argument for argument in found if argument.name not in OF_CANDIDATES}
 
@@ -127,10 +175,14 @@ def _pretraining(component: Component, name: str, title: str, color: str) -> Ste
 
 
 STEPS = {
+    # What all tasks have in common, those on GPUs, and those without.
+    "pods": Step(None, "all pods", _GROUP),
+    "gpu_pods": Step(None, "pods with GPUs", (*_GROUP, _GPU_TYPE)),
+    "cpu_pods": Step(None, "other pods", _GROUP),
     "ingest": Step(ingest, "ingest", _DISK_POD),
     "tagging": Step(tagging, "tagging"),
     "weighting": Step(weighting, "weighting", _EMBEDDING_POD),
-    "training": Step(None, "training", _GPU_NODES),
+    "training": Step(None, "training", _GPU_NODES, settings_of=finetune),
     "wt_pretrain": _pretraining(wt_pretrain, "wt", "WT", "#0b7285"),
     "lw_pretrain": _pretraining(lw_pretrain, "lw", "LW", "#e8890c"),
     "multitask_pretrain": _pretraining(multitask_pretrain, "multitask", "multi-task", "#862e9c"),
@@ -163,6 +215,15 @@ PRETRAINING_TITLES = {way.name: way.title for way in PRETRAININGS.values()}
 
 
 def field_name(step: str, parameter: str) -> str:
-    """Return the name of the pipeline parameter that governs a step's parameter."""
-    shared = step == "ingest" and parameter in ("dataset", "dataset_version")
-    return parameter if shared else f"{step}_{parameter}"
+    """Return the name of the form's field that sets a step's parameter.
+
+    Kubeflow's form is sorted by name and shows nothing else: so the fields of a kind stand
+    together, and so do a step's parameters.
+    """
+    if step == "ingest" and parameter in ("dataset", "dataset_version"):
+        return parameter
+    if step in ("cpu_pods", "gpu_pods"):
+        return f"{step.removesuffix('pods')}{parameter.removeprefix('gpu_')}"
+    if parameter in (*POD, _RERUN.name):
+        return f"{parameter}_{step}"
+    return f"{step}_{parameter}"

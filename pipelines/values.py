@@ -1,7 +1,7 @@
 """The content of a recipe: what to train, and with which values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -92,8 +92,7 @@ class Recipe:
         """
         if name == "num_nodes" and self.one_node:
             return "1"
-        at: str | None = step
-        while at is not None:
+        for at in self._sections(step, name):
             if candidate and name in candidate.values.get(at, {}):
                 return candidate.values[at][name]
             if field_name(at, name) in form:
@@ -101,8 +100,17 @@ class Recipe:
             for given in (self.values.get(at, {}), STEPS[at].defaults):
                 if name in given:
                     return given[name]
-            at = STEPS[at].inherits
         return STEPS[step].arguments()[name].default
+
+    def _sections(self, step: str, name: str) -> Iterator[str]:
+        """Yield the sections that may set a step's parameter, the most particular first."""
+        at: str | None = step
+        while at is not None:
+            yield at
+            at = STEPS[at].inherits
+        if name in STEPS["gpu_pods"].arguments() and STEPS[step].component is not None:
+            on_gpus = STEPS[step].needs_gpu or self.values.get(step, {}).get("gpus", "0") != "0"
+            yield from ("gpu_pods" if on_gpus else "cpu_pods", "pods")
 
     def fields(self) -> dict[str, Argument]:
         """Return the form's fields by name, each with the recipe's value as default."""

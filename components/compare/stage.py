@@ -13,7 +13,7 @@ from components.shared.stage.interface import (
 
 def compare(
     predictions: InputDatasets,
-    validation_labels: InputDataset,
+    evaluation: InputDataset,
     comparison: OutputDataset,
     summary: OutputMarkdown,
     report: OutputHTML,
@@ -26,7 +26,7 @@ def compare(
 
     Args:
         predictions: Each classifier's predictions for the validation images (Predictions).
-        validation_labels: The validation images' labels (Targets).
+        evaluation: The validation images with their labels (Evaluation).
         comparison: Accuracies and differences with their intervals (JSON).
         summary: The tables.
         report: The tables, accuracy against images seen, gains by class.
@@ -37,11 +37,11 @@ def compare(
     from components.compare import outputs, results
     from components.compare.names import Names
     from components.compare.report import draw
-    from components.shared.data.targets import Targets
+    from components.shared.data.evaluation import Evaluation
 
     if resamples < 100:
         raise UserError(f"resamples={resamples}: an interval needs at least 100")
-    labels = Targets.load(validation_labels)
+    labels = Evaluation.load(evaluation).labels
     found = results.compare(predictions, Names.parse(names), labels.identity, resamples)
     outputs.write_comparison(comparison, found)
     outputs.write_summary(summary, found)

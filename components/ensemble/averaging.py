@@ -29,7 +29,7 @@ class Validation:
     models: list[BalancedAccuracy]
     ensemble: BalancedAccuracy
 
-    def metrics(self, titles: Sequence[str]) -> dict[str, float]:
+    def metadata(self, titles: Sequence[str]) -> dict[str, float]:
         """Return the scalars: the ensemble's, then those of each model under its title."""
         scalars: dict[str, float] = {
             "images": self.ensemble.images,

@@ -5,7 +5,6 @@ from components.shared.stage.interface import (
     InputModel,
     OutputDataset,
     OutputHTML,
-    OutputMetrics,
     OutputModel,
 )
 from components.shared.training.settings import TrainingSettings
@@ -14,12 +13,10 @@ from components.shared.training.settings import TrainingSettings
 def finetune(
     images: InputDataset,
     targets: InputDataset,
-    validation_images: InputDataset,
-    validation_labels: InputDataset,
+    evaluation: InputDataset,
     model: OutputModel,
     predictions: OutputDataset,
     report: OutputHTML,
-    metrics: OutputMetrics,
     initial_model: InputModel | None = None,
     *,
     training: TrainingSettings,
@@ -31,18 +28,17 @@ def finetune(
     Args:
         images: The training images (ImageSet).
         targets: The targets: given labels or pseudo labels (Targets).
-        validation_images: The validation images (ImageSet).
-        validation_labels: Their labels (Targets).
+        evaluation: The validation images with their labels (Evaluation).
         model: The classifier.
         predictions: Its predictions for the validation images (Predictions).
         report: Training curves.
-        metrics: Balanced top-1 and top-5 accuracy.
         initial_model: The model to start from; by default training starts from `initial_weights`.
         training: How to train.
         keep_head: Keep the initial model's head, not only its backbone.
         continue_learning_rate: Start at the initial model's final learning rate.
     """
     from components.finetune.continuation import check_head, continued, lineage
+    from components.shared.data.evaluation import Evaluation
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets
     from components.shared.stage import ranks
@@ -53,9 +49,10 @@ def finetune(
 
     image_set, labels = ImageSet.load(images), Targets.load(targets)
     image_set.identity.check(labels.identity, "targets")
+    held_out = Evaluation.load(evaluation)
     validation = LabelValidation(
-        ImageSet.load(validation_images),
-        Targets.load(validation_labels),
+        held_out.images,
+        held_out.labels,
         labels.names,
         training.image_size,
         training.micro_batch_size,
@@ -72,11 +69,11 @@ def finetune(
     ranks.launch()
     run = TrainingRun(
         stage="finetune",
-        inputs=[images, targets, validation_images, validation_labels, initial_model],
+        inputs=[images, targets, evaluation, initial_model],
         settings=training,
         parameters={"keep_head": keep_head},
         what=f"finetune on {kind}",
         lineage=lineage(initial_model),
     )
     trained = run.fit(network, image_set, labels, TargetsLoss(), validation, balance_on="strongest")
-    trained.save(model, report, metrics, predictions)
+    trained.save(model, report, predictions)

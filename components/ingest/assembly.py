@@ -17,7 +17,6 @@ from components.shared.data import texts
 from components.shared.data.identity import Identity
 from components.shared.data.image_set import INDEX, ImageSet
 from components.shared.data.targets import TargetsWriter
-from components.shared.reports import metrics
 from components.shared.storage import filesystem
 
 
@@ -78,11 +77,10 @@ def write_rejects(path: Path, data: DataSet, shards: Shards) -> Counter[str]:
     return counts
 
 
-def write_metrics(path: Path, splits: Mapping[str, int], kinds: Mapping[str, int]) -> None:
-    """Write how many images each split has, and how many rejects there are of each kind."""
-    counts = {f"{split}_images": count for split, count in splits.items()}
-    counts |= {kind.replace(" ", "_"): count for kind, count in sorted(kinds.items())}
-    metrics.write(path, counts)
+def counts(splits: Mapping[str, int], kinds: Mapping[str, int]) -> dict[str, int]:
+    """Return how many images each split has, and how many rejects there are of each kind."""
+    images = {f"{split}_images": count for split, count in splits.items()}
+    return images | {kind.replace(" ", "_"): count for kind, count in sorted(kinds.items())}
 
 
 def _rejects(data: DataSet, shards: Shards) -> Iterator[pa.Table]:

@@ -4,20 +4,15 @@ from pathlib import Path
 from typing import Literal
 
 from components.shared.stage.errors import UserError
-from components.shared.stage.interface import OutputDataset, OutputHTML, OutputMetrics
+from components.shared.stage.interface import OutputDataset, OutputHTML
 
 
 def ingest(
     images: OutputDataset,
     texts: OutputDataset,
     labels: OutputDataset,
-    validation_images: OutputDataset,
-    validation_labels: OutputDataset,
-    test_images: OutputDataset,
-    concepts: OutputDataset,
-    rejects: OutputDataset,
+    evaluation: OutputDataset,
     report: OutputHTML,
-    metrics: OutputMetrics,
     *,
     dataset: str = "data",
     dataset_version: str = "1",
@@ -31,16 +26,13 @@ def ingest(
     """Read a web-image data set; write the image set, texts and given labels.
 
     Args:
-        images: The training images (ImageSet).
+        images: The training images (ImageSet), and what was left out or is missing, and why
+            (`rejects.parquet`).
         texts: The web text around each training image (Texts).
-        labels: Each training image's given label (Targets).
-        validation_images: The validation images (ImageSet).
-        validation_labels: Their labels (Targets).
-        test_images: The test images, which have no labels (ImageSet; empty without a split).
-        concepts: The classes and their ancestors: wnid, lemmas, gloss, hypernyms (Parquet).
-        rejects: What was left out or is missing, and why (Parquet).
+        labels: Each training image's given label (Targets), and the classes and their ancestors:
+            wnid, lemmas, gloss, hypernyms (`concepts.parquet`).
+        evaluation: The validation images with their labels, and the test images (Evaluation).
         report: Counts and samples of what was read.
-        metrics: Counts by kind.
         dataset: The data set's folder, local or s3://; it is read in place.
         dataset_version: Any string; change it when the data at `dataset` change.
         layout: WebVision's files, or one folder of images per class.
@@ -57,7 +49,9 @@ def ingest(
     from components.ingest.report import write_report
     from components.ingest.shards import Shards, plan_shards
     from components.ingest.text_parts import NUM_ROWS, TextParts
-    from components.shared.stage import environment
+    from components.shared.data.evaluation import LABELS, TEST, VALIDATION
+    from components.shared.data.targets import CONCEPTS
+    from components.shared.stage import environment, metadata
     from components.shared.storage import filesystem
 
     _check(image_side, limit, validation_share, shard_megabytes)
@@ -95,19 +89,20 @@ def ingest(
         shards.make_all()
 
         train = assembly.write_images(images, shards, "train")
-        validation = assembly.write_images(validation_images, shards, "validation")
-        test = assembly.write_images(test_images, shards, "test")
+        kinds = assembly.write_rejects(images / "rejects.parquet", data, shards)
         assembly.write_texts(texts, shards, "train", train)
         assembly.write_labels(labels, shards, "train", train, data.names, titles)
-        assembly.write_labels(
-            validation_labels, shards, "validation", validation, data.names, titles
-        )
-        kinds = assembly.write_rejects(rejects, data, shards)
-        with filesystem.complete(concepts) as temporary:
+        with filesystem.complete(labels / CONCEPTS) as temporary:
             pq.write_table(table, temporary)
+        with filesystem.complete(evaluation) as folder:
+            validation = assembly.write_images(folder / VALIDATION, shards, "validation")
+            assembly.write_labels(
+                folder / LABELS, shards, "validation", validation, data.names, titles
+            )
+            test = assembly.write_images(folder / TEST, shards, "test")
         splits = {"train": train.images, "validation": validation.images, "test": test.images}
         write_report(report, images, texts, labels, splits, kinds)
-        assembly.write_metrics(metrics, splits, kinds)
+        metadata.write(images, assembly.counts(splits, kinds))
         shards.tidy()
 
 

@@ -2,18 +2,16 @@
 
 from typing import Literal
 
-from components.shared.stage.interface import InputDataset, OutputHTML, OutputMetrics, OutputModel
+from components.shared.stage.interface import InputDataset, OutputHTML, OutputModel
 from components.shared.training.settings import TrainingSettings
 
 
 def lw_pretrain(
     images: InputDataset,
     weights: InputDataset,
-    validation_images: InputDataset,
-    validation_labels: InputDataset,
+    evaluation: InputDataset,
     model: OutputModel,
     report: OutputHTML,
-    metrics: OutputMetrics,
     *,
     training: TrainingSettings,
     target_norm: Literal["sum", "mean"] = "sum",
@@ -23,14 +21,13 @@ def lw_pretrain(
     Args:
         images: The training images (ImageSet).
         weights: The weighted concepts of each image (Targets).
-        validation_images: The validation images (ImageSet).
-        validation_labels: Their labels (Targets).
+        evaluation: The validation images with their labels (Evaluation).
         model: The model, with a head over concepts.
         report: Training curves.
-        metrics: Balanced top-1 and top-5 accuracy.
         training: How to train.
         target_norm: Whether an image's loss is the sum over its targets or their mean.
     """
+    from components.shared.data.evaluation import Evaluation
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets
     from components.shared.stage import ranks
@@ -41,9 +38,10 @@ def lw_pretrain(
 
     image_set, targets = ImageSet.load(images), Targets.load(weights)
     image_set.identity.check(targets.identity, "weights")
+    held_out = Evaluation.load(evaluation)
     validation = LabelValidation(
-        ImageSet.load(validation_images),
-        Targets.load(validation_labels),
+        held_out.images,
+        held_out.labels,
         targets.names,
         training.image_size,
         training.micro_batch_size,
@@ -52,10 +50,10 @@ def lw_pretrain(
     ranks.launch()
     run = TrainingRun(
         stage="lw_pretrain",
-        inputs=[images, weights, validation_images, validation_labels],
+        inputs=[images, weights, evaluation],
         settings=training,
         parameters={"target_norm": target_norm},
     )
     loss = TargetsLoss(target_norm)
     trained = run.fit(network, image_set, targets, loss, validation, balance_on="strongest")
-    trained.save(model, report, metrics)
+    trained.save(model, report)

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from components.shared.stage.errors import UserError
-from components.shared.stage.interface import InputDataset, OutputHTML, OutputMetrics, OutputModel
+from components.shared.stage.interface import InputDataset, OutputHTML, OutputModel
 from components.shared.training.settings import TrainingSettings
 
 
@@ -11,11 +11,9 @@ def multitask_pretrain(
     images: InputDataset,
     keywords: InputDataset,
     weights: InputDataset,
-    validation_images: InputDataset,
-    validation_labels: InputDataset,
+    evaluation: InputDataset,
     model: OutputModel,
     report: OutputHTML,
-    metrics: OutputMetrics,
     *,
     training: TrainingSettings,
     concepts_weight: float = 1.0,
@@ -27,16 +25,15 @@ def multitask_pretrain(
         images: The training images (ImageSet).
         keywords: The keywords of each image (Targets).
         weights: The weighted concepts of each image (Targets).
-        validation_images: The validation images (ImageSet).
-        validation_labels: Their labels (Targets).
+        evaluation: The validation images with their labels (Evaluation).
         model: The model, with a head over keywords, then one over concepts.
         report: Training curves.
-        metrics: Balanced top-1 and top-5 accuracy of the head over concepts.
         training: How to train.
         concepts_weight: Weight of the concepts' loss, relative to the keywords'.
         target_norm: Whether an image's loss in a head is the sum over its targets or their mean.
     """
     from components.multitask_pretrain.joining import joined
+    from components.shared.data.evaluation import Evaluation
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets
     from components.shared.stage import ranks
@@ -55,9 +52,10 @@ def multitask_pretrain(
     image_set.identity.check(words.identity, "keywords")
     image_set.identity.check(concepts.identity, "weights")
     heads = Head(len(words.names)), Head(len(concepts.names), concepts_weight)
+    held_out = Evaluation.load(evaluation)
     validation = LabelValidation(
-        ImageSet.load(validation_images),
-        Targets.load(validation_labels),
+        held_out.images,
+        held_out.labels,
         concepts.names,
         training.image_size,
         training.micro_batch_size,
@@ -67,10 +65,10 @@ def multitask_pretrain(
     ranks.launch()
     run = TrainingRun(
         stage="multitask_pretrain",
-        inputs=[images, keywords, weights, validation_images, validation_labels],
+        inputs=[images, keywords, weights, evaluation],
         settings=training,
         parameters={"concepts_weight": concepts_weight, "target_norm": target_norm},
     )
     targets, loss = joined(words, concepts), TargetsLoss(target_norm, heads)
     trained = run.fit(network, image_set, targets, loss, validation, balance_on="any")
-    trained.save(model, report, metrics)
+    trained.save(model, report)

@@ -6,7 +6,6 @@ from components.shared.stage.interface import (
     InputModels,
     OutputDataset,
     OutputHTML,
-    OutputMetrics,
 )
 
 
@@ -16,7 +15,6 @@ def pseudo_label(
     models: InputModels,
     pseudo_labels: OutputDataset,
     report: OutputHTML,
-    metrics: OutputMetrics,
     *,
     num_teachers: int = 2,
     top_k: int = 5,
@@ -31,7 +29,6 @@ def pseudo_label(
         models: Classifiers of the concepts; the best by validation accuracy are the teachers.
         pseudo_labels: The most probable concepts of each image (Targets).
         report: How the pseudo labels differ from the given ones.
-        metrics: Counts and agreement.
         num_teachers: Number of models whose probabilities are averaged.
         top_k: Concepts kept per image, with normalised probabilities.
         min_confidence: Images whose top concept is less probable get no label.
@@ -42,8 +39,7 @@ def pseudo_label(
     from components.pseudo_label.report import draw
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets, TargetsWriter
-    from components.shared.reports.metrics import write
-    from components.shared.stage import ranks
+    from components.shared.stage import metadata, ranks
     from components.shared.storage import resume
     from components.shared.training.inference import Inference, read_records
 
@@ -73,6 +69,6 @@ def pseudo_label(
                 f"min_confidence={min_confidence}: no image's top concept is that probable "
                 f"(on average {comparison.mean_confidence:.2f}): lower it"
             )
-    write(metrics, comparison.metrics)
+    metadata.write(pseudo_labels, comparison.metrics)
     draw(report, comparison, records, chosen, image_set, given, min_confidence)
     resume.remove(uri)

@@ -4,7 +4,7 @@ import logging
 from typing import Literal
 
 from components.shared.stage.errors import UserError
-from components.shared.stage.interface import InputDataset, OutputDataset, OutputHTML, OutputMetrics
+from components.shared.stage.interface import InputDataset, OutputDataset, OutputHTML
 
 logger = logging.getLogger(__name__)
 
@@ -13,7 +13,6 @@ def tagging(
     texts: InputDataset,
     keywords: OutputDataset,
     report: OutputHTML,
-    metrics: OutputMetrics,
     *,
     vocabulary_size: int = 35_000,
     min_images: int = 100,
@@ -30,7 +29,6 @@ def tagging(
         texts: The web text around each image (Texts).
         keywords: The keywords of each image, of weight 1 (Targets).
         report: Keyword statistics and examples.
-        metrics: Counts.
         vocabulary_size: Number of keywords to keep, the most frequent ones.
         min_images: Drop keywords with fewer images.
         max_share: Drop keywords that more than this share of the images have.
@@ -44,7 +42,7 @@ def tagging(
 
     from components.shared.data.targets import Targets, TargetsWriter
     from components.shared.data.texts import Texts
-    from components.shared.reports.metrics import write as write_metrics
+    from components.shared.stage import metadata
     from components.shared.stage.parallel import ordered
     from components.shared.stage.progress import progress
     from components.shared.storage import resume
@@ -94,7 +92,7 @@ def tagging(
     targets = Targets.load(keywords)
     found = figures(targets, counts, tokens, known)
     write_report(report, corpus, targets, counts, vocabulary, known.lemmas)
-    write_metrics(metrics, found)
+    metadata.write(keywords, found)
     resume.remove(uri)
     logger.info(
         "%s keywords, %.1f per image; %.1f %% of %s images have one",

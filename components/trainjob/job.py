@@ -20,7 +20,7 @@ from components.trainjob.settings import Settings
 GROUP, VERSION = "trainer.kubeflow.org", "v1alpha1"
 # The name that a runtime must give the job of its nodes, and their container; Trainer's own do.
 NODE = "node"
-QUEUE = "kueue.x-k8s.io/queue-name"
+QUEUE, PRIORITY = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
 _MANAGER = "webly/trainjob"
 # Variables of the task's environment that are for the launcher only.
 _OWN = ("WEBLY_TRAINJOB_", "WEBLY_NODE_")
@@ -66,7 +66,7 @@ class TrainJob:
         patch = next((field for field in _PATCHES if field in fields), None)
         if patch is None:
             raise UserError(_unsupported(fields))
-        queue = {QUEUE: self.settings.queue} if self.settings.queue else {}
+        queue = _without_empty({QUEUE: self.settings.queue, PRIORITY: self.settings.priority})
         spec: dict[str, Any] = {
             "runtimeRef": {
                 "apiGroup": GROUP,
@@ -127,9 +127,11 @@ class TrainJob:
     def _pod_spec(self) -> dict[str, Any]:
         volumes = [*(self.task_config.get("volumes") or []), *self.settings.volumes]
         mounts = [*(self.task_config.get("volumeMounts") or []), *self.settings.volume_mounts]
+        secret = self.settings.pull_secret
         return _without_empty(
             {
                 "serviceAccountName": self.service_account,
+                "imagePullSecrets": [{"name": secret}] if secret else [],
                 "nodeSelector": self.task_config.get("nodeSelector"),
                 "tolerations": self.task_config.get("tolerations"),
                 "affinity": self.task_config.get("affinity"),

@@ -9,7 +9,6 @@ that an earlier attempt has left.
 """
 
 import argparse
-import json
 import logging
 import sys
 import time
@@ -18,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from components.shared.stage import cli, environment
+from components.shared.stage import cli, container, environment, tries
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.storage import filesystem
 from components.trainjob import settings
@@ -47,11 +46,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("module", help="the module that runs the stage: components.finetune")
     parser.add_argument("executor_input", help="KFP's ExecutorInput, as JSON")
-    given = parser.parse_args(argv)
+    given, flags = parser.parse_known_args(argv)
     module = given.module
     with cli.command(module.rpartition(".")[2]):
+        tries.in_child_processes(tries.retries(), hopeless=cli.USER_ERROR)
         try:
-            run(module, json.loads(given.executor_input))
+            run(module, container.request([given.executor_input, *flags]))
         except (JobError, ClusterError) as error:  # not 2: another attempt may succeed
             logger.error("%s: %s", module, error)
             sys.exit(1)

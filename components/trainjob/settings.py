@@ -1,6 +1,8 @@
 """The nodes' settings in the launcher's environment; `pipelines/cluster/pod_settings.py` writes it.
 
 WEBLY_TRAINJOB_QUEUE      the Kueue queue that the nodes wait in (none)
+WEBLY_TRAINJOB_PRIORITY   their priority class there (none)
+WEBLY_TRAINJOB_PULL       the secret with their registry's password (none)
 WEBLY_TRAINJOB_RUNTIME    their ClusterTrainingRuntime (torch-distributed)
 WEBLY_TRAINJOB_HOURS      time limit, not counting the wait in the queue (72)
 WEBLY_TRAINJOB_RESOURCES  more resources of each node, such as RDMA devices: a JSON object
@@ -26,6 +28,8 @@ class Settings:
 
     Attributes:
         queue: The name of the Kueue queue; empty for none.
+        priority: The name of the nodes' priority class there; empty for none.
+        pull_secret: The name of the secret to pull their image with; empty for none.
         runtime: The name of the ClusterTrainingRuntime.
         seconds: How long they may run.
         limits: More resources of each node, by name.
@@ -35,6 +39,8 @@ class Settings:
     """
 
     queue: str
+    priority: str
+    pull_secret: str
     runtime: str
     seconds: float
     limits: Mapping[str, str]
@@ -52,6 +58,8 @@ def from_environment() -> Settings:
     volumes = _object("WEBLY_NODE_VOLUMES")
     return Settings(
         queue=os.environ.get("WEBLY_TRAINJOB_QUEUE", ""),
+        priority=os.environ.get("WEBLY_TRAINJOB_PRIORITY", ""),
+        pull_secret=os.environ.get("WEBLY_TRAINJOB_PULL", ""),
         runtime=os.environ.get("WEBLY_TRAINJOB_RUNTIME") or DEFAULT_RUNTIME,
         seconds=3600 * environment.number("WEBLY_TRAINJOB_HOURS", 72.0),
         limits=_texts("WEBLY_TRAINJOB_RESOURCES"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from components.shared.stage.errors import UserError
-from components.shared.stage.interface import InputDataset, OutputDataset, OutputHTML, OutputMetrics
+from components.shared.stage.interface import InputDataset, OutputDataset, OutputHTML
 
 logger = logging.getLogger(__name__)
 
@@ -13,10 +13,8 @@ logger = logging.getLogger(__name__)
 def weighting(
     texts: InputDataset,
     labels: InputDataset,
-    concepts: InputDataset,
     weights: OutputDataset,
     report: OutputHTML,
-    metrics: OutputMetrics,
     *,
     neighbors: int = 5,
     top_k: int = 5,
@@ -28,11 +26,9 @@ def weighting(
 
     Args:
         texts: The web text around each image (Texts).
-        labels: Each image's given label (Targets).
-        concepts: The classes and their ancestors (Parquet).
+        labels: Each image's given label, and the concepts (Targets, with `concepts.parquet`).
         weights: Up to `top_k` concepts of each image, the text's similarity as weight (Targets).
         report: Neighbours, weights and examples.
-        metrics: Counts.
         neighbors: How many of the nearest concepts are candidates, besides the label.
         top_k: Concepts kept per image.
         fallback_weight: Weight of the given label where the text says nothing.
@@ -42,9 +38,9 @@ def weighting(
     """
     import pyarrow.parquet as pq
 
-    from components.shared.data.targets import Targets, TargetsWriter
+    from components.shared.data.targets import CONCEPTS, Targets, TargetsWriter
     from components.shared.data.texts import Texts
-    from components.shared.reports.metrics import write as write_metrics
+    from components.shared.stage import metadata
     from components.shared.stage.parallel import ordered
     from components.shared.stage.progress import progress
     from components.shared.storage import resume
@@ -58,11 +54,12 @@ def weighting(
     from components.weighting.weights import RowGroupWeigher, Weigher
 
     _check(neighbors, top_k, fallback_weight, similarity, embedding_model)
-    image_texts, given, meanings = Texts(texts), Targets.load(labels), pq.read_table(concepts)
+    image_texts, given = Texts(texts), Targets.load(labels)
     given.identity.check(image_texts.identity, str(texts))
+    meanings = pq.read_table(labels / CONCEPTS)
     if meanings["wnid"].to_pylist()[: len(given.names)] != given.names:
         raise UserError(
-            f"{concepts}: not the concepts of {labels}; use the outputs of the same ingest"
+            f"{labels}: {CONCEPTS} has other concepts; use the outputs of the same ingest"
         )
     assert len(given.classes) == len(given), "ingest gives each image one label"
 
@@ -86,7 +83,7 @@ def weighting(
         "embedding_model": embedding_model,
     }
     model = Path(embedding_model)
-    inputs = [texts, labels, concepts, model if model.is_dir() else None]
+    inputs = [texts, labels, model if model.is_dir() else None]
     uri = resume.folder("weighting", inputs, **parameters)
     made = Parts(uri)
     if len(made):
@@ -107,7 +104,7 @@ def weighting(
             tally.add(part, given.classes[images.start : images.stop])
 
     draw(report, image_texts, given, Targets.load(weights), near, tally)
-    write_metrics(metrics, tally.metrics())
+    metadata.write(weights, tally.metrics())
     resume.remove(uri)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from components.shared.stage.interface import InputDataset, OutputHTML, OutputMetrics, OutputModel
+from components.shared.stage.interface import InputDataset, OutputHTML, OutputModel
 from components.shared.training.settings import TrainingSettings
 
 
@@ -11,7 +11,6 @@ def wt_pretrain(
     keywords: InputDataset,
     model: OutputModel,
     report: OutputHTML,
-    metrics: OutputMetrics,
     *,
     training: TrainingSettings,
     target_norm: Literal["sum", "mean"] = "sum",
@@ -23,7 +22,6 @@ def wt_pretrain(
         keywords: The keywords of each image (Targets).
         model: The model, with a head over keywords.
         report: Training curves.
-        metrics: Loss and recall@5 on held-out training images.
         training: How to train.
         target_norm: Whether an image's loss is the sum over its targets or their mean.
     """
@@ -51,4 +49,4 @@ def wt_pretrain(
     trained = run.fit(
         network, image_set, targets, loss, validation, balance_on="any", left_out=apart
     )
-    trained.save(model, report, metrics)
+    trained.save(model, report)

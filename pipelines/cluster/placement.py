@@ -5,10 +5,12 @@ passes it the task's settings for them (`dsl.TaskConfig`): environment, resource
 tolerations, but not ephemeral disks, which it always mounts in the task's own pod. So the launcher
 gets these, and the variables that depend on them, in its environment:
 
-    WEBLY_NODE_ENV        variables by name, as JSON; they take precedence over the driver's
-    WEBLY_NODE_VOLUMES    `volumes` and `volumeMounts` of a pod's spec, as JSON
-    WEBLY_TRAINJOB_HOURS  the nodes' time limit
-    WEBLY_TRAINJOB_QUEUE  the Kueue queue that they wait in, if any
+    WEBLY_NODE_ENV           variables by name, as JSON; they take precedence over the driver's
+    WEBLY_NODE_VOLUMES       `volumes` and `volumeMounts` of a pod's spec, as JSON
+    WEBLY_TRAINJOB_HOURS     the nodes' time limit
+    WEBLY_TRAINJOB_QUEUE     the Kueue queue that they wait in, if any
+    WEBLY_TRAINJOB_PRIORITY  their priority class there, if any
+    WEBLY_TRAINJOB_PULL      the secret with their registry's password, if any
 """
 
 import json
@@ -17,7 +19,7 @@ from typing import Any, Protocol
 
 from kfp import dsl, kubernetes
 
-from components.trainjob.job import QUEUE
+from components.trainjob.job import PRIORITY, QUEUE
 
 
 class Placement(Protocol):
@@ -26,8 +28,17 @@ class Placement(Protocol):
     def set_env(self, name: str, value: str) -> None:
         """Set a variable of the environment."""
 
-    def limit(self, timeout_hours: int, queue: str | None) -> None:
-        """Limit an attempt's duration; let it wait in a Kueue queue, if one is given."""
+    def limit(self, timeout_hours: int) -> None:
+        """Limit an attempt's duration."""
+
+    def wait_in(self, queue: str | None, priority: str | None) -> None:
+        """Let it wait in a Kueue queue, with a priority class, if these are given."""
+
+    def pull_with(self, secret: str) -> None:
+        """Pull images with a secret."""
+
+    def mount_folder(self, path: str, size: str) -> None:
+        """Mount an empty folder of the node's disk."""
 
     def mount_disk(self, path: str, size: str, storage_class: str | None) -> None:
         """Mount an empty disk; the class None is the cluster's default."""
@@ -47,11 +58,23 @@ class Pod:
         """Set a variable of the environment."""
         self._task.set_env_variable(name, value)
 
-    def limit(self, timeout_hours: int, queue: str | None) -> None:
+    def limit(self, timeout_hours: int) -> None:
         """Limit an attempt's duration."""
         kubernetes.set_timeout(self._task, 3600 * timeout_hours)
-        if queue is not None:
-            kubernetes.add_pod_label(self._task, QUEUE, queue)
+
+    def wait_in(self, queue: str | None, priority: str | None) -> None:
+        """Label the pod for Kueue."""
+        for label, value in ((QUEUE, queue), (PRIORITY, priority)):
+            if value is not None:
+                kubernetes.add_pod_label(self._task, label, value)
+
+    def pull_with(self, secret: str) -> None:
+        """Pull images with a secret."""
+        kubernetes.set_image_pull_secrets(self._task, [secret])
+
+    def mount_folder(self, path: str, size: str) -> None:
+        """Mount an empty folder of the node's disk."""
+        kubernetes.empty_dir_mount(self._task, "disk", path, size_limit=size)
 
     def mount_disk(self, path: str, size: str, storage_class: str | None) -> None:
         """Mount an empty disk."""
@@ -84,14 +107,28 @@ class Nodes:
         self._environment[name] = value
         self._task.set_env_variable("WEBLY_NODE_ENV", json.dumps(self._environment))
 
-    def limit(self, timeout_hours: int, queue: str | None) -> None:
+    def limit(self, timeout_hours: int) -> None:
         """Have the launcher limit the nodes' duration.
 
         Its own pod has no limit: it runs while the nodes wait in a queue.
         """
         self._task.set_env_variable("WEBLY_TRAINJOB_HOURS", str(timeout_hours))
+
+    def wait_in(self, queue: str | None, priority: str | None) -> None:
+        """Have the launcher label the TrainJob for Kueue."""
         if queue is not None:
             self._task.set_env_variable("WEBLY_TRAINJOB_QUEUE", queue)
+        if priority is not None:
+            self._task.set_env_variable("WEBLY_TRAINJOB_PRIORITY", priority)
+
+    def pull_with(self, secret: str) -> None:
+        """Pull the launcher's and the nodes' images with a secret."""
+        kubernetes.set_image_pull_secrets(self._task, [secret])
+        self._task.set_env_variable("WEBLY_TRAINJOB_PULL", secret)
+
+    def mount_folder(self, path: str, size: str) -> None:
+        """Mount an empty folder of the node's disk."""
+        self._mount("disk", path, {"emptyDir": {"sizeLimit": size}})
 
     def mount_disk(self, path: str, size: str, storage_class: str | None) -> None:
         """Mount an empty disk."""

@@ -1,7 +1,8 @@
 """Settings of the pipeline's pods on a cluster. The local engine ignores them.
 
-Constants (all but GPUs, their nodes, CPU and memory) are not in KFP's cache key: a larger disk or
-another bucket retrains nothing.
+All of them travel in the compiled pipeline: Kubeflow's own defaults need no change, except for
+disks of a storage class (see `_with_disk`). Only image, GPUs, CPU and memory are in KFP's cache
+key: a larger disk, other nodes or another bucket retrain nothing.
 """
 
 import json
@@ -22,6 +23,8 @@ Backend = Literal["2.15", "2.16", "2.17"]
 # Created by `k8s/` in the runs' namespace.
 CONFIG_MAP = "webly"
 SECRET = "webly-s3"
+CERTIFICATES = "webly-ca"
+_CERTIFICATES_FOLDER = "/etc/webly/ca"  # for AWS_CA_BUNDLE
 _LOCATIONS = ("WEBLY_STORE", "WEBLY_CHECKPOINTS")
 _SETTINGS = (
     "WEBLY_CHECKPOINT_MINUTES",
@@ -34,6 +37,7 @@ _SETTINGS = (
 # For nodes: their ClusterTrainingRuntime, and more resources of each (JSON).
 _NODE_SETTINGS = ("WEBLY_TRAINJOB_RUNTIME", "WEBLY_TRAINJOB_RESOURCES")
 _DISK = "/mnt/webly"
+NODE_DISK = "node"  # the `disk_class` of a disk without one
 _UNITS = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 # Workers pass batches through shared memory; the default of 64 MiB ends in bus errors.
 _SHARED_MEMORY = "16Gi"
@@ -46,9 +50,9 @@ def configure(
     pipeline: str,
     component: Component,
     identity: Mapping[str, Any],
+    label: str,
     image: str,
     values: Mapping[str, Any],
-    form: Mapping[str, Any],
     backend: Backend,
     several_nodes: bool = False,
 ) -> None:
@@ -59,29 +63,38 @@ def configure(
         pipeline: The pipeline's name.
         component: The stage that the task runs.
         identity: The task's step and candidate.
+        label: The task's display name, which the names of its artifacts begin with.
         image: The stage's image.
-        values: The step's values of `steps.POD`, by name.
-        form: The pipeline's parameters by name.
+        values: The step's values of `steps.POD`, by name; some may be pipeline parameters.
         backend: The oldest version of KFP's backend to support.
         several_nodes: Whether the stage runs on nodes that the pod starts.
     """
     placement: Placement = Nodes(task) if several_nodes else Pod(task)
     _with_environment(task, (*_SETTINGS, *_NODE_SETTINGS) if several_nodes else _SETTINGS)
     placement.set_env("WEBLY_IMAGE", image)
+    placement.set_env("WEBLY_TASK", label)
     _on_cpus(task, values["cpu"], values["memory"])
-    queue = values["queue"] if values["queue"] != "none" else None
+    queue, priority, secret = (
+        None if values[name] == "none" else values[name]
+        for name in ("queue", "queue_priority", "pull_secret")
+    )
     is_queued = several_nodes or queue is not None
     _with_retries(task, values["retries"], values["timeout_hours"], is_queued=is_queued)
     _labelled(task, pipeline, component.name)
     kubernetes.add_pod_annotation(task, IDENTITY, json.dumps(identity))
-    placement.limit(values["timeout_hours"], queue)
+    placement.limit(values["timeout_hours"])
+    placement.wait_in(queue, priority)
     # A tag changes only with what can change a result: newer code of a tag may log better.
     kubernetes.set_image_pull_policy(task, "Always")
+    if secret is not None:
+        placement.pull_with(secret)
     if "disk" in values:
         _with_disk(task.name, placement, values["disk"], values["disk_class"])
     # Training pods get WEBLY_GPUS=0, too. (A pipeline parameter never equals "0" at compile time.)
     if component.target == "train" or str(values.get("gpus", "0")) != "0":
-        _on_gpus(task, placement, values["gpus"], form)
+        _on_gpus(task, placement, values["gpu_type"], values["gpus"])
+    kubernetes.add_node_selector_json(task, values["node_selector"])
+    kubernetes.add_toleration_json(task, values["tolerations"])
     if backend != "2.15":
         # No user id: OpenShift assigns its own; elsewhere the image's applies.
         kubernetes.set_security_context(task, run_as_non_root=True)
@@ -91,11 +104,16 @@ def _with_environment(task: dsl.PipelineTask, optional: Sequence[str]) -> None:
     """Give a task the storage locations, its credentials, and the names of its pod and node."""
     locations = {name: name for name in _LOCATIONS}
     settings = {name: name for name in optional}
-    keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+    keys = {
+        "accesskey": "AWS_ACCESS_KEY_ID",
+        "secretkey": "AWS_SECRET_ACCESS_KEY",
+        "sessiontoken": "AWS_SESSION_TOKEN",  # of temporary keys
+    }
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, locations)
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, settings, optional=True)
     # Optional: the run's service account may give access instead.
     kubernetes.use_secret_as_env(task, SECRET, keys, optional=True)
+    kubernetes.use_config_map_as_volume(task, CERTIFICATES, _CERTIFICATES_FOLDER, optional=True)
     kubernetes.use_field_path_as_env(task, "KFP_POD_NAME", "metadata.name")
     kubernetes.use_field_path_as_env(task, "WEBLY_NODE", "spec.nodeName")
 
@@ -112,39 +130,40 @@ def _on_cpus(task: dsl.PipelineTask, cpu: Any, memory: Any) -> None:
         raise UserError(f"{task.name}: cpu={cpu}, memory={memory}: {error}") from None
 
 
-def _on_gpus(
-    task: dsl.PipelineTask, placement: Placement, gpus: Any, form: Mapping[str, Any]
-) -> None:
-    """Schedule a task on nodes with GPUs.
+def _on_gpus(task: dsl.PipelineTask, placement: Placement, kind: Any, number: Any) -> None:
+    """Give a task GPUs.
 
     Args:
         task: A task.
         placement: Where its stage runs.
-        gpus: How many; a string: KFP's driver silently takes a number as none.
-        form: Has `gpu_type` (a string), `gpu_node_selector` and `gpu_tolerations`.
+        kind: Their resource name.
+        number: How many; a string: KFP's driver silently takes a number as none.
     """
     try:
-        task.set_accelerator_type(form["gpu_type"]).set_accelerator_limit(gpus)
+        task.set_accelerator_type(kind).set_accelerator_limit(number)
     except ValueError as error:
-        raise UserError(f"{task.name}: gpus={gpus}: {error}") from None
-    if isinstance(gpus, str):
+        raise UserError(f"{task.name}: gpus={number}: {error}") from None
+    if isinstance(number, str):
         # A parameter reaches the stage as `accelerator_count`, a constant does not.
-        placement.set_env("WEBLY_GPUS", gpus)
-    kubernetes.add_node_selector_json(task, form["gpu_node_selector"])
-    kubernetes.add_toleration_json(task, form["gpu_tolerations"])
+        placement.set_env("WEBLY_GPUS", number)
     placement.mount_memory("/dev/shm", _SHARED_MEMORY)
 
 
 def _with_disk(task: str, placement: Placement, size: str, storage_class: str) -> None:
     """Give a stage a disk for fetched shards and temporary files.
 
-    On the node's own disk they would count against the pod until the kubelet evicts it.
+    By default it is a folder on the node's disk (`emptyDir`), which any user may write to and which
+    goes when the pod ends. A disk of a storage class stays as long as the pod's object and belongs
+    to root, unless `python -m pipelines.argo` has changed Argo's defaults.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([MGT]i?)", size)
     if not match:
         raise UserError(f"{task}: disk={size!r}: must be a size such as 200Gi")
     gigabytes = float(match[1]) * _UNITS[match[2]] / 1e9
-    placement.mount_disk(_DISK, size, None if storage_class == "default" else storage_class)
+    if storage_class == NODE_DISK:
+        placement.mount_folder(_DISK, size)
+    else:
+        placement.mount_disk(_DISK, size, None if storage_class == "default" else storage_class)
     placement.set_env("WEBLY_CACHE", _DISK)
     # The rest is for the file system and for temporary files.
     placement.set_env("WEBLY_CACHE_GIGABYTES", f"{0.8 * gigabytes:g}")
@@ -156,10 +175,11 @@ def _with_retries(
 ) -> None:
     """Retry a task when it fails.
 
-    KFP retries pods that exit with a code other than 0, not those that were evicted or preempted:
-    then start the run again, and finished tasks come from the cache. Either way a stage resumes
-    from its checkpoint, saved every WEBLY_CHECKPOINT_MINUTES: KFP's launcher forwards no signals,
-    so a pod that is terminated cannot save another one.
+    KFP only says how often: when Argo retries is the cluster's choice. Until KFP 2.16 it does when
+    a container exits with a code other than 0, since 2.17 when a pod is lost. So a stage is told,
+    too, and retries within its pod what Argo does not (`components.shared.stage.tries`). Either way
+    it resumes from its checkpoint, saved every WEBLY_CHECKPOINT_MINUTES: KFP's launcher forwards no
+    signals, so a pod that is terminated cannot save another one.
     """
     if timeout_hours < 1 or retries < 0:
         raise UserError(
@@ -177,6 +197,7 @@ def _with_retries(
             backoff_factor=2,
             backoff_max_duration=f"{3600 * hours}s",
         )
+        task.set_env_variable("WEBLY_RETRIES", str(retries))
 
 
 def _labelled(task: dsl.PipelineTask, pipeline: str, stage: str) -> None:

@@ -82,7 +82,7 @@ class Cache:
                 entry = formats.fill(Entry, content)
             whole = all(_sizes(folder / output) == sizes for output, sizes in entry.sizes.items())
             return (
-                entry if whole and all(map(_has_shards, folder.glob("*/manifest.json"))) else None
+                entry if whole and all(map(_has_shards, folder.rglob("manifest.json"))) else None
             )
         except FormatError:
             return None

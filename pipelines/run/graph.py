@@ -7,6 +7,7 @@ the wrong tasks.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,20 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.shared.reports.titles import Name
-from components.shared.stage.container import LAUNCHER_MODULE
+from components.shared.stage.container import LAUNCHER_MODULE, parameter, parameters_of
 from components.shared.stage.errors import UserError
 from components.shared.stage.machine import OWN_INPUT
 from components.trainjob.job import number_of_nodes
+from pipelines.run import pods
+from pipelines.run.pods import Pod
 
 # Constants that describe a pod to itself, of no interest to readers of a pipeline.
 ENVIRONMENT = frozenset(
     (
-        *("WEBLY_IMAGE", "WEBLY_GPUS", "WEBLY_CACHE", "WEBLY_CACHE_GIGABYTES", "TMPDIR"),
-        *("WEBLY_NODE_ENV", "WEBLY_NODE_VOLUMES"),
-        *("WEBLY_TRAINJOB_HOURS", "WEBLY_TRAINJOB_QUEUE"),
+        *("WEBLY_IMAGE", "WEBLY_TASK", "WEBLY_RETRIES", "WEBLY_GPUS"),
+        *("WEBLY_CACHE", "WEBLY_CACHE_GIGABYTES", "TMPDIR"),
+        *("WEBLY_NODE_ENV", "WEBLY_NODE_VOLUMES", "WEBLY_TRAINJOB_HOURS"),
+        *("WEBLY_TRAINJOB_QUEUE", "WEBLY_TRAINJOB_PRIORITY", "WEBLY_TRAINJOB_PULL"),
     )
 )
 # The annotation of a task's pod that says step and candidate, as JSON. KFP has no field for them.
@@ -48,21 +52,24 @@ class Task:
     """One task of a compiled pipeline.
 
     Attributes:
-        name: Its name in the graph.
+        name: Its key in the graph.
+        label: Its display name there.
         step: Its step; in a pipeline without steps, its name.
         candidate: The candidate that it is for.
         module: The stage's module.
         image: The container's image.
         command: The container's command and arguments, as written.
-        parameters: All parameters of the task, resolved.
+        parameters: All parameters of the task, resolved; those in the command as it has them.
         inputs: The artifacts that it reads.
         outputs: The type of each artifact that it makes.
         dependencies: The tasks that come before it.
         enable_cache: Whether outputs of an earlier run may be taken.
         num_nodes: The number of nodes that the stage runs on; 0 if in the task's own pod.
+        pod: What its pod asks for.
     """
 
     name: str
+    label: str
     step: str
     candidate: Name
     module: str
@@ -74,6 +81,7 @@ class Task:
     dependencies: tuple[str, ...]
     enable_cache: bool
     num_nodes: int = 0
+    pod: Pod = Pod()
 
     @property
     def stage(self) -> str:
@@ -106,8 +114,8 @@ def read(path: Path, overrides: Sequence[str]) -> Graph:
     Raises:
         UserError: An override is invalid, or the pipeline is not static.
     """
-    spec, pods = _checked(documents(path))
-    return _graph(spec, pods, dict(_given(_fields(spec), overrides)))
+    spec, configs = _checked(documents(path))
+    return _graph(spec, configs, dict(_given(_fields(spec), overrides)))
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -130,9 +138,9 @@ def from_documents(content: Sequence[Mapping[str, Any]], values: Mapping[str, An
     return _graph(*_checked(content), values)
 
 
-def _graph(spec: Mapping[str, Any], pods: Mapping[str, Any], given: Mapping[str, Any]) -> Graph:
+def _graph(spec: Mapping[str, Any], configs: Mapping[str, Any], given: Mapping[str, Any]) -> Graph:
     form = _form(_fields(spec), given)
-    tasks = [_task(name, spec, pods, form) for name in spec["root"]["dag"]["tasks"]]
+    tasks = [_task(name, spec, configs, form) for name in spec["root"]["dag"]["tasks"]]
     return Graph(spec["pipelineInfo"]["name"], form, tuple(_in_order(tasks)))
 
 
@@ -142,17 +150,17 @@ def _fields(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _checked(content: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Return the pipeline's document and its pods, refusing unknown fields."""
+    """Return the pipeline's document and its pods' configurations, refusing unknown fields."""
     spec, *platforms = content
-    pods: dict[str, Any] = {}
+    configs: dict[str, Any] = {}
     json_format.ParseDict(spec, PipelineSpec())
     for platform in platforms:
         json_format.ParseDict(platform, PlatformSpec())
         deployment = platform["platforms"]["kubernetes"]["deploymentSpec"]
         for executor in deployment["executors"].values():
             json_format.ParseDict(executor, KubernetesExecutorConfig())
-        pods |= deployment["executors"]
-    return spec, pods
+        configs |= deployment["executors"]
+    return spec, configs
 
 
 def _given(fields: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -205,7 +213,7 @@ def _as_declared(value: Any, kind: str | None) -> Any:
 
 
 def _task(
-    name: str, spec: Mapping[str, Any], pods: Mapping[str, Any], form: Mapping[str, Any]
+    name: str, spec: Mapping[str, Any], configs: Mapping[str, Any], form: Mapping[str, Any]
 ) -> Task:
     task = spec["root"]["dag"]["tasks"][name]
     known = {"cachingOptions", "componentRef", "dependentTasks", "inputs", "retryPolicy"}
@@ -219,25 +227,27 @@ def _task(
     _refuse(name, set(container) - {"args", "command", "env", "image", "resources"})
     variables = {f"env {variable['name']}" for variable in container.get("env", [])}
     _refuse(name, variables - {f"env {known}" for known in ENVIRONMENT})
-    command, arguments = container["command"], container["args"]
+    command, (executor_input, *flags) = container["command"], container["args"]
     launched = command[2:3] == [LAUNCHER_MODULE]
     length = 4 if launched else 3
-    if command[:2] != ["python", "-m"] or len(command) != length or arguments != ["{{$}}"]:
-        _refuse(name, {" ".join([*command, *arguments])})
+    if command[:2] != ["python", "-m"] or len(command) != length or executor_input != "{{$}}":
+        _refuse(name, {" ".join([*command, executor_input])})
     outputs = component.get("outputDefinitions", {})
     _refuse(name, {f"output {key}" for key in outputs.get("parameters", {})})
     inputs = dict(_inputs(name, task, component))
     producers = {source.task for source in inputs.values()}
-    parameters = _parameters(name, task, component, form)
-    pod = pods.get(component["executorLabel"], {}).get("podMetadata", {})
-    identity = {"step": name} | json.loads(pod.get("annotations", {}).get(IDENTITY, "{}"))
+    parameters = _parameters(name, task, component, form) | _constants(command[-1], flags)
+    config = configs.get(component["executorLabel"], {})
+    annotations = config.get("podMetadata", {}).get("annotations", {})
+    identity = {"step": name} | json.loads(annotations.get(IDENTITY, "{}"))
     return Task(
         name=name,
+        label=task.get("taskInfo", {}).get("name", name),
         step=identity.pop("step"),
         candidate=Name(**identity),
         module=command[-1],
         image=container["image"],
-        command=(*command, *arguments),
+        command=(*command, executor_input, *flags),
         parameters=parameters,
         inputs=inputs,
         outputs={
@@ -247,7 +257,18 @@ def _task(
         dependencies=tuple(sorted(producers | set(task.get("dependentTasks", [])))),
         enable_cache=task.get("cachingOptions", {}).get("enableCache", False),
         num_nodes=number_of_nodes(parameters["num_nodes"]) if launched else 0,
+        pod=pods.pod(config, container, parameters, form),
     )
+
+
+def _constants(module: str, flags: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a command's flags: in the stage's types, unless it is an older one's."""
+    known = {each.name: each for each in parameters_of(module)}
+    values: dict[str, Any] = dict(map(parameter, flags))
+    for name in values.keys() & known.keys():
+        with suppress(UserError):
+            values[name] = known[name].parse(values[name])
+    return values
 
 
 def _parameters(

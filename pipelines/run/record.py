@@ -68,11 +68,6 @@ class TaskRecord:
             parameters=dict(task.parameters),
         )
 
-    def metrics(self) -> dict[str, float]:
-        """Return the scalars of the task's `metrics` output; none if it has not made them."""
-        path = self.outputs.get("metrics")
-        return dict(json.loads(Path(path).read_text())) if path else {}
-
 
 @dataclass(kw_only=True, slots=True)
 class RunRecord:

@@ -7,6 +7,8 @@ A folder of memory-mapped arrays in compressed-sparse-row form, in image order:
     weights.npy      float32 (P,)   and their weights, > 0
     classes.parquet  name, title, images: one row per class; the data set's identity in its schema
 
+The given labels come with `concepts.parquet`: what the classes mean (`ingest/concepts.py`).
+
 Four stages make them: ingest (the given label), tagging (keywords), weighting (similar concepts)
 and pseudo_label (a model's predictions). So one loss, one sampler and one loop serve them all.
 
@@ -30,6 +32,7 @@ from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 
 FORMAT = 1
+CONCEPTS = "concepts.parquet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """A stage as a command: `python -m components.tagging --texts … --vocabulary_size 500`.
 
-A KFP launcher calls the same command with one argument, the ExecutorInput (see `container.py`).
+A KFP launcher calls the same command with its ExecutorInput in place of the artifacts and of some
+parameters (see `container.py`).
 """
 
 import argparse
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.shared.stage import container, environment
+from components.shared.stage import container, environment, tries
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.stage.interface import Argument, Stage, arguments, call, summary
 
@@ -20,14 +21,15 @@ USER_ERROR = 2  # the exit code, as argparse's
 
 
 def main(stage: Stage, argv: Sequence[str] | None = None) -> None:
-    """Run a stage with command-line arguments, or with an ExecutorInput as its only argument.
+    """Run a stage with command-line arguments, or with an ExecutorInput as the first of them.
 
     Exits as `command` says.
     """
     argv = sys.argv[1:] if argv is None else argv
     with command(stage.__name__):
-        if len(argv) == 1 and argv[0].startswith("{"):
-            container.run(stage, argv[0])
+        if argv and argv[0].startswith("{"):
+            tries.in_child_processes(tries.retries(), hopeless=USER_ERROR)
+            container.run(stage, container.request(argv))
         else:
             call(stage, parse(stage, argv))
 

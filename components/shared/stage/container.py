@@ -1,9 +1,13 @@
 """A stage as a KFP container component, seen from both sides.
 
 `Component` makes the component when a pipeline is compiled; `run` is called in its container. The
-only argument is `{{$}}`, KFP's ExecutorInput as JSON: inputs, parameters and output paths in one
+first argument is `{{$}}`, KFP's ExecutorInput as JSON: inputs, parameters and output paths in one
 string. A stage that reads it itself needs none of KFP's other placeholders, can take lists of
-artifacts, can do without an optional artifact, and can pass metrics to the UI.
+artifacts, can do without an optional artifact, and can describe its artifacts to the UI.
+
+Parameters that the form does not set follow as `--name=value`. To KFP's cache they are as good as
+its own parameters; but these it would all write into one argument of Argo's, the root DAG, which
+Linux limits to 128 KiB: fifty tasks would not start.
 """
 
 import inspect
@@ -16,9 +20,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Optional
 
-from components.shared.stage import machine
+from components.shared.stage import machine, metadata
 from components.shared.stage.fingerprint import fingerprint
-from components.shared.stage.interface import Argument, Stage, arguments, call
+from components.shared.stage.interface import Argument, Stage, Value, arguments, call
 
 if TYPE_CHECKING:
     from kfp import dsl
@@ -29,12 +33,31 @@ LAUNCHER_MODULE = "components.trainjob"
 _MOUNTS = {"gs": "/gcs/", "s3": "/s3/", "minio": "/minio/", "oci": "/oci/"}
 
 
-def run(stage: Stage, executor_input: str) -> None:
+def flag(name: str, value: Value) -> str:
+    """Return the argument that gives a stage's container a parameter's value."""
+    return f"--{name}={json.dumps(value) if isinstance(value, bool) else value}"
+
+
+def request(argv: Sequence[str]) -> dict[str, Any]:
+    """Return the ExecutorInput of a stage's container, with the values of flags among its own."""
+    executor_input, *flags = argv
+    content: dict[str, Any] = json.loads(executor_input)
+    values = content.setdefault("inputs", {}).setdefault("parameterValues", {})
+    values.update(parameter(each) for each in flags)
+    return content
+
+
+def parameter(flag: str) -> tuple[str, str]:
+    """Return the name and the text of a `--name=value`."""
+    name, _, text = flag.removeprefix("--").partition("=")
+    return name, text
+
+
+def run(stage: Stage, request: Mapping[str, Any]) -> None:
     """Call a stage with the arguments of an ExecutorInput, then write the executor's output file.
 
     Unknown parameters and artifacts, which launchers inject, are ignored.
     """
-    request = json.loads(executor_input)
     inputs, outputs = request.get("inputs", {}), request["outputs"]
     values = inputs.get("parameterValues", {})
     given = inputs.get("artifacts", {})
@@ -82,11 +105,13 @@ def _write_output(stage: Stage, outputs: Mapping[str, Any]) -> None:
         if argument.artifact is None or not argument.artifact.output:
             continue
         (artifact,) = outputs["artifacts"][argument.name]["artifacts"]
-        metadata = artifact.get("metadata") or {}
+        path = artifact_path(outputs["artifacts"][argument.name])
+        shown = (artifact.get("metadata") or {}) | metadata.read(path)
         if argument.artifact.type in ("Metrics", "ClassificationMetrics"):
-            path = artifact_path(outputs["artifacts"][argument.name])
-            metadata = metadata | json.loads(path.read_text())
-        entry = {"name": artifact.get("name", ""), "uri": artifact["uri"], "metadata": metadata}
+            shown |= json.loads(path.read_text())
+        if task := os.environ.get("WEBLY_TASK"):  # else all of them have the same few names
+            shown["display_name"] = f"{task} · {argument.name}"
+        entry = {"name": artifact.get("name", ""), "uri": artifact["uri"], "metadata": shown}
         written[argument.name] = {"artifacts": [entry]}
     path = Path(outputs["outputFile"])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +185,7 @@ class Component:
         """
         from kfp import dsl  # kfp is not in the images
 
-        signature, passed = self._interface(name, given, dsl)
+        signature, passed, flags = self._interface(name, given, dsl)
         passed["rerun"] = rerun
         own: dict[str, object] = {"rerun": str}
         command = ["python", "-m", self.module]
@@ -173,7 +198,7 @@ class Component:
         signature += [inspect.Parameter(each, kind, annotation=own[each]) for each in own]
 
         def component(*_: object) -> Any:
-            return dsl.ContainerSpec(image=image, command=command, args=["{{$}}"])
+            return dsl.ContainerSpec(image=image, command=command, args=["{{$}}", *flags])
 
         component.__name__ = name.replace("-", "_")
         component.__doc__ = inspect.getdoc(self.stage)
@@ -188,9 +213,9 @@ class Component:
 
     def _interface(
         self, name: str, given: dict[str, object], dsl: Any
-    ) -> tuple[list[inspect.Parameter], dict[str, object]]:
-        """Return the parameters that a component has for these arguments, and their values."""
-        signature, passed = [], {}
+    ) -> tuple[list[inspect.Parameter], dict[str, object], list[str]]:
+        """Return a component's parameters for these arguments, their values, and its flags."""
+        signature, passed, flags = [], {}, []
         for argument in arguments(self.stage):
             output = argument.artifact is not None and argument.artifact.output
             if argument.name not in given and not output and not argument.optional:
@@ -201,13 +226,15 @@ class Component:
                 for i, model in enumerate(value):
                     signature.append(_parameter(f"{argument.name}_{i}", argument, dsl))
                     passed[f"{argument.name}_{i}"] = model
+            elif isinstance(value, Value):
+                flags.append(flag(argument.name, value))
             else:
                 signature.append(_parameter(argument.name, argument, dsl))
                 if value is not None:
                     passed[argument.name] = value
         if given:
             raise TypeError(f"{name}: the stage {self.name} has no {', '.join(given)}")
-        return signature, passed
+        return signature, passed, flags
 
 
 def component(stage: str) -> Component:
@@ -216,12 +243,21 @@ def component(stage: str) -> Component:
     return found
 
 
+def parameters_of(module: str) -> list[Argument]:
+    """Return the parameters of the stage that a module runs; none if there is no such stage."""
+    try:
+        stage = component(module.rpartition(".")[2]).stage
+    except (ImportError, AttributeError):
+        return []
+    return [argument for argument in arguments(stage) if argument.artifact is None]
+
+
 def _passthroughs(dsl: Any) -> list[Any]:
-    """Return how a task's settings are passed on: all to its nodes, the environment to its pod."""
-    environment = dsl.TaskConfigField.ENV
+    """Return how a task's settings are passed on: all to its nodes, some to its pod as well."""
+    fields = dsl.TaskConfigField
+    shared = (fields.ENV, fields.KUBERNETES_VOLUMES)  # the launcher speaks to S3, too
     return [
-        dsl.TaskConfigPassthrough(field, apply_to_task=field == environment)
-        for field in dsl.TaskConfigField
+        dsl.TaskConfigPassthrough(field, apply_to_task=field in shared) for field in fields
     ]
 
 

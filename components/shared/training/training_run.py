@@ -12,8 +12,7 @@ from torch import nn
 from components.shared.data.image_set import ImageSet
 from components.shared.data.predictions import History, Training
 from components.shared.data.targets import Targets
-from components.shared.reports import metrics
-from components.shared.stage import ranks
+from components.shared.stage import metadata, ranks
 from components.shared.storage import resume
 from components.shared.storage.checkpoints import Checkpoints
 from components.shared.training import models
@@ -113,21 +112,18 @@ class TrainedModel:
     validation: Validation
     checkpoints: Checkpoints
 
-    def save(
-        self, model: Path, report: Path, metrics_file: Path, predictions: Path | None = None
-    ) -> None:
+    def save(self, model: Path, report: Path, predictions: Path | None = None) -> None:
         """Write a stage's outputs, and remove the checkpoints, on rank 0.
 
         Args:
             model: Where the model goes.
             report: Where the report goes.
-            metrics_file: Where the metrics go.
             predictions: Where the predictions go, for a classifier validated on labels.
         """
         if ranks.rank() > 0:
             return
         models.save(model, self.model, self.record)
-        metrics.write(metrics_file, self.record.metrics)
+        metadata.write(model, self.record.metadata())
         if predictions:
             assert isinstance(self.validation, LabelValidation)
             history = History(self.record.lineage, self.record.curve)

@@ -1,0 +1,74 @@
+"""Retrying a failed stage within its pod, where Argo does not.
+
+KFP says how often Argo may retry a task, but not when. Argo's own default, and KFP's until 2.16,
+is whenever a container fails. KFP 2.17 configures `OnError`: only when a pod is lost. So the policy
+is looked up where Argo's executor finds it, and exactly one of the two retries a stage that fails.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from components.shared.stage import environment
+
+logger = logging.getLogger(__name__)
+_TEMPLATE = Path("/var/run/argo/template")  # what Argo's executor runs, in each of its pods
+_POLICIES_FOR_LOST_PODS = ("OnError", "OnTransientError")
+_TERMINATED = 128 + signal.SIGTERM
+_FIRST_PAUSE = 60.0  # seconds; doubled each time, as Argo does (`pod_settings`)
+
+
+def retries() -> int:
+    """Return how often this pod must retry a stage that fails: `WEBLY_RETRIES` times, or never."""
+    try:
+        strategy = json.loads(_TEMPLATE.read_text()).get("retryStrategy") or {}
+    except (OSError, ValueError):  # not a pod of Argo's
+        return 0
+    if strategy.get("retryPolicy") not in _POLICIES_FOR_LOST_PODS:
+        return 0
+    return int(environment.number("WEBLY_RETRIES", 0))
+
+
+def in_child_processes(number: int, hopeless: int) -> None:
+    """Return in a child process, and in another one for each time that it fails.
+
+    The parent does not return: it exits as the last child does.
+
+    Args:
+        number: How often to retry; with 0 this process itself goes on.
+        hopeless: The exit code of failures that are not worth a retry.
+    """
+    if number < 1:
+        return
+    for attempt in range(number + 1):
+        child = os.fork()
+        if child == 0:
+            del os.environ["WEBLY_RETRIES"]  # its own children are not to retry
+            return
+        code, terminated = _wait(child)
+        if terminated or code in (0, hopeless, _TERMINATED) or attempt == number:
+            sys.exit(code)
+        pause = _FIRST_PAUSE * 2**attempt
+        logger.warning("exit code %d; retry %d of %d in %.0f s", code, attempt + 1, number, pause)
+        time.sleep(pause)
+
+
+def _wait(child: int) -> tuple[int, bool]:
+    """Wait for a child process, passing SIGTERM on; return its exit code, and whether we did."""
+    terminated = False
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal terminated
+        terminated = True
+        os.kill(child, signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, pass_on)
+    _, status = os.waitpid(child, 0)
+    signal.signal(signal.SIGTERM, before)
+    code = os.waitstatus_to_exitcode(status)
+    return (128 - code if code < 0 else code), terminated
