@@ -4,7 +4,16 @@ from components.shared.stage.fingerprint import ROOT
 
 SHARED = ("stage", "storage", "data", "reports", "training")
 STAGES = [f"components.{path.parent.name}" for path in ROOT.glob("components/*/component.py")]
-PIPELINES = ("demo", "steps", "images", "values", "tasks", "pretraining", "recipe")
+PIPELINES = (
+    "demo",
+    "kubernetes_values",
+    "steps",
+    "images",
+    "values",
+    "tasks",
+    "pretraining",
+    "recipe",
+)
 PIPELINES += ("run", "engine", "cluster", "compile", "report", "local", "submit", "predict")
 # Each imports from itself and those before it; stages do not know of each other.
 ROOMS = [[f"components.shared.{name}"] for name in SHARED] + [["components.trainjob"], STAGES]
