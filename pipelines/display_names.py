@@ -23,13 +23,13 @@ def display_names(tasks: Sequence[Task]) -> dict[str, str]:
     step, then what a recipe has several of: `WT again · resnet10t s1`. Words are shortened if one
     of the names would be too long.
     """
-    words = [{name: name for name in each} for each in _vocabularies(tasks)]
-    names = {task.name: _display_name(task, *words) for task in tasks}
-    if _fit(names.values()):
-        return names
-    words = [dict(_prefixes(each)) for each in _vocabularies(tasks)]
-    names = {task.name: _display_name(task, *words, _SHORT) for task in tasks}
-    return names if _fit(names.values()) else dict(_numbered(names))
+    backbones, variants, seeds = _vocabularies(tasks)
+    for short, length in [({}, LONGEST), *((_SHORT, length) for length in range(LONGEST, 2, -1))]:
+        words = _cut(backbones, length) | _cut(variants, length) | {name: name for name in seeds}
+        names = {task.name: _display_name(task, words, short) for task in tasks}
+        if _fit(names.values()):
+            return names
+    return dict(_numbered(names))
 
 
 def _vocabularies(tasks: Sequence[Task]) -> Iterator[set[str]]:
@@ -42,34 +42,26 @@ def _vocabularies(tasks: Sequence[Task]) -> Iterator[set[str]]:
     yield seeds if len(seeds) > 1 else set()
 
 
-def _display_name(
-    task: Task,
-    backbones: Mapping[str, str],
-    variants: Mapping[str, str],
-    seeds: Mapping[str, str],
-    short: Mapping[str, str] | None = None,
-) -> str:
-    name, title = task.candidate, STEPS[task.step].title
-    what = [PRETRAINING_TITLES.get(name.pretraining, ""), title]
+def _display_name(task: Task, words: Mapping[str, str], short: Mapping[str, str]) -> str:
+    name = task.candidate
+    what = [PRETRAINING_TITLES.get(name.pretraining, ""), STEPS[task.step].title]
+    of = [words.get(each, "") for each in (name.backbone, name.variant, f"s{name.seed}")]
     if short:
-        what = [" ".join(short.get(word, word) for word in _words(each)) for each in what]
-    of = [backbones.get(name.backbone), variants.get(name.variant), seeds.get(f"s{name.seed}")]
-    parts = (" ".join(filter(None, each)) for each in (what, of))
-    return (" " if short else " · ").join(filter(None, parts))
+        whole = [word for each in what for word in ([each] if each in short else each.split())]
+        return " ".join(filter(None, [*(short.get(word, word) for word in whole), *of]))
+    return " · ".join(filter(None, (" ".join(filter(None, part)) for part in (what, of))))
 
 
-def _words(title: str) -> list[str]:
-    return [title] if title in _SHORT else title.split()
-
-
-def _prefixes(words: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield for each word its shortest beginning that no other has, of three letters at least."""
+def _cut(words: Collection[str], length: int) -> dict[str, str]:
+    """Return each word's beginning: so many letters, or as many as no other word begins with."""
+    cut = {}
     for word in words:
         others = [other for other in words if other != word]
-        for length in range(3, len(word) + 1):
-            if not any(other.startswith(word[:length]) for other in others):
-                break
-        yield word, word[:length] if len(word) > 3 else word
+        own = (
+            n for n in range(length, len(word)) if not any(o.startswith(word[:n]) for o in others)
+        )
+        cut[word] = word[: next(own, len(word))]
+    return cut
 
 
 def _fit(names: Collection[str]) -> bool:

@@ -35,6 +35,12 @@ def count(value: object) -> None:
         raise UserError("must be a whole number as text, such as '8'")
 
 
+def nodes(value: object) -> None:
+    """Refuse what is no number of nodes."""
+    if not _matches(r"[1-9]\d*", value):
+        raise UserError("must be a positive integer as text; '1' needs no Trainer")
+
+
 def resource(value: object) -> None:
     """Refuse what is no extended resource, such as a type of GPU."""
     prefix, separator, name = value.partition("/") if isinstance(value, str) else ("", "", "")

@@ -62,9 +62,7 @@ def pretraining(recipe: Recipe) -> list[Task]:
             ]
         if recipe.has("ensemble"):
             evaluation = ingest["evaluation"]
-            ensemble = tasks.add(
-                "ensemble", Name(seed=seed), models=models, evaluation=evaluation
-            )
+            ensemble = tasks.add("ensemble", Name(seed=seed), models=models, evaluation=evaluation)
             predictions.append(ensemble)
     tasks.add(
         "compare",

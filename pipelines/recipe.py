@@ -36,7 +36,6 @@ import yaml
 from components.shared.reports.titles import SCRATCH
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Value
-from components.trainjob.job import number_of_nodes
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
 from pipelines.pretraining import pretraining
@@ -136,10 +135,7 @@ def _section(step: str, section: Any, where: defaultdict[str, str]) -> Iterator[
         if name not in known:
             raise UserError(f"{context}: no parameter {name!r}; there are {', '.join(known)}")
         try:
-            parsed = known[name].parse(value)
-            if name == "num_nodes":
-                number_of_nodes(str(parsed))
-            yield name, parsed
+            yield name, known[name].parse(value)
         except UserError as error:
             raise UserError(f"{context}: {error}") from None
 

@@ -1,7 +1,7 @@
 """The steps of the method: which stage each one runs, whose values it inherits, how it shows."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from components.shared.stage.interface import Argument, Value, arguments
 from components.tagging.component import tagging
 from components.weighting.component import weighting
 from components.wt_pretrain.component import wt_pretrain
+from pipelines import kubernetes_values as kubernetes
 
 # Called for every candidate and seed, and it parses docstrings.
 _arguments = functools.cache(arguments)
@@ -26,72 +27,118 @@ _arguments = functools.cache(arguments)
 
 @dataclass(frozen=True, slots=True)
 class PodSetting(Argument):
-    """A setting of a task's pod: like a stage's parameter, but it may be a list or a mapping."""
+    """A setting of a task's pod: like a stage's parameter, but it may be a list or a mapping.
+
+    Attributes:
+        check: Refuses a value that Kubernetes would refuse.
+    """
+
+    check: Callable[[Any], None] = lambda value: None
 
     def parse(self, value: object) -> Any:
         """Parse a value of a recipe or of the form.
 
         Raises:
-            UserError: Kubernetes would refuse it.
+            UserError: It is not one that Kubernetes takes.
         """
-        if isinstance(self.default, dict | list):
-            if type(value) is not self.type:
-                kind = "a mapping" if self.type is dict else "a list"
-                raise UserError(f"{self.name}={value!r}: must be {kind}")
-            return value
-        return Argument.parse(self, value)
+        parsed: Any = value if self.type in (dict, list) else Argument.parse(self, value)
+        try:
+            self.check(parsed)
+        except UserError as error:
+            raise UserError(f"{self.name}={value!r}: {error}") from None
+        return parsed
 
 
-def _setting(name: str, help: str, default: Any) -> PodSetting:
-    return PodSetting(name, help, None, type(default), (), default)
+def _setting(
+    name: str, help: str, default: Any, check: Callable[[Any], None] = lambda value: None
+) -> PodSetting:
+    return PodSetting(name, help, None, type(default), (), default, check=check)
+
+
+def _at_least(least: int) -> Callable[[int], None]:
+    def check(value: int) -> None:
+        if value < least:
+            raise UserError(f"must be at least {least}")
+
+    return check
 
 
 # What each step has besides its stage's parameters. KFP takes resources only as strings.
 _RERUN = _setting("rerun", "Any text; a new one reruns the stage and all that follows.", "")
 _COMMON = (
-    _setting("retries", "How often a stage that fails is retried.", 2),
-    _setting("timeout_hours", "Time limit of a pod, in hours.", 72),
-    _setting("queue", "Kueue queue that the pod waits in; or none.", "none"),
-    _setting("queue_priority", "Kueue's priority class of the pod in its queue; or none.", "none"),
-    _setting("pull_secret", "Secret with the registry's password; or none.", "none"),
-    _setting("node_selector", "Labels of the nodes that the pod may run on.", {}),
-    _setting("tolerations", "Kubernetes tolerations for those nodes' taints.", []),
+    _setting("retries", "How often a stage that fails is retried.", 2, _at_least(0)),
+    _setting("timeout_hours", "Time limit of a pod, in hours.", 72, _at_least(1)),
+    _setting("queue", "Kueue queue that the pod waits in; or none.", "none", kubernetes.queue),
+    _setting(
+        "queue_priority",
+        "Kueue's priority class of the pod in its queue; or none.",
+        "none",
+        kubernetes.queue,
+    ),
+    _setting(
+        "pull_secret",
+        "Secret with the registry's password; or none.",
+        "none",
+        kubernetes.object_name,
+    ),
+    _setting(
+        "node_selector",
+        "Labels of the nodes that the pod may run on.",
+        {},
+        kubernetes.node_selector,
+    ),
+    _setting("tolerations", "Kubernetes tolerations for their taints.", [], kubernetes.tolerations),
 )
 _DISK_CLASS = _setting(
     "disk_class",
     "Where the disk comes from: node is the node's own, default the cluster's default storage "
     "class; or a class's name.",
     "node",
+    kubernetes.object_name,
 )
-_GROUP = (*_COMMON, _DISK_CLASS)
-_GPU_TYPE = _setting("gpu_type", "Resource name of the nodes' GPUs.", "nvidia.com/gpu")
+_GPU_TYPE = _setting(
+    "gpu_type", "Resource name of the nodes' GPUs.", "nvidia.com/gpu", kubernetes.resource
+)
 _POD = (
-    _setting("cpu", "CPU cores of the pod.", "4"),
+    _setting("cpu", "CPU cores of the pod.", "4", kubernetes.cpu),
     _setting(
-        "memory", "Memory limit of the pod, for training including 16Gi of shared memory.", "32Gi"
+        "memory",
+        "Memory limit of the pod, for training including 16Gi of shared memory.",
+        "32Gi",
+        kubernetes.size,
     ),
     *_COMMON,
 )
 _DISK_POD = (
     *_POD,
     _setting(
-        "disk", "Size of the pod's disk: at least two windows and the validation set.", "128Gi"
+        "disk",
+        "Size of the pod's disk: at least two windows and the validation set.",
+        "128Gi",
+        kubernetes.size,
     ),
     _DISK_CLASS,
 )
 _EMBEDDING_POD = (
     *_POD,
     _GPU_TYPE,
-    _setting("gpus", "GPUs of the pod, 0 or 1, for similarity=embedding.", "0"),
+    _setting("gpus", "GPUs of the pod, 0 or 1, for similarity=embedding.", "0", kubernetes.count),
 )
 _GPU_POD = (
     *_DISK_POD,
     _GPU_TYPE,
-    _setting("gpus", "GPUs of the pod, one process each; 0 trains on the CPU.", "1"),
+    _setting(
+        "gpus", "GPUs of the pod, one process each; 0 trains on the CPU.", "1", kubernetes.count
+    ),
 )
 _GPU_NODES = (
     *_GPU_POD,
-    _setting("num_nodes", "Nodes that the stage runs on, each with this many GPUs.", "1"),
+    _setting(
+        "num_nodes",
+        "Nodes that the stage runs on, each with this many GPUs.",
+        "1",
+        kubernetes.nodes,
+    ),
 )
 # Settings of the pods, which the stages do not see.
 POD = tuple(argument.name for argument in _GPU_NODES)
@@ -176,9 +223,9 @@ def _pretraining(component: Component, name: str, title: str, color: str) -> Ste
 
 STEPS = {
     # What all tasks have in common, those on GPUs, and those without.
-    "pods": Step(None, "all pods", _GROUP),
-    "gpu_pods": Step(None, "pods with GPUs", (*_GROUP, _GPU_TYPE)),
-    "cpu_pods": Step(None, "other pods", _GROUP),
+    "pods": Step(None, "all pods", (*_COMMON, _DISK_CLASS)),
+    "gpu_pods": Step(None, "pods with GPUs", (*_COMMON, _DISK_CLASS, _GPU_TYPE), inherits="pods"),
+    "cpu_pods": Step(None, "other pods", (*_COMMON, _DISK_CLASS), inherits="pods"),
     "ingest": Step(ingest, "ingest", _DISK_POD),
     "tagging": Step(tagging, "tagging"),
     "weighting": Step(weighting, "weighting", _EMBEDDING_POD),

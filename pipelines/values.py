@@ -110,7 +110,7 @@ class Recipe:
             at = STEPS[at].inherits
         if name in STEPS["gpu_pods"].arguments() and STEPS[step].component is not None:
             on_gpus = STEPS[step].needs_gpu or self.values.get(step, {}).get("gpus", "0") != "0"
-            yield from ("gpu_pods" if on_gpus else "cpu_pods", "pods")
+            yield from self._sections("gpu_pods" if on_gpus else "cpu_pods", name)
 
     def fields(self) -> dict[str, Argument]:
         """Return the form's fields by name, each with the recipe's value as default."""

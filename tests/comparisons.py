@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from components.compare.stage import compare
 from components.shared.data import predictions
+from components.shared.data.evaluation import LABELS
 from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
 from components.shared.data.predictions import History, Predictions, Training
@@ -27,7 +28,7 @@ class Images:
         self._ids = [f"val{number:06}.jpg" for number in range(len(labels))]
         self.identity = Identity.of(self._ids)
         self.labels = targets(
-            folder / "labels", self.identity, [[(int(label), 1.0)] for label in labels], CLASSES
+            folder / LABELS, self.identity, [[(int(label), 1.0)] for label in labels], CLASSES
         )
 
     def ids(self) -> list[str]:
@@ -80,7 +81,7 @@ def run(
     outputs = ("comparison.json", "summary.md", "report.html", "metrics.json")
     compare(
         paths,
-        folder / "labels",
+        folder,
         *(folder / name for name in outputs),
         **{"names": described(tasks), **values},
     )

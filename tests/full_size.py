@@ -369,7 +369,7 @@ def _compare(random: np.random.Generator, folder: Path, inputs: Inputs, page: Pa
                 )
     compare(
         paths,
-        inputs.folder / "validation_labels",
+        inputs.folder,
         folder / "comparison.json",
         folder / "summary.md",
         page,

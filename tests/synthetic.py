@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from components.shared.data.evaluation import LABELS, TEST, VALIDATION
 from components.shared.data.identity import Identity
 from components.shared.data.image_set import INDEX, ImageSet
 from components.shared.data.targets import Targets, TargetsWriter
@@ -42,8 +43,10 @@ def image_set(
     *,
     image_side: int = 64,
     images_per_shard: int = 100,
+    at: Path | None = None,
 ) -> ImageSet:
-    """Write pictures as JPEGs into shards below `folder` and an ImageSet at `folder`/images."""
+    """Write pictures as JPEGs into shards in `folder`, and their ImageSet, by default below it."""
+    at = at or folder / "images"
     ids = [f"picture{i:06d}.jpg" for i in range(len(pictures))] if ids is None else ids
     index = np.zeros(len(pictures), INDEX)
     shards = []
@@ -63,8 +66,8 @@ def image_set(
         digest = hashlib.sha256(content).hexdigest()
         shards.append(Shard(uri=str(path), bytes=len(content), images=len(numbers), sha256=digest))
     chunked = pa.chunked_array([pa.array(ids, pa.string())])
-    ImageSet.save(folder / "images", shards, index, chunked, image_side=image_side, counts={})
-    return ImageSet.load(folder / "images")
+    ImageSet.save(at, shards, index, chunked, image_side=image_side, counts={})
+    return ImageSet.load(at)
 
 
 def targets(
@@ -102,8 +105,7 @@ class ColouredSquares:
     labels: Path
     keywords: Path
     weights: Path
-    validation_images: Path
-    validation_labels: Path
+    evaluation: Path
 
     @classmethod
     def write(cls, folder: Path, images_per_shard: int = 100) -> "ColouredSquares":
@@ -111,11 +113,19 @@ class ColouredSquares:
         for split, count, seed in (("train", 60, 0), ("validation", 30, 1)):
             pictures, labels = coloured_squares(count, 32, seed)
             ids = [f"{split}/{number}.jpg" for number in range(count)]
+            at, labelled = {"train": ("images", "labels"), "validation": (VALIDATION, LABELS)}[
+                split
+            ]
             images = image_set(
-                folder / split, pictures, ids, image_side=32, images_per_shard=images_per_shard
+                folder / split,
+                pictures,
+                ids,
+                image_side=32,
+                images_per_shard=images_per_shard,
+                at=at,
             )
             given = [[(label, 1.0)] for label in labels]
-            targets(folder / split / "labels", images.identity, given, COLOURS)
+            targets(labelled, images.identity, given, COLOURS)
             if split == "train":
                 # An image's colour and whether it is a warm one; every tenth says nothing.
                 keywords = [
@@ -126,14 +136,14 @@ class ColouredSquares:
                 targets(folder / split / "keywords", images.identity, keywords, names)
                 weights = [[(label, 0.77), ((label + 1) % 3, 0.11)] for label in labels]
                 targets(folder / split / "weights", images.identity, weights, COLOURS)
-        train, validation = folder / "train", folder / "validation"
+        train, evaluation = folder / "train", folder / "validation"
+        image_set(evaluation, [], image_side=32, at=evaluation / TEST)
         return cls(
             images=train / "images",
             labels=train / "labels",
             keywords=train / "keywords",
             weights=train / "weights",
-            validation_images=validation / "images",
-            validation_labels=validation / "labels",
+            evaluation=evaluation,
         )
 
     def put_in_store(self, store: str) -> None:

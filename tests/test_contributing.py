@@ -107,7 +107,7 @@ def test_a_stage_and_a_pretraining_that_are_added_by_the_book_run(
 
     tasks = {task.name: task for task in record.read(tmp_path).tasks}
     assert {task.status for task in tasks.values()} == {"ran"}
-    assert tasks["lengths"].metrics() == {"words": 6}
+    assert json.loads(Path(tasks["lengths"].outputs["metrics"]).read_text()) == {"words": 6}
     assert (tasks[NEW[1]].step, str(tasks[NEW[1]].candidate)) == ("nouns_pretrain", "resnet10t")
     everything = {task.name: task for task in graph.read(tmp_path / "pipeline.yaml", []).tasks}
     initial = everything["finetune-resnet10t-nouns"].inputs["initial_model"]

@@ -37,11 +37,12 @@ def compare(
     from components.compare import outputs, results
     from components.compare.names import Names
     from components.compare.report import draw
-    from components.shared.data.evaluation import Evaluation
+    from components.shared.data.evaluation import LABELS
+    from components.shared.data.targets import Targets
 
     if resamples < 100:
         raise UserError(f"resamples={resamples}: an interval needs at least 100")
-    labels = Evaluation.load(evaluation).labels
+    labels = Targets.load(evaluation / LABELS)
     found = results.compare(predictions, Names.parse(names), labels.identity, resamples)
     outputs.write_comparison(comparison, found)
     outputs.write_summary(summary, found)

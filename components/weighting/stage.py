@@ -59,7 +59,7 @@ def weighting(
     meanings = pq.read_table(labels / CONCEPTS)
     if meanings["wnid"].to_pylist()[: len(given.names)] != given.names:
         raise UserError(
-            f"{labels}: {CONCEPTS} has other concepts; use the outputs of the same ingest"
+            f"{labels / CONCEPTS}: not the concepts of the labels; use the outputs of one ingest"
         )
     assert len(given.classes) == len(given), "ingest gives each image one label"
 

@@ -89,7 +89,8 @@ def _identities(graph: Graph, run: str) -> dict[str, str]:
         inputs = {name: (found[source.task], source.output) for name, source in task.inputs.items()}
         # A task that runs without the cache shares its outputs with no other run.
         own = None if task.enable_cache else (run, task.name)
-        content = [task.image, task.command, task.parameters, task.outputs, inputs, own]
+        command = [*task.command, *sorted(task.flags)]
+        content = [task.image, command, task.parameters, task.outputs, inputs, own]
         text = json.dumps(content, sort_keys=True)
         found[task.name] = hashlib.sha256(text.encode()).hexdigest()
     return found
@@ -122,6 +123,8 @@ def _changes(task: Task, before: Task) -> Iterator[str]:
     if task.command != before.command:
         yield f"command {_change(' '.join(before.command), ' '.join(task.command))}"
     yield from _changed_values(before.parameters, task.parameters)
+    for name in sorted(before.flags ^ task.flags):
+        yield f"{name} is {'no longer' if name in task.flags else 'now'} in the form"
     sources = [
         {name: f"{source.task}'s {source.output}" for name, source in each.inputs.items()}
         for each in (before, task)

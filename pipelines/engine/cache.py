@@ -81,9 +81,7 @@ class Cache:
             with formats.reading(path.read_bytes(), FORMAT, path) as content:
                 entry = formats.fill(Entry, content)
             whole = all(_sizes(folder / output) == sizes for output, sizes in entry.sizes.items())
-            return (
-                entry if whole and all(map(_has_shards, folder.rglob("manifest.json"))) else None
-            )
+            return entry if whole and all(map(_has_shards, folder.rglob("manifest.json"))) else None
         except FormatError:
             return None
 

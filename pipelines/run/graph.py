@@ -58,8 +58,9 @@ class Task:
         candidate: The candidate that it is for.
         module: The stage's module.
         image: The container's image.
-        command: The container's command and arguments, as written.
-        parameters: All parameters of the task, resolved; those in the command as it has them.
+        command: The container's command and the first of its arguments, as written.
+        flags: The parameters that follow there; to KFP's cache they are part of the command.
+        parameters: All parameters of the task, resolved.
         inputs: The artifacts that it reads.
         outputs: The type of each artifact that it makes.
         dependencies: The tasks that come before it.
@@ -75,6 +76,7 @@ class Task:
     module: str
     image: str
     command: tuple[str, ...]
+    flags: frozenset[str] = frozenset()
     parameters: Mapping[str, Any]
     inputs: Mapping[str, Source]
     outputs: Mapping[str, str]
@@ -232,6 +234,7 @@ def _task(
     length = 4 if launched else 3
     if command[:2] != ["python", "-m"] or len(command) != length or executor_input != "{{$}}":
         _refuse(name, {" ".join([*command, executor_input])})
+    _refuse(name, {flag for flag in flags if "{{$" in flag})
     outputs = component.get("outputDefinitions", {})
     _refuse(name, {f"output {key}" for key in outputs.get("parameters", {})})
     inputs = dict(_inputs(name, task, component))
@@ -247,7 +250,8 @@ def _task(
         candidate=Name(**identity),
         module=command[-1],
         image=container["image"],
-        command=(*command, executor_input, *flags),
+        command=(*command, executor_input),
+        flags=frozenset(name for name, _ in map(parameter, flags)),
         parameters=parameters,
         inputs=inputs,
         outputs={

@@ -13,6 +13,7 @@ from components.finetune.stage import finetune
 from components.shared.data import predictions
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
+from components.shared.stage import metadata
 from components.shared.stage.errors import UserError
 from components.shared.training import models
 from components.shared.training.accuracy import BalancedAccuracy
@@ -32,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ColouredSquares:
 @pytest.fixture(scope="module")
 def pretrained(data: ColouredSquares, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wt")
-    outputs = folder / "model", folder / "report.html", folder / "metrics.json"
+    outputs = folder / "model", folder / "report.html"
     wt_pretrain(data.images, data.keywords, *outputs, training=TRAINING)
     return folder / "model"
 
@@ -43,12 +44,10 @@ def finetuned(
     finetune(
         data.images,
         changes.pop("targets", data.labels),
-        data.validation_images,
-        data.validation_labels,
+        data.evaluation,
         folder / "model",
         folder / "predictions.parquet",
         folder / "report.html",
-        folder / "metrics.json",
         training=training,
         **changes,
     )
@@ -61,12 +60,11 @@ STILL = replace(TRAINING, epochs=1, epoch_images=8, learning_rate=1e-12, weight_
 
 def test_finetune_from_scratch_learns_the_labels(data: ColouredSquares, tmp_path: Path) -> None:
     folder = finetuned(data, tmp_path, replace(TRAINING, epochs=3, epoch_images=160))
-    record, metrics = (
-        models.read_record(folder),
-        json.loads((tmp_path / "metrics.json").read_text()),
-    )
-    assert record.score == metrics["top1"] >= 0.9
-    assert record.metrics == metrics
+    record = models.read_record(folder)
+    assert record.score == record.metrics["top1"] >= 0.9
+    shown = metadata.read(folder)
+    assert shown["top1_percent"] == pytest.approx(100 * record.score, rel=1e-3)
+    assert shown["backbone"] == "resnet10t" and shown["image_size"] == 24
     assert [(each.what, each.images) for each in record.lineage] == [
         ("finetune on given labels 24 px", 480)
     ]
@@ -80,9 +78,9 @@ def test_predictions_are_those_of_the_model_with_its_history(
     folder = finetuned(data, tmp_path, initial_model=pretrained)
     record = models.read_record(folder)
     identity, labels, found, history = predictions.read(tmp_path / "predictions.parquet")
-    images = ImageSet.load(data.validation_images)
+    images = ImageSet.load(data.evaluation / "validation")
     assert identity == images.identity
-    assert labels.tolist() == Targets.load(data.validation_labels).classes.tolist()
+    assert labels.tolist() == Targets.load(data.evaluation / "validation_labels").classes.tolist()
     accuracy = BalancedAccuracy(len(COLOURS))
     accuracy.update_ranked(torch.tensor(found.classes), torch.from_numpy(labels).long())
     assert accuracy.top1 == record.metrics["top1"]

@@ -16,13 +16,8 @@ OUTPUTS = {
     "images": "images",
     "texts": "texts.parquet",
     "labels": "labels",
-    "validation_images": "validation_images",
-    "validation_labels": "validation_labels",
-    "test_images": "test_images",
-    "concepts": "concepts.parquet",
-    "rejects": "rejects.parquet",
+    "evaluation": "evaluation",
     "report": "report.html",
-    "metrics": "metrics.json",
 }
 
 
@@ -44,13 +39,13 @@ def rows(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def rejects(folder: Path) -> list[tuple[str, str, str]]:
-    table = pq.read_table(folder / "rejects.parquet").to_pylist()
+    table = pq.read_table(folder / "images" / "rejects.parquet").to_pylist()
     return sorted((row["split"], row["kind"], row["id"]) for row in table)
 
 
 def named(folder: Path) -> list[str]:
     """Return the URIs of the shards that the manifests name."""
-    manifests = [json.loads(path.read_text()) for path in sorted(folder.glob("*/manifest.json"))]
+    manifests = [json.loads(path.read_text()) for path in sorted(folder.rglob("manifest.json"))]
     return [shard.uri for manifest in manifests for shard in image_set.shards(manifest)]
 
 

@@ -50,7 +50,7 @@ def _finished(store: str) -> dict[str, object]:
 def _fail_at_the_end(monkeypatch: pytest.MonkeyPatch, folder: Path, dataset: Path) -> None:
     """Run an ingest that fails when all shards are made."""
     with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr(assembly, "write_metrics", lambda *_: 1 / 0)
+        patched.setattr(assembly, "counts", lambda *_: 1 / 0)
         run(folder, dataset)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.data.texts import Texts
-from components.shared.stage import parallel
+from components.shared.stage import metadata, parallel
 from components.shared.stage.errors import UserError
 from tests.ingest import layouts
 from tests.ingest.running import contents, rejects, rows, run
@@ -97,11 +97,11 @@ def test_validation_and_test_keep_the_order_of_their_lists(tmp_path: Path) -> No
 
     out = run(tmp_path / "out", tmp_path / "data")
 
-    validation = ImageSet.load(out / "validation_images")
+    validation = ImageSet.load(out / "evaluation" / "validation")
     assert validation.ids() == ["val000003.jpg", "val000001.jpg", "val000002.jpg"]
-    labels = Targets.load(out / "validation_labels")
+    labels = Targets.load(out / "evaluation" / "validation_labels")
     assert [labels[i][0].tolist() for i in range(3)] == [[1], [0], [1]]
-    test = ImageSet.load(out / "test_images")
+    test = ImageSet.load(out / "evaluation" / "test")
     assert test.ids() == ["test000001.jpg", "test000002.jpg", "test000003.jpg"]
 
 
@@ -186,8 +186,8 @@ def test_folders_of_classes_with_captions_are_read(tmp_path: Path) -> None:
     assert (caption["title"], caption["description"], caption["tags"]) == ("a, b", "", "x y")
     assert found["train/red car/2.JPG"]["title"] == ""
     assert Targets.load(out / "labels").names == ["cat", "red car"]
-    assert ImageSet.load(out / "validation_images").ids() == ["val/cat/4.jpg"]
-    assert ImageSet.load(out / "test_images").ids() == ["test/6.jpg"]
+    assert ImageSet.load(out / "evaluation" / "validation").ids() == ["val/cat/4.jpg"]
+    assert ImageSet.load(out / "evaluation" / "test").ids() == ["test/6.jpg"]
     assert rejects(out) == [
         ("", "caption of no image", "nowhere.jpg"),
         ("train", "not an image", "train/cat/notes.txt"),
@@ -218,7 +218,7 @@ def test_folders_of_classes_may_bring_their_own_taxonomy(many: Path, tmp_path: P
     out = run(tmp_path / "out", flat)
 
     assert Targets.load(out / "labels").titles == ["kind 0", "kind 1", "kind 2"]
-    concepts = pq.read_table(out / "concepts.parquet")["wnid"].to_pylist()
+    concepts = pq.read_table(out / "labels" / "concepts.parquet")["wnid"].to_pylist()
     assert concepts == ["class0", "class1", "class2", "thing"]
     assert rejects(out) == []
 
@@ -268,7 +268,7 @@ def test_captions_may_be_json_lines_or_parquet(many: Path, tmp_path: Path, forma
 def test_a_share_is_held_out_where_there_is_no_validation_split(many: Path, tmp_path: Path) -> None:
     out = run(tmp_path / "out", many, validation_share=0.5)
 
-    validation = ImageSet.load(out / "validation_images").ids()
+    validation = ImageSet.load(out / "evaluation" / "validation").ids()
     train = ImageSet.load(out / "images").ids()
     assert len(validation) + len(train) == len({*validation, *train}) == 90
     assert 30 <= len(validation) <= 60  # 45 ± 3 deviations of 4.7
@@ -280,7 +280,7 @@ def test_a_share_is_held_out_where_the_validation_images_are_missing(tmp_path: P
 
     out = run(tmp_path / "out", tmp_path / "data", validation_share=0.5)
 
-    validation = ImageSet.load(out / "validation_images").ids()
+    validation = ImageSet.load(out / "evaluation" / "validation").ids()
     assert validation
     assert all(id.startswith(("google/", "flickr/")) for id in validation)
     assert ("validation", "missing image", "val000001.jpg") in rejects(out)
@@ -300,7 +300,7 @@ def test_metrics_count_what_the_table_of_rejects_lists(tmp_path: Path) -> None:
 
     counts = Counter(kind.replace(" ", "_") for _, kind, _ in rejects(out))
     sizes = {"train_images": 8, "validation_images": 3, "test_images": 3}
-    assert json.loads((out / "metrics.json").read_text()) == sizes | counts
+    assert metadata.read(out / "images") == sizes | counts
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +12,15 @@ pytestmark = pytest.mark.slow
 
 def test_lw_pretrain_learns_from_weighted_concepts(tmp_path: Path) -> None:
     data = ColouredSquares.write(tmp_path)
-    outputs = tmp_path / "model", tmp_path / "report.html", tmp_path / "metrics.json"
+    outputs = tmp_path / "model", tmp_path / "report.html"
     lw_pretrain(
         data.images,
         data.weights,
-        data.validation_images,
-        data.validation_labels,
+        data.evaluation,
         *outputs,
         training=replace(TRAINING, epochs=3, epoch_images=160, decay_epochs=2),
     )
-    record, metrics = models.read_record(outputs[0]), json.loads(outputs[2].read_text())
+    record, metrics = models.read_record(outputs[0]), models.read_record(outputs[0]).metrics
     assert record.names == COLOURS
     assert [each.what for each in record.lineage] == ["lw_pretrain 24 px"]
     assert record.score == metrics["top1"] >= 0.9

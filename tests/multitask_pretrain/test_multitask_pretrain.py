@@ -1,4 +1,3 @@
-import json
 import os
 import tempfile
 from dataclasses import asdict, replace
@@ -12,9 +11,8 @@ from safetensors.torch import load_file
 from components.finetune.stage import finetune
 from components.multitask_pretrain import joining
 from components.multitask_pretrain.stage import multitask_pretrain
+from components.shared.data.evaluation import LABELS, Evaluation
 from components.shared.data.identity import Identity
-from components.shared.data.image_set import ImageSet
-from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
 from components.shared.storage.checkpoints import Checkpoint, Checkpoints
 from components.shared.training import models
@@ -43,7 +41,7 @@ def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 def inputs(data: ColouredSquares) -> dict[str, Path]:
-    names = ("images", "keywords", "weights", "validation_images", "validation_labels")
+    names = ("images", "keywords", "weights", "evaluation")
     return {name: getattr(data, name) for name in names}
 
 
@@ -51,7 +49,6 @@ def outputs(folder: Path) -> dict[str, Path]:
     return {
         "model": folder / "model",
         "report": folder / "report.html",
-        "metrics": folder / "metrics.json",
     }
 
 
@@ -59,8 +56,7 @@ def pretrained(
     data: ColouredSquares, folder: Path, training: TrainingSettings, **parameters: Any
 ) -> dict[str, float]:
     multitask_pretrain(**inputs(data), **outputs(folder), training=training, **parameters)
-    metrics: dict[str, float] = json.loads((folder / "metrics.json").read_text())
-    return metrics
+    return models.read_record(folder / "model").metrics
 
 
 def test_both_heads_learn(data: ColouredSquares, tmp_path: Path, temporary: Path) -> None:
@@ -75,7 +71,7 @@ def test_both_heads_learn(data: ColouredSquares, tmp_path: Path, temporary: Path
     assert record.score == metrics["top1"] >= 0.9
     assert "best" in (report := (tmp_path / "report.html").read_text())
     assert "(keyword)" not in report  # only of concepts is there an accuracy
-    images, labels = ImageSet.load(data.validation_images), Targets.load(data.validation_labels)
+    images, labels, _ = Evaluation.load(data.evaluation)
     crops = [evaluation_crop(decoded(images.read(number)), 24) for number in range(len(images))]
     with torch.no_grad():
         logits = models.load(tmp_path / "model")(normalized(torch.stack(crops), device()))
@@ -100,8 +96,7 @@ def test_finetune_starts_from_it_with_a_new_head(data: ColouredSquares, tmp_path
     finetune(
         data.images,
         data.labels,
-        data.validation_images,
-        data.validation_labels,
+        data.evaluation,
         predictions=tmp_path / "finetuned" / "predictions",
         **outputs(tmp_path / "finetuned"),
         initial_model=tmp_path / "pretrained" / "model",
@@ -162,7 +157,7 @@ def test_targets_of_other_images_are_refused(
     what: str, data: ColouredSquares, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=f"{what}: made for 30 images"):
-        pretrained(replace(data, **{what: data.validation_labels}), tmp_path, TRAINING)
+        pretrained(replace(data, **{what: data.evaluation / LABELS}), tmp_path, TRAINING)
     assert not any(tmp_path.iterdir())
 
 

@@ -109,8 +109,8 @@ def test_finetunings_fields_reach_finetuning_and_later_but_no_pretraining(
     later = (later | {"pseudo_label", "ensemble", "compare"}) & steps(path, keys(path))
 
     # GPUs of the form are in the key, for KFP makes them inputs of the task.
-    own = {"finetune_learning_rate", "finetune_epochs", "finetune_rerun", "finetune_gpus"}
-    assert {"finetune_rerun", "finetune_gpus"} <= own & set(fields(path))
+    own = {"finetune_learning_rate", "finetune_epochs", "rerun_finetune", "gpus_finetune"}
+    assert {"rerun_finetune", "gpus_finetune"} <= own & set(fields(path))
     for field in own & set(fields(path)):
         assert steps(path, reached(path, field)) == later, field
 
@@ -123,7 +123,7 @@ def test_a_keyword_pretraining_shares_nothing_with_the_other(compiled_recipe: Co
     path = compiled_recipe("paper")
 
     assert "lw_pretrain" not in steps(path, reached(path, "tagging_vocabulary_size"))
-    assert "weighting" not in steps(path, reached(path, "tagging_rerun"))
+    assert "weighting" not in steps(path, reached(path, "rerun_tagging"))
     assert "wt_pretrain" not in steps(path, reached(path, "weighting_top_k"))
 
 

@@ -251,7 +251,7 @@ def test_weighting_takes_a_gpu_where_a_recipe_says_so(tmp_path: Path) -> None:
         ("", None),
         ("weighting: {gpus: '0'}", None),
         ("weighting: {gpus: '1'}", "1"),
-        ("form: [weighting_gpus]", "pipelinechannel--weighting_gpus"),
+        ("form: [gpus_weighting]", "pipelinechannel--gpus_weighting"),
     ):
         documents = with_values(tmp_path, section)
         accelerator = executors(documents[0])[name]["container"]["resources"].get("accelerator")

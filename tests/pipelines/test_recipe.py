@@ -92,7 +92,7 @@ def test_the_form_shows_the_recipes_values(tmp_path: Path) -> None:
 
     assert fields["finetune_epochs"].default == 5
     assert fields["training_batch_size"].default == 256
-    assert {"dataset", "dataset_version", "finetune_gpus", "tagging_rerun"} <= set(fields)
+    assert {"dataset", "dataset_version", "gpus_finetune", "rerun_tagging"} <= set(fields)
 
 
 def test_candidates_are_backbones_times_pretrainings(tmp_path: Path) -> None:

@@ -288,10 +288,10 @@ def test_rerun_of_a_stage_fills_in_its_field_of_the_form(
 
     (run,) = kubeflow.posted("/apis/v2beta1/runs")
     values = run["runtime_config"]["parameters"]
-    assert values["finetune_rerun"].startswith("20")
-    assert values["wt_pretrain_rerun"] == ""
+    assert values["rerun_finetune"].startswith("20")
+    assert values["rerun_wt_pretrain"] == ""
     assert "pipeline_version_reference" in run
-    assert f"finetune_rerun={values['finetune_rerun']}" in caplog.text
+    assert f"rerun_finetune={values['rerun_finetune']}" in caplog.text
 
 
 def test_diff_compares_with_the_runs_of_the_cluster(

@@ -17,7 +17,7 @@ import pytest
 from components.shared.data.identity import Identity
 from components.shared.data.targets import Targets
 from components.shared.data.texts import FORMAT, SCHEMA, Texts
-from components.shared.stage import parallel
+from components.shared.stage import metadata, parallel
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 from components.tagging import vocabulary
@@ -48,7 +48,7 @@ def wordnet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def run(texts: Path, folder: Path, tagger: Path | str, **parameters: object) -> Path:
     parameters = {"min_images": 1, "max_share": 1.0, **parameters}
-    outputs = [folder / "keywords", folder / "report.html", folder / "metrics.json"]
+    outputs = [folder / "keywords", folder / "report.html"]
     tagging(texts, *outputs, tagger=str(tagger), **parameters)  # type: ignore[arg-type]
     return folder
 
@@ -73,7 +73,7 @@ def test_writes_targets_over_keywords(
 
 def test_writes_metrics(write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path) -> None:
     folder = run(write_texts(ROWS), tmp_path / "out", tiny_tagger, min_images=2, max_keywords=1)
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = metadata.read(folder / "keywords")
     assert metrics["images"] == 5
     assert metrics["vocabulary"] == 3
     assert metrics["distinct_words"] == 6
@@ -277,7 +277,9 @@ def test_leaves_nothing_but_its_outputs(
     write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path
 ) -> None:
     folder = run(write_texts(ROWS), tmp_path / "out", tiny_tagger)
-    assert {path.name for path in folder.iterdir()} == {"keywords", "report.html", "metrics.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("keywords", "keywords.metadata.json", "report.html")
+    }
 
 
 def test_leaves_nothing_when_it_fails(

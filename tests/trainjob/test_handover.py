@@ -80,7 +80,7 @@ def executor_input(tmp_path: Path) -> dict[str, Any]:
 def run(handover: Handover, folder: Path) -> None:
     """Do what a node does."""
     request = handover.take(folder)
-    container.run(join, json.dumps(request))
+    container.run(join, request)
     handover.give_back(request)
 
 
@@ -100,7 +100,7 @@ def test_a_stage_elsewhere_leaves_what_it_would_leave_here(
     there = {path.relative_to(made) for path in made.rglob("*")}
     output = made / "output" / "executor_output.json"
     written = json.loads(output.read_text())
-    container.run(join, json.dumps(executor_input))
+    container.run(join, executor_input)
     assert written == json.loads(output.read_text())
     assert there == {path.relative_to(made) for path in made.rglob("*")}
     assert written["artifacts"]["metrics"]["artifacts"] == [

@@ -26,7 +26,7 @@ from tests.trainjob.machines import Machines
 from tests.trainjob.test_node import EVERY_STEP, RARELY, SETTINGS, artifacts
 
 MODULE = "components.finetune"
-OUTPUTS = ("model", "predictions", "report", "metrics")
+OUTPUTS = ("model", "predictions", "report")
 TIMEOUT = 300.0
 
 
@@ -39,8 +39,7 @@ class Task:
         self._inputs = {
             "images": data.images,
             "targets": data.labels,
-            "validation_images": data.validation_images,
-            "validation_labels": data.validation_labels,
+            "evaluation": data.evaluation,
         }
 
     def launch(self, *, checkpoints: str) -> "subprocess.Popen[bytes]":

@@ -173,10 +173,9 @@ def finetuning(job: Callable[..., Job], data: ColouredSquares) -> Callable[[Trai
     inputs = {
         "images": data.images,
         "targets": data.labels,
-        "validation_images": data.validation_images,
-        "validation_labels": data.validation_labels,
+        "evaluation": data.evaluation,
     }
-    outputs = ("model", "predictions", "report", "metrics")
+    outputs = ("model", "predictions", "report")
     return lambda settings: job(finetune, inputs, outputs, asdict(settings))
 
 
@@ -217,7 +216,7 @@ def test_what_two_nodes_have_begun_one_pod_can_finish(
     assert second.signal(signal.SIGTERM) == 128 + signal.SIGTERM
 
     caplog.set_level("INFO", "components")
-    container.run(finetune, json.dumps(job.executor_input))
+    container.run(finetune, job.executor_input)
 
     assert int(caplog.text.partition("resuming after step ")[2].split("\n")[0]) >= 9
     made = load_file(job.folder / "outputs" / "model" / "model.safetensors")
@@ -293,7 +292,7 @@ def test_two_nodes_label_as_one_process(
         for seed in range(2)
     }
     inputs = {"images": data.images, "labels": data.labels, **teachers}
-    outputs = ("pseudo_labels", "report", "metrics")
+    outputs = ("pseudo_labels", "report")
     labelling = job(pseudo_label, inputs, outputs, {"batch_size": 4, "num_teachers": 2})
 
     assert [node.end() for node in labelling.start(0, 1)] == [0, 0], labelling.log
@@ -303,7 +302,7 @@ def test_two_nodes_label_as_one_process(
     assert labelling.handover.take_back(labelling.executor_input)
     made = contents(tmp_path / "outputs")
     (tmp_path / "outputs").rename(tmp_path / "from_nodes")
-    container.run(pseudo_label, json.dumps(labelling.executor_input))
+    container.run(pseudo_label, labelling.executor_input)
     assert made == contents(tmp_path / "outputs")
 
 

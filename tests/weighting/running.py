@@ -1,6 +1,5 @@
 """The stage `weighting` on a few images."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared.data.identity import Identity
-from components.shared.data.targets import Targets
+from components.shared.data.targets import CONCEPTS, Targets
 from components.shared.data.texts import FORMAT, SCHEMA
+from components.shared.stage import metadata
 from components.weighting.stage import weighting
 from tests.synthetic import targets
 from tests.weighting.taxonomies import table
@@ -49,21 +49,18 @@ class Run:
         pq.write_table(texts, folder / "texts.parquet", row_group_size=row_group_size)
         names = concepts["wnid"].to_pylist()[: len(concepts) - concepts["label"].null_count]
         targets(folder / "labels", identity, [[(label, 1.0)] for label, _ in images], names)
-        pq.write_table(concepts, folder / "concepts.parquet")
+        pq.write_table(concepts, folder / "labels" / CONCEPTS)
 
     def weights(self, name: str = "weights", **parameters: float | str) -> Targets:
         weighting(
             self.folder / "texts.parquet",
             self.folder / "labels",
-            self.folder / "concepts.parquet",
             self.folder / name,
             self.folder / "report.html",
-            self.folder / "metrics.json",
             **parameters,  # type: ignore[arg-type]
         )
         return Targets.load(self.folder / name)
 
     @property
     def metrics(self) -> dict[str, float]:
-        found: dict[str, float] = json.loads((self.folder / "metrics.json").read_text())
-        return found
+        return metadata.read(self.folder / "weights")

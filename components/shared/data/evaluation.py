@@ -1,8 +1,8 @@
 """The images that models are evaluated on: a folder of what always goes together.
 
-    validation/          their images (ImageSet)
-    validation_labels/   and true labels (Targets)
-    test/                images without labels (ImageSet), possibly none
+validation/          their images (ImageSet)
+validation_labels/   and true labels (Targets)
+test/                images without labels (ImageSet), possibly none
 """
 
 from pathlib import Path

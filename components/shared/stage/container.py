@@ -256,9 +256,7 @@ def _passthroughs(dsl: Any) -> list[Any]:
     """Return how a task's settings are passed on: all to its nodes, some to its pod as well."""
     fields = dsl.TaskConfigField
     shared = (fields.ENV, fields.KUBERNETES_VOLUMES)  # the launcher speaks to S3, too
-    return [
-        dsl.TaskConfigPassthrough(field, apply_to_task=field in shared) for field in fields
-    ]
+    return [dsl.TaskConfigPassthrough(field, apply_to_task=field in shared) for field in fields]
 
 
 def _parameter(name: str, argument: Argument, dsl: Any) -> inspect.Parameter:

@@ -8,8 +8,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from components.shared.storage import filesystem
-
 _DIGITS = 4
 
 
@@ -19,9 +17,8 @@ def write(artifact: Path, values: Mapping[str, float | str]) -> None:
     Raises:
         ValueError: A number is not finite: KFP could not read it.
     """
-    with filesystem.complete(_path(artifact)) as temporary:
-        content = {name: _rounded(value) for name, value in values.items()}
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False))
+    content = {name: _rounded(value) for name, value in values.items()}
+    _path(artifact).write_text(json.dumps(content, indent=1, allow_nan=False))
 
 
 def read(artifact: Path) -> dict[str, float | str]:

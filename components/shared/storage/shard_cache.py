@@ -41,7 +41,7 @@ from components.shared.storage import filesystem
 
 logger = logging.getLogger(__name__)
 
-_AGAIN = "run ingest again, which makes the same shards (in a pipeline: with another ingest_rerun)"
+_AGAIN = "run ingest again, which makes the same shards (in a pipeline: with another rerun_ingest)"
 _TOUCH_SECONDS = 60.0
 _WAIT_SECONDS = 0.1
 _THREADS = 4  # each fetches several parts of a shard at a time

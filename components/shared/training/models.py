@@ -72,10 +72,15 @@ class Record:
         """Return what people look for among many models."""
         accuracies = ("top1", "top5", "recall5")
         shown: dict[str, float | str] = {
-            f"{name}_percent": 100 * self.metrics[name] for name in accuracies if name in self.metrics
+            f"{name}_percent": 100 * self.metrics[name]
+            for name in accuracies
+            if name in self.metrics
         }
         shown |= {"backbone": self.backbone, "image_size": self.image_size}
-        shown |= {"classes": len(self.names), "training": ", ".join(each.what for each in self.lineage)}
+        shown |= {
+            "classes": len(self.names),
+            "training": ", ".join(each.what for each in self.lineage),
+        }
         return shown | {name: self.metrics[name] for name in ("images_seen", "seconds")}
 
     @property

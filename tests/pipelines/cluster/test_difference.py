@@ -228,9 +228,9 @@ def test_another_number_of_gpus_reruns_the_stage_and_is_named_as_in_the_form(
     pipeline = compiled_recipe("smoke")
 
     before = history.from_files(pipeline, [])
-    found = running(compare(graph.read(pipeline, ["pseudo_label_gpus=4"]), [before]))
+    found = running(compare(graph.read(pipeline, ["gpus_pseudo_label=4"]), [before]))
 
-    assert "pseudo_label_gpus '1'→'4'" in found["pseudo-label"]
+    assert "gpus_pseudo_label '1'→'4'" in found["pseudo-label"]
     assert "ensemble" in found
     assert "finetune-resnet18-wt" not in found
 

@@ -11,6 +11,7 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.finetune.component import finetune
+from components.shared.stage.container import parameter
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import arguments
 from pipelines import local
@@ -64,15 +65,17 @@ def test_a_stage_on_several_nodes_is_started_by_the_launcher(tmp_path: Path) -> 
     assert container["image"] == reference(LAUNCHER)
     assert container["image"].startswith("webly/launcher:trainjob-")
     assert container["command"] == ["python", "-m", "components.trainjob", "components.finetune"]
-    assert container["args"] == ["{{$}}"]
+    executor_input, *flags = container["args"]
+    assert executor_input == "{{$}}"
     inputs = component["inputDefinitions"]["parameters"]
     assert inputs["num_nodes"] == inputs["node_image"] == {"parameterType": "STRING"}
     assert inputs["task_config"] == {"parameterType": "TASK_CONFIG", "isOptional": True}
     own = {argument.name for argument in arguments(finetune.stage) if argument.artifact is None}
-    assert set(inputs) == own | {"rerun", "num_nodes", "node_image", "task_config"}
+    given = {name for name, _ in map(parameter, flags)}
+    assert given | set(inputs) == own | {"rerun", "num_nodes", "node_image", "task_config"}
 
 
-def test_all_but_the_environment_is_the_nodes_alone(tmp_path: Path) -> None:
+def test_all_but_the_environment_and_the_certificates_is_the_nodes_alone(tmp_path: Path) -> None:
     component, _, _ = parts(compiled(tmp_path))
 
     handed_over = component["taskConfigPassthroughs"]
@@ -83,7 +86,7 @@ def test_all_but_the_environment_is_the_nodes_alone(tmp_path: Path) -> None:
         "KUBERNETES_AFFINITY": False,
         "KUBERNETES_TOLERATIONS": False,
         "KUBERNETES_NODE_SELECTOR": False,
-        "KUBERNETES_VOLUMES": False,
+        "KUBERNETES_VOLUMES": True,
     }
 
 
@@ -100,7 +103,7 @@ def test_what_kfps_driver_hands_over_is_set_on_the_task(tmp_path: Path) -> None:
     _, container, pod = parts(compiled(tmp_path))
 
     resources = container["resources"]
-    assert "pipelinechannel--finetune_gpus" in resources["accelerator"]["resourceCount"]
+    assert "pipelinechannel--gpus_finetune" in resources["accelerator"]["resourceCount"]
     assert {"resourceCpuLimit", "resourceMemoryLimit"} <= set(resources)
     assert {"nodeSelector", "tolerations"} <= set(pod)
     assert {pair["name"] for pair in pod["fieldPathAsEnv"]} == {"KFP_POD_NAME", "WEBLY_NODE"}
@@ -112,6 +115,7 @@ def test_what_it_does_not_hand_over_is_told_to_the_launcher(tmp_path: Path) -> N
     told = variables(container)
 
     assert set(told) == {
+        "WEBLY_RETRIES",  # of the launcher: nodes are replaced by their job
         "WEBLY_NODE_ENV",
         "WEBLY_NODE_VOLUMES",
         "WEBLY_TRAINJOB_HOURS",
@@ -121,6 +125,7 @@ def test_what_it_does_not_hand_over_is_told_to_the_launcher(tmp_path: Path) -> N
     assert environment.pop("WEBLY_CACHE_GIGABYTES") == "109.951"
     assert environment == {
         "WEBLY_IMAGE": reference(finetune),
+        "WEBLY_TASK": "WT large",
         "WEBLY_CACHE": "/mnt/webly",
         "TMPDIR": "/mnt/webly",
         "WEBLY_GPUS": "8",
@@ -164,8 +169,8 @@ def test_later_rounds_inherit_the_nodes_and_may_have_their_own(tmp_path: Path) -
 
 
 def test_the_form_may_say_it(tmp_path: Path) -> None:
-    path = compiled(tmp_path, "form: [training_num_nodes]\nfinetune: {num_nodes: '1'}\n")
-    field = "training_num_nodes"
+    path = compiled(tmp_path, "form: [num_nodes_training]\nfinetune: {num_nodes: '1'}\n")
+    field = "num_nodes_training"
 
     definitions = graph.documents(path)[0]["root"]["inputDefinitions"]["parameters"]
     few, many = tasks(path), tasks(path, f"{field}=4")
@@ -199,15 +204,15 @@ def test_stages_that_train_and_label_can_run_on_several_nodes() -> None:
 def test_the_cache_key_has_the_nodes_and_their_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = compiled(tmp_path, "form: [finetune_num_nodes]\n")
+    path = compiled(tmp_path, "form: [num_nodes_finetune]\n")
 
     def key(*argv: str) -> str:
         return Cache(tmp_path).key(tasks(path, *argv)[TASK], {})
 
-    two, four = key("finetune_num_nodes=2"), key("finetune_num_nodes=4")
+    two, four = key("num_nodes_finetune=2"), key("num_nodes_finetune=4")
     monkeypatch.setenv("WEBLY_IMAGE_FINETUNE", "webly/train:another")
-    compiled(tmp_path, "form: [finetune_num_nodes]\n")
-    other = key("finetune_num_nodes=2")
+    compiled(tmp_path, "form: [num_nodes_finetune]\n")
+    other = key("num_nodes_finetune=2")
 
     assert len({two, four, other}) == 3
 
@@ -241,13 +246,13 @@ def test_a_changed_stage_is_what_a_difference_names(
 def test_a_machine_is_one_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "small.yaml").write_text(f"{HEAD}form: [pseudo_label_num_nodes]\n{SEVERAL}")
+    (tmp_path / "small.yaml").write_text(f"{HEAD}form: [num_nodes_pseudo_label]\n{SEVERAL}")
     run = tmp_path / "run"
     argv = ["--recipe", str(tmp_path / "small.yaml"), "--run", str(run), "dataset=nowhere"]
     caplog.set_level(logging.INFO)
 
     with pytest.raises(SystemExit):  # compiled, then stopped: no jobs
-        local.main([*argv, "pseudo_label_num_nodes=3", "--jobs=0"])
+        local.main([*argv, "num_nodes_pseudo_label=3", "--jobs=0"])
 
     assert "ignoring num_nodes: this machine is one node" in caplog.messages
     assert not any(task.num_nodes for task in tasks(run / "pipeline.yaml").values())

@@ -128,7 +128,7 @@ def test_stages_on_several_nodes_find_a_trainer(
     nodes = [{"status": {"allocatable": {"nvidia.com/gpu": "8"}}} for _ in range(2)]
     kubeflow.objects[NODES] = {"items": nodes}
 
-    check("--file", str(trainer), "finetune_gpus=8")
+    check("--file", str(trainer), "gpus_finetune=8")
 
     states = found(caplog)
     assert {states[name] for name in ("trainer", "runtime", "rights", "node pool")} == {"ok"}
@@ -144,7 +144,7 @@ def test_what_stages_on_several_nodes_lack_is_missing_with_a_remedy(
     kubeflow.objects[CONFIG_MAP] = {"data": {"WEBLY_CHECKPOINTS": "/checkpoints"}}
     kubeflow.objects[REVIEW]["status"]["allowed"] = False
 
-    assert check("--file", str(trainer), "finetune_gpus=8", "--service-account", "runner") == 1
+    assert check("--file", str(trainer), "gpus_finetune=8", "--service-account", "runner") == 1
 
     states = found(caplog)
     missing = ("trainer", "runtime", "rights", "node pool", "bucket")
@@ -198,7 +198,7 @@ def test_a_node_pool_without_enough_gpus_is_missing(
 ) -> None:
     selector = 'gpu_node_selector={"pool": "a100"}'
 
-    assert check("finetune_gpus=16", selector) == 1
+    assert check("gpus_finetune=16", selector) == 1
 
     assert found(caplog)["node pool"] == "missing"
     assert "16 of nvidia.com/gpu: the most that one of 2 nodes with pool=a100 offers is 8" in (

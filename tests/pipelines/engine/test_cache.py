@@ -11,6 +11,7 @@ from pipelines.run.graph import Task
 
 INGEST = Task(
     name="ingest",
+    label="ingest",
     step="ingest",
     candidate=Name(),
     module="components.ingest",

@@ -172,7 +172,7 @@ def test_the_record_tells_what_was_done(tmp_path: Path) -> None:
         ["count-left", "count-right"],
     )
     assert last.parameters == {"factor": 0.5, "rerun": ""}
-    assert last.metrics() == {"sum": 6.0}
+    assert json.loads(Path(last.outputs["metrics"]).read_text()) == {"sum": 6.0}
     assert last.peak_bytes > 1 << 20
     assert last.ended is not None and last.started is not None
     assert last.seconds == last.ended - last.started

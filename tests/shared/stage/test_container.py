@@ -10,7 +10,7 @@ import pytest
 import yaml
 from kfp import compiler, dsl
 
-from components.shared.stage import cli, container
+from components.shared.stage import cli, container, metadata
 from components.shared.stage.container import Component
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import (
@@ -73,6 +73,7 @@ def mix(
     content = [*inputs, extra.read_text() if extra else None, *parameters]
     mixture.mkdir()
     (mixture / "given.json").write_text(json.dumps(content))
+    metadata.write(mixture, {"share": 1 / 3, "mode": mode})
     report.write_text("<p>page</p>")
     metrics.write_text(json.dumps({"steps": steps}))
 
@@ -86,6 +87,7 @@ PARAMETERS: dict[str, Any] = {
     "note": 'a "b" {c}',
     "strict": True,
 }
+FIELDS = ("width", "scale", "strict")  # which the form of the pipeline below sets
 # What the stage writes of these, with eleven models and without the optional input.
 WRITTEN = ["words", [f"model {i}" for i in range(11)], None, *PARAMETERS.values()]
 
@@ -182,12 +184,26 @@ def test_a_stage_means_the_same_as_function_command_and_component(
 def test_the_executor_output_tells_the_ui_the_metrics(tmp_path: Path) -> None:
     request = executor_input("s3", tmp_path)
 
-    container.run(mix, json.dumps(request))
+    container.run(mix, request)
 
     written = json.loads((tmp_path / "out" / "executor_output.json").read_text())["artifacts"]
     (metrics,) = written["metrics"]["artifacts"]
     assert metrics == {"name": "metrics", "uri": "s3://bucket/metrics", "metadata": {"steps": 20}}
+    (mixture,) = written["mixture"]["artifacts"]
+    assert mixture["metadata"] == {"share": 0.3333, "mode": "fine"}
     assert set(written) == {"mixture", "report", "metrics"}
+
+
+def test_artifacts_are_named_after_their_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBLY_TASK", "WT again")
+
+    container.run(mix, executor_input("", tmp_path))
+
+    written = json.loads((tmp_path / "out" / "executor_output.json").read_text())["artifacts"]
+    names = {each["artifacts"][0]["metadata"]["display_name"] for each in written.values()}
+    assert names == {"WT again · mixture", "WT again · report", "WT again · metrics"}
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
@@ -195,7 +211,7 @@ def test_of_several_processes_only_the_first_writes_the_executor_output(
     rank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANK", rank)
-    container.run(mix, json.dumps(executor_input("", tmp_path)))
+    container.run(mix, executor_input("", tmp_path))
     assert (tmp_path / "out" / "executor_output.json").exists() == (rank == "0")
 
 
@@ -204,7 +220,7 @@ def test_an_optional_input_that_is_given_arrives(tmp_path: Path) -> None:
     extra = write(tmp_path / "elsewhere", "more")
     request["inputs"]["artifacts"]["extra"] = artifact("extra", "system.Model", str(extra))
 
-    container.run(mix, json.dumps(request))
+    container.run(mix, request)
 
     content = json.loads((tmp_path / "bucket" / "mixture" / "given.json").read_text())
     assert content[2] == "more"
@@ -215,7 +231,7 @@ def test_a_custom_path_goes_before_the_uri(tmp_path: Path) -> None:
     (texts,) = request["inputs"]["artifacts"]["texts"]["artifacts"]
     texts |= {"uri": "s3://bucket/nowhere", "customPath": str(write(tmp_path / "x", "custom"))}
 
-    container.run(mix, json.dumps(request))
+    container.run(mix, request)
 
     content = json.loads((tmp_path / "bucket" / "mixture" / "given.json").read_text())
     assert content[0] == "custom"
@@ -229,11 +245,12 @@ def compiled(path: Path, **given: Any) -> dict[str, Any]:
         return dsl.ContainerSpec(image="source", command=["true"], args=[texts.path, model.path])
 
     @dsl.pipeline(name="mixing")
-    def mixing() -> None:
+    def mixing(width: int = 7, scale: float = 0.1, strict: bool = True) -> None:
+        form = {"width": width, "scale": scale, "strict": strict}
         made = source()
         models = [made.outputs["model"]] * 11
         inputs = {"texts": made.outputs["texts"], "models": models}
-        COMPONENT.task("mix-large", **{"image": "mix:1", "rerun": "", **inputs, **given})
+        COMPONENT.task("mix-large", **{"image": "mix:1", "rerun": "", **inputs, **given, **form})
 
     compiler.Compiler().compile(mixing, str(path))
     return dict(yaml.safe_load(path.read_text()))
@@ -247,9 +264,6 @@ def test_a_component_declares_what_the_stages_signature_says(tmp_path: Path) -> 
     assert {name: value["parameterType"] for name, value in inputs["parameters"].items()} == {
         "width": "NUMBER_INTEGER",
         "scale": "NUMBER_DOUBLE",
-        "steps": "NUMBER_INTEGER",
-        "mode": "STRING",
-        "note": "STRING",
         "strict": "BOOLEAN",
         "rerun": "STRING",
     }
@@ -260,22 +274,34 @@ def test_a_component_declares_what_the_stages_signature_says(tmp_path: Path) -> 
         value for name, value in spec["deploymentSpec"]["executors"].items() if "mix" in name
     )
     command = ["python", "-m", mix.__module__]
-    assert executor["container"] == {"image": "mix:1", "command": command, "args": ["{{$}}"]}
+    arguments = ["{{$}}", "--steps=20", "--mode=fine", '--note=a "b" {c}']
+    assert executor["container"] == {"image": "mix:1", "command": command, "args": arguments}
 
 
-def test_a_task_passes_every_parameter_and_no_absent_input(tmp_path: Path) -> None:
+def test_a_task_passes_what_the_form_sets_and_no_absent_input(tmp_path: Path) -> None:
     spec = compiled(tmp_path / "p.yaml", **PARAMETERS)
 
     inputs = spec["root"]["dag"]["tasks"]["mix-large"]["inputs"]
-    constants = {
-        name: value["runtimeValue"]["constant"] for name, value in inputs["parameters"].items()
+    fields = {
+        name: each.get("componentInputParameter") for name, each in inputs["parameters"].items()
     }
-    assert constants == PARAMETERS | {"rerun": ""}
+    assert fields == {name: name for name in FIELDS} | {"rerun": None}
     assert "extra" not in inputs["artifacts"]
 
 
+def test_values_that_follow_the_executor_input_are_parameters(tmp_path: Path) -> None:
+    request = executor_input("", tmp_path)
+    values = request["inputs"]["parameterValues"]
+    flags = [container.flag(name, values.pop(name)) for name in PARAMETERS if name not in FIELDS]
+
+    cli.main(mix, [json.dumps(request), *flags])
+
+    content = json.loads((tmp_path / "bucket" / "mixture" / "given.json").read_text())
+    assert content == WRITTEN
+
+
 def test_a_task_with_a_missing_or_unknown_parameter_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="mix-large: width is missing"):
+    with pytest.raises(TypeError, match="mix-large: mode is missing"):
         compiled(tmp_path / "p.yaml", steps=1)
     with pytest.raises(TypeError, match="the stage mix has no step"):
         compiled(tmp_path / "p.yaml", **PARAMETERS, step=1)
@@ -302,7 +328,7 @@ def test_help_of_a_stage_imports_nothing_heavy_and_no_kfp(stage: str) -> None:
     )
 
     assert ended.returncode == 0, ended.stderr
-    assert "--metrics METRICS" in ended.stdout
+    assert "--report REPORT" in ended.stdout
 
 
 def test_object_stores_are_read_where_the_launcher_mounts_them(

@@ -15,8 +15,8 @@ from components.shared.stage.errors import UserError
 
 # As KFP's compiler writes a number of GPUs that comes from the run's form.
 BY_REFERENCE = {
-    "accelerator_count": "{{$.inputs.parameters['pipelinechannel--finetune_gpus']}}",
-    "pipelinechannel--finetune_gpus": "8",
+    "accelerator_count": "{{$.inputs.parameters['pipelinechannel--gpus_finetune']}}",
+    "pipelinechannel--gpus_finetune": "8",
 }
 
 

@@ -67,8 +67,8 @@ def trained(
     data: ColouredSquares, uri: str, settings: TrainingSettings = SETTINGS
 ) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     """Train in this process; return the weights, and the curve without the time that it took."""
-    labels = Targets.load(data.validation_labels)
-    images = ImageSet.load(data.validation_images)
+    labels = Targets.load(data.evaluation / "validation_labels")
+    images = ImageSet.load(data.evaluation / "validation")
     model = models.create(settings, len(COLOURS))
     curve = train(
         model,
@@ -253,12 +253,10 @@ class Stage:
         artifacts = {
             "images": data.images,
             "targets": data.labels,
-            "validation_images": data.validation_images,
-            "validation_labels": data.validation_labels,
+            "evaluation": data.evaluation,
             "model": folder / "model",
             "predictions": folder / "predictions",
             "report": folder / "report.html",
-            "metrics": folder / "metrics.json",
         }
         argv = [
             word
