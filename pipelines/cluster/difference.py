@@ -7,12 +7,11 @@ the ids, and it runs unless an earlier run has completed a task of the same iden
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.run.graph import Graph, Task
+from pipelines.run.graph import Graph, Task, canonical
 
 _LONGEST_VALUE = 60
 
@@ -91,8 +90,7 @@ def _identities(graph: Graph, run: str) -> dict[str, str]:
         own = None if task.enable_cache else (run, task.name)
         command = [*task.command, *sorted(task.flags)]
         content = [task.image, command, task.parameters, task.outputs, inputs, own]
-        text = json.dumps(content, sort_keys=True)
-        found[task.name] = hashlib.sha256(text.encode()).hexdigest()
+        found[task.name] = hashlib.sha256(canonical(content).encode()).hexdigest()
     return found
 
 
@@ -135,12 +133,14 @@ def _changes(task: Task, before: Task) -> Iterator[str]:
 
 def _changed_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted({*before, *after}):
-        if name in before and name in after and before[name] == after[name]:
+        old, new = (
+            canonical(each[name]) if name in each else "nothing" for each in (before, after)
+        )
+        if old == new:
             continue
         if name == "node_image" and name in before and name in after:
             yield f"image {_images(before[name], after[name])}"
             continue
-        old, new = (repr(each[name]) if name in each else "nothing" for each in (before, after))
         # KFP's prefix of pipeline parameters that set a pod's resources.
         yield f"{name.removeprefix('pipelinechannel--')} {_change(old, new)}"
 

@@ -97,11 +97,13 @@ class Graph:
 
     Attributes:
         name: The pipeline's name.
+        description: What it is for.
         form: The form's values.
         tasks: The tasks, each after those that it depends on.
     """
 
     name: str
+    description: str
     form: Mapping[str, Any]
     tasks: tuple[Task, ...]
 
@@ -127,6 +129,26 @@ def documents(path: Path) -> list[dict[str, Any]]:
     return list(yaml.load_all(path.read_text(), Loader=loader))
 
 
+def canonical(value: Any) -> str:
+    """Return a value as JSON; equal texts are equal values to KFP, and others are not.
+
+    Protobuf knows one kind of number: its Python writes 5.0 into files where KFP's API answers 5.
+    To Python these are equal, but so are 1 and True.
+    """
+    return json.dumps(_without_points(value), sort_keys=True, ensure_ascii=False)
+
+
+def _without_points(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return {name: _without_points(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_without_points(each) for each in value]
+        case float() if value.is_integer():
+            return int(value)
+    return value
+
+
 def from_documents(content: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> Graph:
     """Read a compiled pipeline as a run of KFP's holds it.
 
@@ -143,7 +165,8 @@ def from_documents(content: Sequence[Mapping[str, Any]], values: Mapping[str, An
 def _graph(spec: Mapping[str, Any], configs: Mapping[str, Any], given: Mapping[str, Any]) -> Graph:
     form = _form(_fields(spec), given)
     tasks = [_task(name, spec, configs, form) for name in spec["root"]["dag"]["tasks"]]
-    return Graph(spec["pipelineInfo"]["name"], form, tuple(_in_order(tasks)))
+    info = spec["pipelineInfo"]
+    return Graph(info["name"], info.get("description", ""), form, tuple(_in_order(tasks)))
 
 
 def _fields(spec: Mapping[str, Any]) -> Mapping[str, Any]:

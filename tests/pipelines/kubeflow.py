@@ -7,6 +7,7 @@ import email
 import itertools
 import json
 import re
+import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -17,30 +18,67 @@ import yaml
 
 from tests.double import Double
 
-START = "2026-01-01T00:00:00Z"
+_NEVER = "0001-01-01T00:00:00Z"  # KFP's time of what has not happened
 
 
-def nodes(**tasks: tuple[str, int]) -> list[dict[str, Any]]:
+def at(seconds: int) -> str:
+    """Return the time so many seconds after the start of runs."""
+    return f"2026-01-01T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z"
+
+
+START = at(0)
+
+
+def nodes(start: int = 0, /, **tasks: tuple[str, int]) -> list[dict[str, Any]]:
     """Return what KFP tells of the nodes of Argo's graph.
 
     Args:
-        tasks: A state and seconds by task; `_` for `-`. `CACHED` is a task without a pod.
+        start: When they started, in seconds.
+        tasks: A state and its end in seconds by task; `_` for `-`. `CACHED` is a task without a
+            pod, `PENDING` one whose pod has not started, `DRIVER` one whose driver has not.
     """
-    found = [{"display_name": name, "state": "RUNNING"} for name in ("root", "root-driver")]
-    for name, (state, seconds) in tasks.items():
+    found = [_node("root", "RUNNING", 0, 0), _node("root-driver", "SUCCEEDED", 0, 3)]
+    for name, (state, end) in tasks.items():
         task = name.replace("_", "-")
-        end = f"2026-01-01T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z"
-        times = {"start_time": START, "end_time": end if state != "RUNNING" else None}
-        if state == "OMITTED":
-            found += [
-                {"display_name": each, "state": "SKIPPED"} for each in (task, f"{task}-driver")
-            ]
-            continue
-        found.append({"display_name": f"{task}-driver", "state": "SUCCEEDED", **times})
-        own, pod = ("SUCCEEDED", "SKIPPED") if state == "CACHED" else (state, state)
-        found.append({"display_name": task, "state": own, **times})
-        found.append({"display_name": "executor", "state": pod, **times})
+        match state:
+            case "OMITTED":  # a phase of Argo's for which KFP has no state
+                found += [_node(each, None, start, start) for each in (task, f"{task}-driver")]
+                continue
+            case "DRIVER":
+                found.append(_node(f"{task}-driver", "PENDING", start, end))
+                continue
+            case "CACHED":
+                states = ["SUCCEEDED", "SKIPPED"]
+            case "PENDING":
+                states = ["RUNNING", "RUNNING", "PENDING"]
+            case _:
+                states = [state] * 3
+        found.append(_node(f"{task}-driver", "SUCCEEDED", start, start + 1))
+        names = (task, "executor", "executor(0)")
+        found += [_node(*each, start, end) for each in zip(names, states, strict=False)]
     return found
+
+
+def _node(name: str, state: str | None, start: int, end: int) -> dict[str, Any]:
+    unfinished = state in ("RUNNING", "PENDING")
+    times = {"start_time": at(start), "end_time": _NEVER if unfinished else at(end)}
+    return {"display_name": name, **times} | ({"state": state} if state else {})
+
+
+def answered(content: Any) -> Any:
+    """Return JSON as KFP answers it, from protobuf: all numbers are floating point to it.
+
+    Go writes whole ones without a decimal point.
+    """
+    match content:
+        case dict():
+            return {name: answered(each) for name, each in content.items()}
+        case list():
+            return [answered(each) for each in content]
+        case int() | float() if not isinstance(content, bool):
+            number = float(content)
+            return int(number) if number.is_integer() else number
+    return content
 
 
 class Kubeflow(Double):
@@ -51,7 +89,9 @@ class Kubeflow(Double):
         multi_user: What healthz says.
         requests: Method, path, query and body of each request.
         plays: What runs tell, one after the other; the last one for ever.
-        faults: Statuses to answer the next looks at runs with.
+        history: The states that they have been in, and from which second on.
+        faults: Statuses to answer the next looks at runs with; 0 is no answer for half a second,
+            and then none at all.
         objects: Kubernetes' objects by path.
         forbidden: Paths that are answered with 403.
     """
@@ -61,6 +101,7 @@ class Kubeflow(Double):
         self.token, self.multi_user = "", False
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.plays: list[tuple[str, list[dict[str, Any]]]] = [("SUCCEEDED", [])]
+        self.history: list[tuple[str, int]] = []
         self.faults: list[int] = []
         self.objects: dict[str, Any] = {}
         self.forbidden: set[str] = set()
@@ -124,7 +165,11 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200 if found is not None else 404, found or {})
         else:
             path = url.path.removeprefix("/apis/v2beta1/")
-            self._send(*self._kubeflow(method, path, query, body))
+            status, content = self._kubeflow(method, path, query, body)
+            if status:
+                self._send(status, answered(content))
+            else:
+                time.sleep(0.5)
 
     def _kubeflow(
         self, method: str, path: str, query: Mapping[str, str], body: Any
@@ -143,6 +188,7 @@ class Handler(BaseHTTPRequestHandler):
                 version = {
                     "pipeline_id": query["pipelineid"],
                     "display_name": query["name"],
+                    "description": query.get("description", ""),
                     "pipeline_spec": content if platforms else spec,
                 }
                 return 200, keep("versions", "pipeline_version_id", version)
@@ -169,14 +215,18 @@ class Handler(BaseHTTPRequestHandler):
         return 404, {"message": f"{method} {path}: not found"}
 
     def _run(self, identity: str) -> tuple[int, Any]:
-        if self.server.faults:
-            return self.server.faults.pop(0), {}
+        if self.server.faults and (status := self.server.faults.pop(0)) != 200:
+            return status, {}
         if identity not in self.server.kept["runs"]:
             return 404, {"message": f"Run {identity} not found"}
         plays = self.server.plays
         state, details = plays.pop(0) if len(plays) > 1 else plays[0]
         run = self.server.kept["runs"][identity]
-        return 200, {**run, "state": state, "run_details": {"task_details": details}}
+        turns = [
+            {"state": state, "update_time": at(seconds)} for state, seconds in self.server.history
+        ]
+        run |= {"state": state, "state_history": turns}
+        return 200, {**run, "run_details": {"task_details": details}}
 
     def _named(self, kept: Mapping[str, Any], query: Mapping[str, str]) -> list[Any]:
         predicate = json.loads(query["filter"])["predicates"][0]
@@ -203,7 +253,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(encoded)
 
 
-def argo_pod(workflow: str, task: str, attempt: int) -> dict[str, Any]:
+def argo_pod(
+    workflow: str, task: str, attempt: int, phase: str = "Failed", **status: Any
+) -> dict[str, Any]:
     """Return a task's pod, as Argo names it."""
     node = f"{workflow}.root.{task}.executor({attempt})"
     return {
@@ -211,5 +263,20 @@ def argo_pod(workflow: str, task: str, attempt: int) -> dict[str, Any]:
             "name": re.sub("[^a-z0-9]+", "-", node).strip("-"),
             "annotations": {"workflows.argoproj.io/node-name": node},
             "creationTimestamp": f"2026-01-01T00:0{attempt}:00Z",
-        }
+        },
+        "status": {"phase": phase, **status},
     }
+
+
+def argo_workflow(**messages: str) -> dict[str, Any]:
+    """Return a workflow with a node for each message; names are `task__Phase`, `_` for `-`."""
+    found = {}
+    for number, (name, message) in enumerate(messages.items()):
+        task, phase = name.replace("__", ".").replace("_", "-").split(".")
+        found[f"toy-1-{number}"] = {
+            "name": f"toy-1.root.{task}.executor(0)",
+            "type": "Pod",
+            "phase": phase,
+            "message": message,
+        }
+    return {"items": [{"status": {"nodes": found}}]}

@@ -9,12 +9,13 @@ from toy.pipelines import TOTAL, compiled, counting
 
 from components.shared.stage.errors import UserError
 from pipelines.cluster import history
-from pipelines.cluster.difference import Verdict, compare, lines
+from pipelines.cluster.difference import Earlier, Verdict, compare, lines
 from pipelines.cluster.submission import prepare
 from pipelines.engine import cache
 from pipelines.local import execute
 from pipelines.run import graph
 from pipelines.run.record import RunRecord
+from tests.pipelines.kubeflow import answered
 
 Spec = dict[str, Any]
 
@@ -98,8 +99,8 @@ BOTH_OF_RIGHT = {"both": "right runs", "half": "right runs"}
         (nothing, [], {}),
         (nothing, ["first=2"], {"left": "start 1→2", "both": "left runs"}),
         (nothing, ["size=4"], {"right": "size 3→4", **BOTH_OF_RIGHT}),
-        (nothing, ["factor=1"], {"both": "factor 0.5→1.0"}),
-        (nothing, ["count_rerun=2"], {"left": "rerun ''→'2'", "both": "left runs"}),
+        (nothing, ["factor=1"], {"both": "factor 0.5→1"}),
+        (nothing, ["count_rerun=2"], {"left": 'rerun ""→"2"', "both": "left runs"}),
         (nothing, ["first=2", "size=4"], {
             "left": "start 1→2",
             "right": "size 3→4",
@@ -111,9 +112,9 @@ BOTH_OF_RIGHT = {"both": "right runs", "half": "right runs"}
             "left": "command python -m toy.count {{$}}→python -m toy.recount {{$}}",
             "both": "left runs",
         }),
-        (new_constant, [], {"right": "label 'b'→'z'", **BOTH_OF_RIGHT}),
+        (new_constant, [], {"right": 'label "b"→"z"', **BOTH_OF_RIGHT}),
         (new_output, [], {
-            "right": "metrics 'system.Metrics'→'system.Artifact'",
+            "right": 'metrics "system.Metrics"→"system.Artifact"',
             **BOTH_OF_RIGHT,
         }),
         (other_input, [], {"half": "parts_0 \"right's numbers\"→\"alone's numbers\""}),
@@ -132,6 +133,51 @@ def test_diff_names_exactly_the_tasks_that_then_run(
     assert running(verdicts) == expected
     assert ran(then) == set(expected)
     assert len(verdicts) == len(then.tasks)
+
+
+def with_json(spec: Spec) -> None:
+    """Give a stage parameters of all types, with whole numbers in all of them."""
+    inputs = spec["components"]["comp-right"]["inputDefinitions"]["parameters"]
+    values = spec["root"]["dag"]["tasks"]["right"]["inputs"]["parameters"]
+    for name, kind, value in (
+        ("weights", "LIST", [1.0, 2, [0.0], {"a": 5.0, "b": True, "c": 0.5}]),
+        ("options", "STRUCT", {"x": {"y": [3.0, "3.0"]}, "z": False}),
+        ("rate", "NUMBER_DOUBLE", 0.0),
+        ("many", "NUMBER_INTEGER", 1281167.0),
+    ):
+        inputs[name] = {"parameterType": kind}
+        values[name] = {"runtimeValue": {"constant": value}}
+
+
+def test_numbers_that_kfp_answers_without_a_point_are_the_same(tmp_path: Path) -> None:
+    pipeline = edited(tmp_path, with_json)
+    now = graph.read(pipeline, ["factor=1"])
+    there = answered(graph.documents(pipeline)), answered({**now.form, "factor": 1.0})
+
+    before = graph.from_documents(*there)
+
+    made = frozenset(task.name for task in before.tasks)
+    assert running(compare(now, [Earlier("before", before, made)])) == {}
+    assert [task.parameters for task in before.tasks] == [task.parameters for task in now.tasks]
+
+
+def test_of_changed_numbers_the_change_is_shown(tmp_path: Path) -> None:
+    pipeline = edited(tmp_path, with_json)
+    before = graph.from_documents(answered(graph.documents(pipeline)), {"factor": 5})
+    changed = graph.documents(pipeline)
+    values = changed[0]["root"]["dag"]["tasks"]["right"]["inputs"]["parameters"]
+    values["weights"]["runtimeValue"]["constant"] = [1.0, 2.5]
+    values["options"]["runtimeValue"]["constant"]["z"] = 0.0
+
+    now = graph.from_documents(changed, {"factor": 6})
+
+    made = frozenset(task.name for task in before.tasks)
+    assert running(compare(now, [Earlier("before", before, made)])) == {
+        "right": 'options {"x": {"y": [3, "3.0"]}, "z": false}→{"x": {"y": [3, "3.0"]}, "z": 0}; '
+        'weights [1, 2, [0], {"a": 5, "b": true, "c": 0.5}]→[1, 2.5]',
+        "both": "factor 5→6; right runs",
+        "half": "right runs",
+    }
 
 
 def test_a_task_that_is_new_runs(tmp_path: Path) -> None:
@@ -219,7 +265,19 @@ def test_long_values_are_cut(tmp_path: Path) -> None:
 
     found = running(compare(graph.read(pipeline, []), [before]))
 
-    assert found["left"] == f"rerun '{'x' * 58}…→''"
+    assert found["left"] == f'rerun "{"x" * 58}…→""'
+
+
+def test_a_recipe_that_ran_on_a_cluster_is_cached(
+    name: str, compiled_recipe: Callable[..., Path]
+) -> None:
+    path = compiled_recipe(name)
+    now = graph.read(path, [])
+
+    before = graph.from_documents(answered(graph.documents(path)), answered(now.form))
+
+    made = frozenset(task.name for task in now.tasks)
+    assert running(compare(now, [Earlier("before", before, made)])) == {}
 
 
 def test_another_number_of_gpus_reruns_the_stage_and_is_named_as_in_the_form(
@@ -230,7 +288,7 @@ def test_another_number_of_gpus_reruns_the_stage_and_is_named_as_in_the_form(
     before = history.from_files(pipeline, [])
     found = running(compare(graph.read(pipeline, ["gpus_pseudo_label=4"]), [before]))
 
-    assert "gpus_pseudo_label '1'→'4'" in found["pseudo-label"]
+    assert 'gpus_pseudo_label "1"→"4"' in found["pseudo-label"]
     assert "ensemble" in found
     assert "finetune-resnet18-wt" not in found
 
