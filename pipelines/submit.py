@@ -18,11 +18,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from components.shared.stage.errors import UserError
 from pipelines.cluster import difference, history, preflight
 from pipelines.cluster.kfp_api import Access, Cluster, ClusterError
 from pipelines.cluster.kubernetes_api import Namespace
+from pipelines.cluster.pod_settings import Backend
 from pipelines.cluster.submission import Submission, prepare
 from pipelines.cluster.watch import follow
 from pipelines.compile import compile_recipe
@@ -63,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     add("arguments", nargs="*", metavar="name=value", help="pipeline parameters of this run")
     add("--recipe", default="paper", help="a recipe's name or path")
     add("--file", type=Path, help="a compiled pipeline, instead of a recipe")
+    add(
+        "--backend",
+        choices=get_args(Backend),
+        default="2.17",
+        help="oldest version of KFP's backend to compile the recipe for (default: 2.17)",
+    )
     add(
         "--rerun",
         action="append",
@@ -122,12 +130,13 @@ def _run(given: argparse.Namespace, access: Access) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
         if given.file is None:
-            compile_recipe(load(given.recipe), file)
+            compile_recipe(load(given.recipe), file, backend=given.backend)
         elif given.file.is_file():
             file.write_bytes(given.file.read_bytes())
         else:
             raise UserError(f"{given.file}: no such file")
-        submission = prepare(file, overrides, given.rerun, cache=not given.no_cache)
+        title = Path(given.file or given.recipe).stem
+        submission = prepare(file, overrides, given.rerun, not given.no_cache, title)
         if given.check:
             return _check(submission, given, access)
         if command == "diff":
@@ -148,10 +157,17 @@ def _start(submission: Submission, given: argparse.Namespace, access: Access) ->
             ", ".join(sorted(submission.uncached)),
         )
     else:
-        pipeline, identity, version = cluster.upload(submission.file, name, version)
+        pipeline, identity, version = cluster.upload(
+            submission.file, name, version, submission.graph.description
+        )
         source = (pipeline, identity)
     run = cluster.start(
-        experiment, f"{name} {version}", submission.graph.form, source, given.service_account
+        experiment,
+        submission.name,
+        submission.graph.form,
+        source,
+        given.service_account,
+        submission.description,
     )
     logger.info("pipeline  %s, version %s", name, version)
     reruns = [field_name(step, "rerun") for step in STEPS]
@@ -234,7 +250,7 @@ def _rehearse(submission: Submission, given: argparse.Namespace, access: Access)
             "POST %s/pipelines/upload_version  %s, unless it exists", api, submission.version
         )
         source = f"version {submission.version}"
-    logger.info("POST %s/runs  %s %s, from %s, with", api, name, submission.version, source)
+    logger.info("POST %s/runs  %s, from %s, with", api, submission.name, source)
     for field, value in submission.graph.form.items():
         logger.info("  %s=%s", field, value if isinstance(value, str) else json.dumps(value))
     return 0

@@ -15,19 +15,29 @@ from typing import Any, TypeVar
 
 import kfp
 from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
-from kfp_server_api import ApiException, V2beta1Pipeline
+from kfp_server_api import (
+    ApiException,
+    V2beta1Pipeline,
+    V2beta1PipelineVersionReference,
+    V2beta1Run,
+    V2beta1RuntimeConfig,
+)
 from urllib3.exceptions import HTTPError
 
 from components.shared.stage import retry
 from components.shared.stage.errors import UserError
 from pipelines.cluster.submission import digest
 from pipelines.run import graph
-from pipelines.run.graph import Graph
+from pipelines.run.graph import Graph, canonical
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
-# An API server that is updated or moved to another node is back within minutes.
-_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 600.0, 1.0, 30.0  # seconds
+# An API server that is updated or moved to another node is back within minutes; a port-forward,
+# when its user looks at it.
+_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 3600.0, 1.0, 15.0  # seconds
+_SECONDS_TO_ANSWER = 20.0  # a look at a run; behind a dead port-forward no answer ever comes
+# What KFP calls the documents of a compiled file.
+_DOCUMENTS = ("pipeline_spec", "platform_spec")
 _REMEDIES = {
     401: "give a valid token with --token-file, KFP_TOKEN or KF_PIPELINES_SA_TOKEN_PATH",
     403: "ask for these permissions, or give another --namespace or --token-file",
@@ -82,7 +92,11 @@ class Access:
 
 
 class Cluster:
-    """The pipelines, experiments and runs of a namespace."""
+    """The pipelines, experiments and runs of a namespace.
+
+    Attributes:
+        say: Called with a line when the API stops answering, and when it answers again.
+    """
 
     def __init__(self, access: Access) -> None:
         """Connect.
@@ -91,6 +105,7 @@ class Cluster:
             UserError: The API's address is missing, or it refuses access.
             ClusterError: It does not answer.
         """
+        self.say: Callable[[str], None] = logger.warning
         self._url = access.url()
         configured = Path(os.environ.get("KUBECONFIG", "~/.kube/config")).expanduser()
         in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ
@@ -124,29 +139,39 @@ class Cluster:
                 credentials=credentials,
             )
 
-    def upload(self, file: Path, name: str, version: str) -> tuple[str, str, str]:
+    def upload(
+        self, file: Path, name: str, version: str, description: str = ""
+    ) -> tuple[str, str, str]:
         """Upload a version of a pipeline, unless there is one with the same name and content.
 
         Args:
             file: The compiled pipeline.
             name: The pipeline's name; it is created if necessary.
             version: The version's name. If it is taken by another content, a hash is added.
+            description: What the pipeline is for.
 
         Returns:
             The ids of pipeline and version, and the version's name.
         """
-        pipeline = self.pipeline(name) or self._create(name)
+        pipeline = self.pipeline(name) or self._create(name, description)
         for each in (version, f"{version}-{digest(file)}"):
             found = self._version(pipeline, each)
             if found is None:
                 with _quiet():
                     upload = functools.partial(
-                        self._client.upload_pipeline_version, str(file), each, pipeline_id=pipeline
+                        self._client.upload_pipeline_version,
+                        str(file),
+                        each,
+                        pipeline_id=pipeline,
+                        # In the URL, where there is no room for much.
+                        description=description.partition("\n\n")[0],
                     )
                     found = self._ask(upload, again=False)
                 break
             # A name that ends with the content's hash says what is in it.
-            if each.endswith(digest(file)) or _documents(found) == graph.documents(file):
+            if each.endswith(digest(file)):
+                break
+            if canonical(_documents(found)) == canonical(graph.documents(file)):
                 break
         return pipeline, found.pipeline_version_id, each
 
@@ -157,8 +182,10 @@ class Cluster:
         )
         return found.pipelines[0].pipeline_id if found.pipelines else None
 
-    def _create(self, name: str) -> str:
-        pipeline = V2beta1Pipeline(name=name, display_name=name, namespace=self._namespace)
+    def _create(self, name: str, description: str) -> str:
+        pipeline = V2beta1Pipeline(
+            name=name, display_name=name, description=description, namespace=self._namespace
+        )
         create = self._client.pipelines.pipeline_service_create_pipeline
         identity: str = self._ask(lambda: create(pipeline), again=False).pipeline_id
         return identity
@@ -185,6 +212,7 @@ class Cluster:
         values: Mapping[str, Any],
         source: tuple[str, str] | Path,
         service_account: str = "",
+        description: str = "",
     ) -> str:
         """Start a run, and return its id.
 
@@ -194,28 +222,29 @@ class Cluster:
             values: Values of the form.
             source: The ids of a pipeline and a version, or a compiled file.
             service_account: Of its pods; empty for KFP's own.
+            description: What it is for.
         """
+        run = V2beta1Run(
+            experiment_id=experiment,
+            display_name=name,
+            description=description,
+            runtime_config=V2beta1RuntimeConfig(parameters=dict(values)),
+            service_account=service_account or None,
+        )
         if isinstance(source, Path):
-            start_from: dict[str, Any] = {"pipeline_package_path": str(source)}
+            spec, *platforms = graph.documents(source)
+            both = dict(zip(_DOCUMENTS, [spec, *platforms], strict=True)) if platforms else spec
+            run.pipeline_spec = both
         else:
-            start_from = {"pipeline_id": source[0], "version_id": source[1]}
-        with _quiet():
-            run = self._ask(
-                lambda: self._client.run_pipeline(
-                    experiment,
-                    name,
-                    params=dict(values),
-                    service_account=service_account or None,
-                    **start_from,
-                ),
-                again=False,
-            )
-        identity: str = run.run_id
+            run.pipeline_version_reference = V2beta1PipelineVersionReference(*source)
+        create = self._client.runs.run_service_create_run
+        identity: str = self._ask(lambda: create(run), again=False).run_id
         return identity
 
     def run(self, run: str) -> Any:
         """Return a run as the API describes it."""
-        return self._ask(lambda: self._client.get_run(run))
+        get = self._client.runs.run_service_get_run
+        return self._ask(lambda: get(run, _request_timeout=_SECONDS_TO_ANSWER))
 
     def retry(self, run: str) -> None:
         """Retry a run's failed tasks, with the pipeline that it was started with."""
@@ -261,17 +290,24 @@ class Cluster:
         """Return a request's result, retrying, if that is safe, while the API cannot answer."""
         patience = _PATIENCE if again else 0.0
         pauses = retry.pauses(patience, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+        away = False
         while True:
             try:
-                return request()
+                answer = request()
             except (ApiException, HTTPError) as error:
                 if not _transient(error):
                     raise _refusal(error) from None
                 pause = next(pauses, None)
                 if pause is None:
                     raise ClusterError(f"{self._url or 'the API'}: {_text(error)}") from None
-                logger.warning("%s; retrying in %.1f s", _text(error), pause)
-            time.sleep(pause)
+                if not away:
+                    self.say(f"{_text(error)}; asking again for {patience / 60:.0f} minutes")
+                away = True
+                time.sleep(pause)
+            else:
+                if away:
+                    self.say("the API answers again")
+                return answer
 
 
 def _documents(holder: Any) -> list[Any]:
@@ -281,7 +317,7 @@ def _documents(holder: Any) -> list[Any]:
         raise UserError("the API does not say which pipeline the run was started from")
     if "pipeline_spec" not in spec:
         return [spec]
-    return [spec["pipeline_spec"], *filter(None, [spec.get("platform_spec")])]
+    return [spec[name] for name in _DOCUMENTS if spec.get(name)]
 
 
 def _named(name: str) -> str:

@@ -13,6 +13,10 @@ from components.shared.stage.errors import UserError
 from components.shared.stage.fingerprint import ROOT
 from pipelines.run import graph
 from pipelines.run.graph import Graph
+from pipelines.steps import field_name
+
+_LONGEST_NAME = 60
+_LONGEST_DESCRIPTION = 255  # of a run, in KFP's database
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class Submission:
     Attributes:
         file: The compiled pipeline.
         graph: The same, with the values of the form.
+        name: The run's name: what distinguishes it, and the time.
+        description: The run's: all that distinguishes it, and what the pipeline is for.
         version: The version's name.
         uncached: The tasks that must not come from KFP's cache. KFP honours this only in runs
             started from a file, not from an uploaded version.
@@ -29,12 +35,18 @@ class Submission:
 
     file: Path
     graph: Graph
+    name: str
+    description: str
     version: str
     uncached: frozenset[str]
 
 
 def prepare(
-    file: Path, overrides: Sequence[str], rerun: Sequence[str] = (), cache: bool = True
+    file: Path,
+    overrides: Sequence[str],
+    rerun: Sequence[str] = (),
+    cache: bool = True,
+    title: str = "",
 ) -> Submission:
     """Prepare a run.
 
@@ -43,12 +55,15 @@ def prepare(
         overrides: Pipeline parameters, as `name=value`.
         rerun: Stages, steps and tasks to rerun, with all their dependents.
         cache: Whether outputs of earlier runs may be reused at all.
+        title: The run's name if nothing else distinguishes it (default: the pipeline's).
 
     Raises:
         UserError: An override is invalid, or `rerun` has an unknown name.
     """
     pipeline = graph.read(file, overrides)
     version = version_name(file)
+    summary = pipeline.description.partition("\n\n")[0]
+    changes = [*(f"rerun {name}" for name in rerun), *([] if cache else ["no cache"]), *overrides]
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     fields = [name for name in rerun if _field(name) in pipeline.form]
     overrides = [*overrides, *(f"{_field(name)}={now}" for name in fields)]
@@ -57,17 +72,41 @@ def prepare(
         uncached = {task.name for task in pipeline.tasks}
     if uncached:
         _turn_caching_off(file, uncached)
-    return Submission(file, graph.read(file, overrides), version, frozenset(uncached))
+    return Submission(
+        file,
+        graph.read(file, overrides),
+        _run_name(changes, title or pipeline.name),
+        _shortened("\n".join([*changes, summary]), _LONGEST_DESCRIPTION),
+        version,
+        frozenset(uncached),
+    )
+
+
+def _run_name(changes: Sequence[str], title: str) -> str:
+    """Return a name for a run: lists cut it, so what distinguishes it comes first.
+
+    Args:
+        changes: What it does differently from others, such as `finetune_epochs=2`; where the data
+            set is, every run says.
+        title: What to call it if that is nothing.
+    """
+    changes = [change for change in changes if not change.startswith("dataset=")]
+    now = time.strftime("%d %b %H:%M").removeprefix("0")
+    return f"{_shortened(', '.join(changes) or title, _LONGEST_NAME)} · {now}"
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def version_name(file: Path) -> str:
     """Return a name for a compiled pipeline: the commit, and a hash if the tree differs."""
     try:
-        commit = _git("rev-parse", "--short=12", "HEAD")
+        commit = _git("rev-parse", "--short=7", "HEAD")
         changed = _git("status", "--porcelain")
     except (OSError, subprocess.CalledProcessError):  # an archive of the project, not a repository
         return f"content-{digest(file)}"
-    return f"{commit}-dirty-{digest(file)}" if changed else commit
+    return f"{commit}-{digest(file)}" if changed else commit
 
 
 def digest(file: Path) -> str:
@@ -81,7 +120,7 @@ def _git(*argv: str) -> str:
 
 
 def _field(name: str) -> str:
-    return f"{name.replace('-', '_')}_rerun"
+    return field_name(name.replace("-", "_"), "rerun")
 
 
 def _tasks(name: str, pipeline: Graph) -> set[str]:

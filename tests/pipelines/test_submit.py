@@ -95,6 +95,69 @@ def test_a_start_uploads_a_version_and_runs_it_in_an_experiment_with_typed_value
     assert f"{kubeflow.endpoint}/#/runs/details/run-" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        ([], "toy · 9 Nov 14:05"),
+        (["dataset=s3://bucket/data"], "toy · 9 Nov 14:05"),
+        (["first=2", "factor=1"], "first=2, factor=1 · 9 Nov 14:05"),
+        (["--rerun", "total", "first=2"], "rerun total, first=2 · 9 Nov 14:05"),
+        (["--no-cache"], "no cache · 9 Nov 14:05"),
+        ([f"label={'x' * 99}"], f"label={'x' * 53}… · 9 Nov 14:05"),
+    ],
+)
+def test_a_run_is_named_by_what_it_changes_and_the_time(
+    kubeflow: Kubeflow,
+    command: Submit,
+    pipeline: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str],
+    name: str,
+) -> None:
+    compiled(with_dataset, pipeline)
+    monkeypatch.setattr(submission.time, "strftime", lambda form, *of: "09 Nov 14:05")
+
+    assert command(*argv, "--no-follow") == 0
+
+    (run,) = kubeflow.posted("/apis/v2beta1/runs")
+    assert run["display_name"] == name
+
+
+def with_dataset(
+    dataset: str = "data", first: int = 1, size: int = 3, label: str = "b", factor: float = 0.5
+) -> None:
+    diamond(first, size, label, factor)
+
+
+def test_pipeline_version_and_run_are_described(
+    kubeflow: Kubeflow, command: Submit, pipeline: Path
+) -> None:
+    spec = yaml.safe_load(pipeline.read_text())
+    spec["pipelineInfo"]["description"] = "Counts twice.\n\n| field | |"
+    pipeline.write_text(yaml.safe_dump(spec))
+
+    assert command("first=2", f"label={'x' * 300}") == command() == 0
+
+    (there,) = kubeflow.kept["pipelines"].values()
+    (version,) = kubeflow.kept["versions"].values()
+    first, second = kubeflow.kept["runs"].values()
+    assert there["description"] == "Counts twice.\n\n| field | |"
+    assert version["description"] == second["description"] == "Counts twice."
+    assert first["description"].startswith("first=2\nlabel=xxx")
+    assert len(first["description"]) == 255
+
+
+def test_an_older_backend_gets_a_file_that_it_knows(kubeflow: Kubeflow) -> None:
+    argv = ["--recipe", "smoke", "--backend", "2.15", "--no-follow"]
+
+    with pytest.raises(SystemExit, match="0"):
+        submit.main([*argv, "--endpoint", kubeflow.endpoint])
+
+    (version,) = kubeflow.kept["versions"].values()
+    assert "literals" not in json.dumps(version["pipeline_spec"])
+    assert "securityContext" not in json.dumps(version["pipeline_spec"])
+
+
 def test_a_second_start_takes_what_is_there(kubeflow: Kubeflow, command: Submit) -> None:
     assert command() == command("first=3") == 0
 
@@ -114,7 +177,24 @@ def test_another_content_at_the_same_commit_becomes_a_version_of_its_own(
     assert versions(kubeflow) == ["abc", f"abc-{submission.digest(pipeline)}"]
 
 
-@pytest.mark.parametrize(("changed", "name"), [("", "abc"), (" M file", "abc-dirty-{}")])
+def test_a_version_with_another_value_that_python_takes_for_equal_is_another(
+    kubeflow: Kubeflow, command: Submit, pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission, "_git", lambda *argv: "abc" * (argv[0] == "rev-parse"))
+    spec = yaml.safe_load(pipeline.read_text())
+    options = {"parameterType": "STRUCT", "defaultValue": {"a": True}}
+    spec["root"]["inputDefinitions"]["parameters"]["options"] = options
+    pipeline.write_text(yaml.safe_dump(spec))
+    assert command("--no-follow") == 0
+    options["defaultValue"] = {"a": 1.0}
+    pipeline.write_text(yaml.safe_dump(spec))
+
+    assert command("--no-follow") == 0
+
+    assert versions(kubeflow) == ["abc", f"abc-{submission.digest(pipeline)}"]
+
+
+@pytest.mark.parametrize(("changed", "name"), [("", "abc"), (" M file", "abc-{}")])
 def test_a_version_is_named_after_the_commit_and_says_where_the_tree_differs(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch, changed: str, name: str
 ) -> None:
@@ -209,7 +289,7 @@ def test_an_api_that_cannot_answer_is_asked_again(
 
     assert command() == 0
 
-    assert caplog.text.count("retrying in") == 3
+    assert caplog.text.count("asking again") == caplog.text.count("answers again") == 1
     assert len(kubeflow.kept["runs"]) == 1
 
 
@@ -297,10 +377,13 @@ def test_rerun_of_a_stage_fills_in_its_field_of_the_form(
 def test_diff_compares_with_the_runs_of_the_cluster(
     kubeflow: Kubeflow, command: Submit, caplog: pytest.LogCaptureFixture
 ) -> None:
-    command("first=1", "--no-follow")
+    command("first=1", "factor=1", "--no-follow")  # KFP answers 1, the file has 1.0
     kubeflow.plays = [("SUCCEEDED", DONE)]
 
-    assert command("diff", "first=2") == 0
+    assert command("diff", "first=1", "factor=1") == 0
+    assert caplog.messages[-1] == "0 of 3 tasks will run"
+    caplog.clear()
+    assert command("diff", "first=2", "factor=1") == 0
 
     assert [line for line in caplog.messages if line[:2] in ("= ", "+ ")] == [
         "+ count-left   runs: start 1→2",
@@ -400,7 +483,7 @@ def test_a_token_is_sent_and_never_shown(
     with pytest.raises(SystemExit):
         submit.main(argv)
 
-    assert "retrying in" in caplog.text
+    assert "asking again" in caplog.text
     assert "401" in caplog.text
     assert len(kubeflow.kept["runs"]) == 1
     assert "very-secret" not in caplog.text + "".join(capsys.readouterr())
