@@ -187,21 +187,22 @@ def _follow(cluster: Cluster, access: Access, run: str) -> int:
     try:
         pipeline = cluster.graph(cluster.run(run))
         show = table.LiveTable(sys.stderr)
-        state = follow(cluster, run, pipeline, _LOGS, Namespace(access.pods()), show)
+        cluster.say = show.say
+        state, run_record = follow(cluster, run, pipeline, _LOGS, Namespace(access.pods()), show)
     except KeyboardInterrupt:
         logger.error("the run continues; to follow it again: %s", again)
         return 130
     except ClusterError as error:
         logger.error("%s; the run may continue; to follow it again: %s", error, again)
         return 1
-    logger.info("%s  %s", state.lower(), cluster.link(run))
-    if state == "FAILED":
+    logger.info("%s  %s", state, cluster.link(run))
+    for line in table.failures(run_record):
+        logger.info("  %s", line)
+    if state in ("failed", "cancelled"):
         logger.info(
-            "to retry the failed tasks: python -m pipelines.submit retry %s%s",
-            run,
-            access.options(),
+            "to run what is missing: python -m pipelines.submit retry %s%s", run, access.options()
         )
-    return 0 if state == "SUCCEEDED" else 1
+    return 0 if state == "succeeded" else 1
 
 
 def _check(submission: Submission, given: argparse.Namespace, access: Access) -> int:

@@ -3,10 +3,12 @@
 KFP's API provides no secrets, nodes or pod logs.
 """
 
+import base64
 import contextlib
 import functools
+import gzip
+import json
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +20,8 @@ from urllib3.exceptions import HTTPError
 from components.trainjob.job import GROUP, VERSION
 
 _LINES_OF_A_LOG = 1000
-_NAME = "workflows.argoproj.io/node-name"  # the annotation that says what a pod is for
+_SECONDS_TO_ANSWER = 30.0
+_OF_RUN = "pipeline/runid={}"  # the label that KFP gives to a run's workflow and pods
 
 
 class UnknownError(Exception):
@@ -99,21 +102,40 @@ class Namespace:
         request = rights.create_namespaced_local_subject_access_review
         return bool(self._get(request, self.name, review).status.allowed)
 
-    def log(self, run: str, task: str) -> str:
-        """Return the end of the log of a task's last pod."""
-        pods = self._get(
-            self._core.list_namespaced_pod, self.name, label_selector=f"pipeline/runid={run}"
-        ).items
-        pattern = re.compile(rf"\.{re.escape(task)}\.executor(\(\d+\))?$")
-        tries = [
-            pod for pod in pods if pattern.search((pod.metadata.annotations or {}).get(_NAME, ""))
-        ]
-        if not tries:
-            raise UnknownError(f"no pod of {task} is left")
-        last = max(tries, key=lambda pod: pod.metadata.creation_timestamp)
-        log: str = self._get(
+    def pods(self, run: str) -> list[Any]:
+        """Return the pods of a KFP run."""
+        selector = _OF_RUN.format(run)
+        found = self._get(self._core.list_namespaced_pod, self.name, label_selector=selector)
+        return list(found.items) if found else []
+
+    def warnings(self) -> list[Any]:
+        """Return the events that warn of something."""
+        selector = "type=Warning"
+        found = self._get(self._core.list_namespaced_event, self.name, field_selector=selector)
+        return list(found.items) if found else []
+
+    def nodes_of_argo(self, run: str) -> list[Mapping[str, Any]]:
+        """Return the nodes of a KFP run's workflow, as Argo describes them."""
+        workflows = kubernetes.client.CustomObjectsApi(self._client)
+        found = self._get(
+            workflows.list_namespaced_custom_object,
+            *("argoproj.io", "v1alpha1", self.name, "workflows"),
+            label_selector=_OF_RUN.format(run),
+        )
+        nodes: list[Mapping[str, Any]] = []
+        for workflow in found["items"] if found else []:
+            status = workflow.get("status", {})
+            packed = base64.b64decode(status.get("compressedNodes", ""))  # of large workflows
+            with contextlib.suppress(gzip.BadGzipFile):
+                known = json.loads(gzip.decompress(packed)) if packed else status.get("nodes", {})
+                nodes += known.values()
+        return nodes
+
+    def log(self, pod: str) -> str:
+        """Return the end of the log of a pod of KFP's."""
+        log: str | None = self._get(
             self._core.read_namespaced_pod_log,
-            last.metadata.name,
+            pod,
             self.name,
             container="main",
             tail_lines=_LINES_OF_A_LOG,
@@ -122,7 +144,7 @@ class Namespace:
 
     def _get(self, request: Any, *args: Any, **options: Any) -> Any:
         try:
-            return request(*args, **options)
+            return request(*args, _request_timeout=_SECONDS_TO_ANSWER, **options)
         except ApiException as error:
             if error.status == 404:
                 return None

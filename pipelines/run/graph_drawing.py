@@ -16,7 +16,16 @@ _LONGEST_TITLE, _LONGEST_TEXT = 16, 20  # characters that fit into a task
 _COLORS = {"ran": "#0b7285", "cached": "#8fa1b0", "failed": "#c92a2a"}
 _OTHER_COLOR = "#ced6dd"
 # The status to show for several tasks, by priority.
-_URGENCY: tuple[Status, ...] = ("failed", "running", "waiting", "skipped", "ran", "cached")
+_URGENCY: tuple[Status, ...] = (
+    "failed",
+    "cancelled",
+    "running",
+    "pending",
+    "waiting",
+    "skipped",
+    "ran",
+    "cached",
+)
 
 
 @dataclass(frozen=True, slots=True)

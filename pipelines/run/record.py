@@ -14,7 +14,7 @@ from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats
 from pipelines.run.graph import Task
 
-Status = Literal["waiting", "running", "cached", "ran", "failed", "skipped"]
+Status = Literal["waiting", "pending", "running", "cached", "ran", "failed", "skipped", "cancelled"]
 FILE, FORMAT = "record.json", 1
 
 
@@ -29,7 +29,9 @@ class TaskRecord:
         candidate: The candidate that it is for.
         dependencies: The tasks whose outputs it reads.
         parameters: The stage's parameters, as resolved.
-        status: `cached` means that an earlier run had made the same outputs already.
+        status: `cached` means that an earlier run had made the same outputs already; `pending`,
+            on a cluster, that its pod has not started.
+        reason: Why it is pending or has failed, if the cluster says so.
         key: The cache key; empty until the dependencies are done.
         outputs: Paths of the outputs by name; empty until they are complete.
         log: The path of the stage's log.
@@ -47,6 +49,7 @@ class TaskRecord:
     dependencies: list[str]
     parameters: dict[str, Any]
     status: Status = "waiting"
+    reason: str = ""
     key: str = ""
     outputs: dict[str, str] = field(default_factory=dict)
     log: str = ""

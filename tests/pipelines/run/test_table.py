@@ -63,6 +63,36 @@ def test_on_a_terminal_running_tasks_are_drawn_anew_with_the_end_of_their_log(
     assert second.splitlines()[0].startswith("+ a ")
 
 
+def test_on_a_terminal_a_waiting_task_says_why_and_messages_come_above() -> None:
+    stream, record = Terminal(), run(task("a", status="pending", started=time.time() - 5))
+    table = LiveTable(stream)
+
+    table(record)
+    record.tasks[0].reason = "Unschedulable"
+    table(record)
+    table.say("the API answers again")
+    table(record)
+
+    drawn = stream.getvalue().split("\x1b[1F\x1b[J")
+    assert drawn == [
+        ". a       5 s  pending\n",
+        ". a       5 s  pending: Unschedulable\n",
+        "the API answers again\n. a       5 s  pending: Unschedulable\n",
+    ]
+
+
+def test_elsewhere_a_reason_to_wait_is_one_line_and_none_is_silent() -> None:
+    stream, record = io.StringIO(), run(task("a", status="pending"))
+    table = LiveTable(stream)
+
+    table(record)
+    record.tasks[0].reason = "Unschedulable"
+    table(record)
+    table(record)
+
+    assert stream.getvalue() == ". a            pending: Unschedulable\n"
+
+
 def test_a_failed_task_shows_the_end_of_its_log_and_where_it_is(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_text("".join(f"line {i}\n" for i in range(40)))
