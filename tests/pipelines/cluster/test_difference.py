@@ -27,17 +27,17 @@ def ids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_digest", lambda path: f"id {next(numbers)}")
 
 
-def counted(first: int = 1, size: int = 3, factor: float = 0.5, count_rerun: str = "") -> None:
+def counted(first: int = 1, size: int = 3, factor: float = 0.5, rerun_count: str = "") -> None:
     """Three counts, and two totals of some of them."""
-    left = counting("left", start=first, rerun=count_rerun).outputs["numbers"]
+    left = counting("left", start=first, rerun=rerun_count).outputs["numbers"]
     right = counting("right", label="b", size=size).outputs["numbers"]
     counting("alone", label="c")
     TOTAL.task("both", image="toy:1", rerun="", parts=[left, right], factor=factor)
     TOTAL.task("half", image="toy:1", rerun="", parts=[right], factor=1.0)
 
 
-def more(first: int = 1, size: int = 3, factor: float = 0.5, count_rerun: str = "") -> None:
-    counted(first, size, factor, count_rerun)
+def more(first: int = 1, size: int = 3, factor: float = 0.5, rerun_count: str = "") -> None:
+    counted(first, size, factor, rerun_count)
     counting("another", label="d")
 
 
@@ -67,8 +67,8 @@ def new_command(spec: Spec) -> None:
 
 
 def new_constant(spec: Spec) -> None:
-    right = spec["root"]["dag"]["tasks"]["right"]["inputs"]["parameters"]
-    right["label"]["runtimeValue"]["constant"] = "z"
+    arguments = spec["deploymentSpec"]["executors"]["exec-right"]["container"]["args"]
+    arguments[arguments.index("--label=b")] = "--label=z"
 
 
 def new_output(spec: Spec) -> None:
@@ -100,7 +100,7 @@ BOTH_OF_RIGHT = {"both": "right runs", "half": "right runs"}
         (nothing, ["first=2"], {"left": "start 1→2", "both": "left runs"}),
         (nothing, ["size=4"], {"right": "size 3→4", **BOTH_OF_RIGHT}),
         (nothing, ["factor=1"], {"both": "factor 0.5→1"}),
-        (nothing, ["count_rerun=2"], {"left": 'rerun ""→"2"', "both": "left runs"}),
+        (nothing, ["rerun_count=2"], {"left": 'rerun ""→"2"', "both": "left runs"}),
         (nothing, ["first=2", "size=4"], {
             "left": "start 1→2",
             "right": "size 3→4",
@@ -231,7 +231,7 @@ def test_rerun_runs_what_it_names_and_what_follows(
     submission = prepare(compiled(counted, tmp_path / "again.yaml"), [], [rerun])
 
     verdicts = compare(submission.graph, [history.from_files(tmp_path, [])])
-    overrides = [f"count_rerun={submission.graph.form['count_rerun']}"]
+    overrides = [f"rerun_count={submission.graph.form['rerun_count']}"]
     then = execute(submission.file, tmp_path, overrides, jobs=2)
 
     assert set(running(verdicts)) == ran(then) == expected
@@ -261,7 +261,7 @@ def test_lines_count_what_will_run() -> None:
 
 def test_long_values_are_cut(tmp_path: Path) -> None:
     pipeline = compiled(counted, tmp_path / "p.yaml")
-    before = history.from_files(pipeline, [f"count_rerun={'x' * 200}"])
+    before = history.from_files(pipeline, [f"rerun_count={'x' * 200}"])
 
     found = running(compare(graph.read(pipeline, []), [before]))
 
