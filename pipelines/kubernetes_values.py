@@ -25,7 +25,7 @@ def cpu(value: object) -> None:
 
 def size(value: object) -> None:
     """Refuse what is no size of memory or of a disk."""
-    if not _matches(r"[1-9]\d*[MGT]i?", value):
+    if not _matches(r"(?=.*[1-9])\d+(\.\d+)?[MGT]i?", value):
         raise UserError("must be a size as text, such as '32Gi'")
 
 

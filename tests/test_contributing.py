@@ -1,6 +1,7 @@
 """Follows CONTRIBUTING.md on a copy of the tree, by its code blocks."""
 
 import csv
+import json
 import os
 import re
 import shutil

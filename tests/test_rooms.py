@@ -11,6 +11,7 @@ PIPELINES = (
     "images",
     "values",
     "tasks",
+    "display_names",
     "pretraining",
     "recipe",
 )

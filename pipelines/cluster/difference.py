@@ -118,9 +118,8 @@ def _reasons(task: Task, runs: Sequence[Earlier], running: set[str]) -> Iterator
 def _changes(task: Task, before: Task) -> Iterator[str]:
     if task.image != before.image:
         yield f"image {_images(before.image, task.image)}"
-    old, new = _program(before), _program(task)
-    if old != new:
-        yield f"command {_change(old, new)}"
+    if task.command != before.command:
+        yield f"command {_change(' '.join(before.command), ' '.join(task.command))}"
     yield from _changed_values(before.parameters, task.parameters)
     for name in sorted(before.flags ^ task.flags):
         yield f"{name} is {'no longer' if name in task.flags else 'now'} in the form"
@@ -144,11 +143,6 @@ def _changed_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iter
             continue
         # KFP's prefix of pipeline parameters that set a pod's resources.
         yield f"{name.removeprefix('pipelinechannel--')} {_change(old, new)}"
-
-
-def _program(task: Task) -> str:
-    """Return a task's command without its flags, which are among the parameters."""
-    return " ".join(part for part in task.command if not part.startswith("--"))
 
 
 def _images(before: str, after: str) -> str:

@@ -126,6 +126,10 @@ class Runner:
             for name, path in outputs.items()
             if name not in _FOR_PEOPLE
         }
+        for name, path in outputs.items():
+            shown = path.with_name(f"{path.name}.metadata.json")
+            if shown.is_file():
+                self.results[task or stage][f"{name}, as people see it"] = numbers(shown)
         return outputs
 
 

@@ -19,7 +19,9 @@ from pipelines.values import Recipe
 from tests.pipelines.recipes import Compiled
 
 # The pods' alone: KFP resolves them without making them inputs of the task.
-IN_NO_KEY = {"gpu_node_selector", "gpu_tolerations"}
+IN_NO_KEY = {
+    f"{kind}_{name}" for kind in ("cpu", "gpu") for name in ("node_selector", "tolerations")
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -145,6 +147,8 @@ def test_what_a_recipe_fixes_about_pods_reaches_no_key(tmp_path: Path) -> None:
 
     given = {
         "queue": "gpus",
+        "queue_priority": "high",
+        "pull_secret": "registry",
         "disk_class": "fast",
         "disk": "99Gi",
         "retries": 5,

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from google.protobuf import json_format
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
+from components.shared.stage.container import parameter
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import arguments
 from pipelines.compile import compile_recipe, main
 from pipelines.images import components
 from pipelines.recipe import load
 from pipelines.run import graph
-from pipelines.steps import STEPS
 from pipelines.values import Recipe
 from tests.pipelines.recipes import Compiled
 
@@ -81,39 +82,39 @@ def test_every_parameter_of_every_component_is_passed(documents: list[Any]) -> N
         assert set(declared["parameters"]) <= set(task["inputs"]["parameters"]), name
 
 
-def test_training_tasks_take_gpus_and_nodes_from_the_form(documents: list[Any]) -> None:
+def test_tasks_take_gpus_and_nodes_from_the_form(documents: list[Any]) -> None:
     spec, _ = documents
     fields = spec["root"]["inputDefinitions"]["parameters"]
 
     for name in tasks(spec):
         resources = executors(spec)[f"exec-{name}"]["container"]["resources"]
         pod = pods(documents)[f"exec-{name}"]
-        if stage(spec, name) not in TRAINING:
-            assert "accelerator" not in resources and "nodeSelector" not in pod, name
+        kind = "gpu" if stage(spec, name) in TRAINING else "cpu"
+        selector = pod["nodeSelector"]["nodeSelectorJson"]
+        assert selector == {"componentInputParameter": f"{kind}_node_selector"}
+        assert pod["tolerations"] == [
+            {"tolerationJson": {"componentInputParameter": f"{kind}_tolerations"}}
+        ]
+        if kind == "cpu":
+            assert "accelerator" not in resources, name
             continue
-        count = f"{stage(spec, name)}_gpus"
+        count = f"gpus_{stage(spec, name)}"
         given = tasks(spec)[name]["inputs"]["parameters"][f"pipelinechannel--{count}"]
         assert given == {"componentInputParameter": count}
         assert f"pipelinechannel--{count}" in resources["accelerator"]["resourceCount"]
         assert fields[count]["parameterType"] == "STRING"
-        selector = pod["nodeSelector"]["nodeSelectorJson"]
-        assert selector == {"componentInputParameter": "gpu_node_selector"}
-        assert pod["tolerations"] == [
-            {"tolerationJson": {"componentInputParameter": "gpu_tolerations"}}
-        ]
     types = {name: fields[name]["parameterType"] for name in ("gpu_node_selector", "gpu_type")}
     assert types == {"gpu_node_selector": "STRUCT", "gpu_type": "STRING"}
     assert fields["gpu_tolerations"]["parameterType"] == "LIST"
 
 
-def test_the_form_names_fields_by_step(recipe: Recipe, documents: list[Any]) -> None:
-    fields = set(documents[0]["root"]["inputDefinitions"]["parameters"])
-    prefixes = tuple(f"{name}_" for name in (*STEPS, "gpu"))
+def test_fields_that_belong_together_stand_together(recipe: Recipe, documents: list[Any]) -> None:
+    """The UI sorts them by name, and shows nothing else of them."""
+    fields = sorted(documents[0]["root"]["inputDefinitions"]["parameters"])
+    blocks = [name.partition("_")[0] for name in fields]
 
-    free = {name for name in fields if not name.startswith(prefixes)}
-
-    assert free == {"dataset", "dataset_version"}
-    assert set(recipe.form) <= fields
+    assert len(set(blocks)) == len(list(groupby(blocks)))
+    assert set(recipe.form) == set(fields)
 
 
 def reached(spec: Any, field: str) -> set[str]:
@@ -129,7 +130,7 @@ def reached(spec: Any, field: str) -> set[str]:
 def test_a_form_can_be_surveyed_and_says_what_each_field_does(documents: list[Any]) -> None:
     fields = documents[0]["root"]["inputDefinitions"]["parameters"]
 
-    assert len(fields) <= 30
+    assert len(fields) <= 32
     for name, field in fields.items():
         assert len(field["description"].split()) >= 3, name
         assert field["isOptional"] and "defaultValue" in field, name
@@ -158,11 +159,12 @@ def test_a_pod_that_reads_images_has_a_disk_that_its_cache_fits(documents: list[
     for name, pod in pods(documents).items():
         environment = variables(spec, name)
         reads = stage(spec, name.removeprefix("exec-")) in TRAINING | {"ingest"}
-        assert ("genericEphemeralVolume" in pod) == ("WEBLY_CACHE" in environment) == reads, name
-        if reads:
-            (disk,) = pod["genericEphemeralVolume"]
+        disks = [each for each in pod.get("emptyDirMounts", []) if each["volumeName"] == "disk"]
+        assert bool(disks) == ("WEBLY_CACHE" in environment) == reads, name
+        assert "genericEphemeralVolume" not in pod  # which Argo would keep, and root would own
+        for disk in disks:
             assert environment["WEBLY_CACHE"] == environment["TMPDIR"] == disk["mountPath"]
-            size = float(disk["size"].removesuffix("Gi")) * 2**30 / 1e9
+            size = float(disk["sizeLimit"].removesuffix("Gi")) * 2**30 / 1e9
             assert 0.7 * size < float(environment["WEBLY_CACHE_GIGABYTES"]) < 0.9 * size
 
 
@@ -241,7 +243,16 @@ def test_a_recipe_sets_pods_by_step(tmp_path: Path) -> None:
         name for name in executors(documents[0]) if "WEBLY_GPUS" in variables(documents[0], name)
     }
     assert told == {"exec-finetune-large-resnet18-none"}
-    assert "storageClassName" not in pods(documents)["exec-ensemble"]["genericEphemeralVolume"][0]
+    assert "genericEphemeralVolume" not in pods(documents)["exec-ensemble"]
+
+
+def test_all_disks_may_be_of_the_clusters_default_class(tmp_path: Path) -> None:
+    documents = with_values(tmp_path, "pods: {disk_class: default}")
+
+    for name, pod in pods(documents).items():
+        disks = pod.get("genericEphemeralVolume", [])
+        assert bool(disks) == ("WEBLY_CACHE" in variables(documents[0], name))
+        assert all(disk["defaultStorageClass"] for disk in disks)
 
 
 def test_weighting_takes_a_gpu_where_a_recipe_says_so(tmp_path: Path) -> None:
@@ -258,33 +269,33 @@ def test_weighting_takes_a_gpu_where_a_recipe_says_so(tmp_path: Path) -> None:
         if count is None:
             assert accelerator is None
             assert "WEBLY_GPUS" not in variables(documents[0], name)
-            assert not {"nodeSelector", "tolerations", "emptyDirMounts"} & set(
-                pods(documents)[name]
-            )
+            assert "emptyDirMounts" not in pods(documents)[name]
         else:
             assert count in accelerator["resourceCount"]
-            assert "nodeSelector" in pods(documents)[name]
+        selector = pods(documents)[name]["nodeSelector"]["nodeSelectorJson"]
+        kind = "gpu" if count == "1" else "cpu"
+        assert selector == {"componentInputParameter": f"{kind}_node_selector"}
 
 
 def test_a_form_may_set_cores_and_memory(tmp_path: Path) -> None:
-    spec, _ = with_values(tmp_path, "form: [training_cpu, training_memory]")
+    spec, _ = with_values(tmp_path, "form: [cpu_training, memory_training]")
 
     resources = executors(spec)["exec-finetune-resnet18-none"]["container"]["resources"]
-    for name, field in (("Cpu", "training_cpu"), ("Memory", "training_memory")):
+    for name, field in (("Cpu", "cpu_training"), ("Memory", "memory_training")):
         assert spec["root"]["inputDefinitions"]["parameters"][field]["parameterType"] == "STRING"
         for kind in ("Request", "Limit"):
             assert f"pipelinechannel--{field}'" in resources[f"resource{name}{kind}"]
-    assert graph.read(tmp_path / "compiled.yaml", ["training_cpu=96"])
+    assert graph.read(tmp_path / "compiled.yaml", ["cpu_training=96"])
 
 
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("training: {disk: much}", "finetune-resnet18-none: disk='much': must be a size"),
+        ("training: {disk: much}", "training: disk='much': must be a size"),
         ("training: {timeout_hours: 0}", "timeout_hours=0"),
         ("ingest: {retries: -1}", "ingest: retries=-1"),
-        ("ingest: {memory: lots}", "ingest: cpu=4, memory=lots"),
-        ("finetune_large: {gpus: two}", "gpus=two"),
+        ("ingest: {memory: lots}", "ingest: memory='lots'"),
+        ("finetune_large: {gpus: two}", "gpus='two'"),
     ],
 )
 def test_a_value_that_no_pod_can_have_is_named(section: str, message: str, tmp_path: Path) -> None:
@@ -296,7 +307,7 @@ def test_a_rerun_field_reaches_its_stage_alone(documents: list[Any]) -> None:
     spec, _ = documents
 
     for name in {stage(spec, task) for task in tasks(spec)}:
-        assert {stage(spec, task) for task in reached(spec, f"{name}_rerun")} == {name}
+        assert {stage(spec, task) for task in reached(spec, f"rerun_{name}")} == {name}
 
 
 def test_stages_and_components_declare_the_same_parameters(documents: list[Any]) -> None:
@@ -305,8 +316,11 @@ def test_stages_and_components_declare_the_same_parameters(documents: list[Any])
     stages = {component.name: component.stage for component in components()}
     for name in tasks(spec):
         parameters = {a.name for a in arguments(stages[stage(spec, name)]) if a.artifact is None}
-        declared = spec["components"][f"comp-{name}"]["inputDefinitions"]["parameters"]
-        assert set(declared) == parameters | {"rerun"}, name
+        component = spec["components"][f"comp-{name}"]
+        declared = set(component["inputDefinitions"]["parameters"])
+        _, *flags = executors(spec)[component["executorLabel"]]["container"]["args"]
+        fixed = {flag for flag, _ in map(parameter, flags)}
+        assert declared | fixed == parameters | {"rerun"} and not declared & fixed, name
 
 
 def test_the_paper_recipe_is_the_talks() -> None:
@@ -340,7 +354,8 @@ def golden(documents: list[Any]) -> str:
         container = executors(spec)[component["executorLabel"]]["container"]
         content["tasks"][name] = {
             "image": re.sub("-[0-9a-f]{7}$", "-*", container["image"]),
-            "command": " ".join([*container["command"], *container["args"]]),
+            "command": " ".join([*container["command"], container["args"][0]]),
+            "constants": dict(map(parameter, container["args"][1:])),
             "cache": task["cachingOptions"]["enableCache"],
             "inputs": dict(_inputs(task)),
             "outputs": {
@@ -350,6 +365,8 @@ def golden(documents: list[Any]) -> str:
         }
         environment = variables(spec, component["executorLabel"])
         assert environment.pop("WEBLY_IMAGE") == container["image"]
+        content["tasks"][name]["label"] = task["taskInfo"]["name"]
+        assert environment.pop("WEBLY_TASK") == task["taskInfo"]["name"]
         pod = pods(documents)[component["executorLabel"]] | container["resources"]
         metadata = dict(pod["podMetadata"])
         identity = json.loads(metadata.pop("annotations")[graph.IDENTITY])

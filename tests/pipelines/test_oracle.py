@@ -62,7 +62,7 @@ def kfp_local(
     return {
         file.relative_to(run).as_posix(): file.read_bytes()
         for file in run.rglob("*")
-        if file.is_file() and file.name != "executor_output.json"
+        if file.is_file() and not file.name.endswith(("executor_output.json", "metadata.json"))
     }
 
 

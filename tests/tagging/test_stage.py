@@ -323,7 +323,7 @@ def test_the_report_shows_the_long_tail_and_examples(
 def test_without_wordnet_it_says_that_lemmas_are_regular_plurals(
     write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path
 ) -> None:
-    outputs = {name: tmp_path / name for name in ("keywords", "report", "metrics")}
+    outputs = {name: tmp_path / name for name in ("keywords", "report")}
     words = [f"--{name}={path}" for name, path in outputs.items()]
     command = [sys.executable, "-m", "components.tagging", f"--texts={write_texts(ROWS)}", *words]
     parameters = [f"--tagger={tiny_tagger}", "--min_images=1", "--max_share=1"]
@@ -335,4 +335,4 @@ def test_without_wordnet_it_says_that_lemmas_are_regular_plurals(
 
     assert "python -m nltk.downloader wordnet" in done.stderr
     assert "regular plurals only" in outputs["report"].read_text()
-    assert json.loads(outputs["metrics"].read_text())["wordnet_lemmas"] == 0
+    assert metadata.read(outputs["keywords"])["wordnet_lemmas"] == 0

@@ -1,8 +1,8 @@
 """Predictions: a classifier's top classes for the validation images, and how it was trained.
 
 A Parquet file with a row per image (`SCHEMA`); its schema carries the data set's identity and the
-classifier's `History`. Classes are numbers: rows of ingest's `concepts.parquet`. Each finetuning makes one,
-and so does the ensemble; they are enough to compare classifiers without their weights.
+classifier's `History`. Classes are numbers: rows of ingest's `concepts.parquet`. Each finetuning
+makes one, and so does the ensemble; they are enough to compare classifiers without their weights.
 """
 
 import json

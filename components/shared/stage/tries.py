@@ -25,13 +25,14 @@ _FIRST_PAUSE = 60.0  # seconds; doubled each time, as Argo does (`pod_settings`)
 
 def retries() -> int:
     """Return how often this pod must retry a stage that fails: `WEBLY_RETRIES` times, or never."""
+    if "WEBLY_RETRIES" not in os.environ:
+        return 0
     try:
-        strategy = json.loads(_TEMPLATE.read_text()).get("retryStrategy") or {}
-    except (OSError, ValueError):  # not a pod of Argo's
+        policy = json.loads(_TEMPLATE.read_text())["retryStrategy"]["retryPolicy"]
+    except (OSError, ValueError, LookupError, TypeError):  # Argo's default, or no pod of Argo's
         return 0
-    if strategy.get("retryPolicy") not in _POLICIES_FOR_LOST_PODS:
-        return 0
-    return int(environment.number("WEBLY_RETRIES", 0))
+    only_lost_pods = policy in _POLICIES_FOR_LOST_PODS
+    return int(environment.number("WEBLY_RETRIES", 0)) if only_lost_pods else 0
 
 
 def in_child_processes(number: int, hopeless: int) -> None:

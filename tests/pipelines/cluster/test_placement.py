@@ -240,7 +240,7 @@ def test_a_changed_stage_is_what_a_difference_names(
     verdicts = difference.compare(after, [Earlier("run 1", before, made)])
 
     (reasons,) = (each.reasons for each in verdicts if each.task == TASK)
-    assert reasons == ("image finetune-1111111→finetune-2222222", "num_nodes '2'→'4'")
+    assert reasons == ("image finetune-1111111→finetune-2222222", 'num_nodes "2"→"4"')
 
 
 def test_a_machine_is_one_node(
