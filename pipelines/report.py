@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -131,7 +132,7 @@ def _add_keywords(page: Page, run: RunRecord) -> None:
     if len(images):
         page.heading("Keywords")
         page.figure(
-            plots.plot_keywords(classes["name"].to_pylist(), images),
+            partial(plots.plot_keywords, classes["name"].to_pylist(), images),
             f"{len(images):,} keywords from the texts around the images, and how many images have "
             "each.",
         )

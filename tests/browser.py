@@ -34,13 +34,27 @@ _TALLEST = 16_000  # of a picture: further down, Chromium begins again at the to
 _MEASURE = """(() => {
   const root = document.documentElement;
   const inside = e => e && (getComputedStyle(e).overflowX !== "visible" || inside(e.parentElement));
-  const sticksOut = e =>
-    e.getBoundingClientRect().right > root.clientWidth + 1 && !inside(e.parentElement);
+  const box = e => e.getBoundingClientRect();
+  const sticksOut = e => box(e).right > root.clientWidth + 1 && !inside(e.parentElement);
+  // A graph of tasks (role=img) may be scrolled.
+  const plots = [...document.querySelectorAll("figure svg:not([role]), figure img")]
+    .filter(e => box(e).width);
+  const texts = plots.flatMap(e => [...e.querySelectorAll("text")].map(text => [e, text]));
+  const leaves = (text, plot) => text.left < plot.left - 1 || text.right > plot.right + 1
+    || text.top < plot.top - 4 || text.bottom > plot.bottom + 4;  // no letter fills its line
+  const size = ([e, text]) =>
+    parseFloat(getComputedStyle(text).fontSize) * box(e).width / e.viewBox.baseVal.width;
   return {
     text: document.body.innerText,
     overflow: root.scrollWidth - root.clientWidth,
     wide: [...document.body.querySelectorAll("*")].filter(sticksOut)
       .map(e => e.outerHTML.slice(0, 100)),
+    cut: [
+      ...plots.filter(e => box(e).right > box(e.closest("figure")).right + 1)
+        .map(e => e.outerHTML.slice(0, 100)),
+      ...texts.filter(([e, text]) => leaves(box(text), box(e))).map(([, text]) => text.textContent),
+    ],
+    smallest: Math.min(99, ...texts.map(size)),
     broken: [...document.images].filter(image => image.naturalWidth === 0).length,
   };
 })()"""
@@ -56,6 +70,8 @@ class Seen:
         requests: Addresses that the page asked for; those of data that it holds are none.
         overflow: Pixels by which it is wider than the window.
         wide: The elements that stick out of it.
+        cut: The plots that stick out of their figures, and the texts that stick out of plots.
+        smallest: Pixels of the smallest letters in plots.
         broken: Pictures that cannot be shown.
         picture: The whole page (the window, where the page is in a frame), as PNG.
     """
@@ -65,6 +81,8 @@ class Seen:
     requests: list[str]
     overflow: int
     wide: list[str]
+    cut: list[str]
+    smallest: float
     broken: int
     picture: bytes = field(repr=False)
 

@@ -1,6 +1,6 @@
 """Predictions of made-up classifiers, which have the label of a given share of the images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ CLASSES = ["red fox", "kit fox", "grey fox", "<script>alert(1)</script>", "fenne
 class Images:
     """Validation images of which only the ids matter."""
 
-    def __init__(self, folder: Path, labels: NDArray[np.int64]) -> None:
+    def __init__(
+        self, folder: Path, labels: NDArray[np.int64], classes: Sequence[str] = CLASSES
+    ) -> None:
         self._ids = [f"val{number:06}.jpg" for number in range(len(labels))]
         self.identity = Identity.of(self._ids)
         self.labels = targets(
-            folder / LABELS, self.identity, [[(int(label), 1.0)] for label in labels], CLASSES
+            folder / LABELS, self.identity, [[(int(label), 1.0)] for label in labels], classes
         )
 
     def ids(self) -> list[str]:

@@ -1,15 +1,19 @@
 """The plots of a comparison."""
 
+import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from components.compare.results import Cell, Classifiers, Comparison, Difference
 from components.compare.statistics import standard_error
 from components.compare.tables import Titles, curve
+from components.shared.reports.plots import GRID, LETTER, NARROW, add_legend, cut, panels
 from components.shared.reports.titles import Name
 
 _STYLES = ("-", "--", ":", "-.")
@@ -17,29 +21,42 @@ _MARKERS = ("o", "s", "^", "D")
 _WIDE = 100  # ratio of the highest level to the lowest from which the scale is logarithmic
 _MARKED = 20  # maximum number of marked points on a curve
 _CLASSES_NAMED = 40  # beyond that, classes have no labels
+_LETTERS_OF_A_ROW, _LETTERS_OF_A_CLASS = 40, 20  # in a line, at most
+_LETTER_HEIGHT = 0.16  # inches
 
 
-def plot_gains(comparison: Comparison, differences: Sequence[Difference], titles: Titles) -> Figure:
+def plot_gains(
+    comparison: Comparison, differences: Sequence[Difference], titles: Titles, width: float
+) -> Figure:
     """Plot differences with both intervals, one below the other."""
-    figure = Figure(figsize=(8.4, 0.9 + 0.36 * len(differences)), layout="constrained")
-    axes = figure.subplots()
+    letters = _LETTERS_OF_A_ROW if width > NARROW else int(width / LETTER)
+    names = [textwrap.fill(titles.difference(each), letters) for each in differences]
+    row_height = 0.16 + 0.2 * max(name.count("\n") + 1 for name in names)
+    figure, (axes,) = panels(1, width, 1)
+    if width > NARROW:
+        axes.set_yticks(range(len(names)), names)
+    else:  # names beside the axis would leave it no room
+        row_height += 0.14
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        place: Any = {"va": "bottom", "transform": axes.get_yaxis_transform()}
+        for row, name in enumerate(names):
+            axes.text(0, row - 0.1 / row_height, name, bbox=box, **place)
+    figure.set_figheight(0.9 + row_height * len(names))
     for row, each in enumerate(differences):
         color = _color(comparison, each.of)
         images, seeds = ([100 * value for value in ends] for ends in (each.images, each.gain.seeds))
         axes.plot(images, [row, row], color=color, alpha=0.35, linewidth=7, solid_capstyle="butt")
         axes.plot(seeds, [row, row], color=color, linewidth=2)
         axes.plot(100 * each.gain.mean, row, "o", color=color, markersize=6)
-    axes.axvline(0, color="#495057", linewidth=1)
-    names = [titles.difference(each) for each in differences]
-    axes.set_yticks(range(len(differences)), names)
-    axes.invert_yaxis()
-    axes.set(xlabel="points of balanced top-1 accuracy")
-    axes.grid(axis="x", color="#e9edf1")
-    _finish(figure, legend=False)
+    axes.axvline(0, color="#495057", linewidth=1, zorder=1)
+    axes.set(xlabel="points of balanced top-1 accuracy", ylim=(len(names) - 0.5, -0.9))
+    axes.grid(axis="x", color=GRID)
     return figure
 
 
-def plot_curves(comparison: Comparison, titles: Titles) -> Figure:
+def plot_curves(comparison: Comparison, titles: Titles, width: float) -> Figure:
     """Plot top-1 accuracy against the images seen, in finetuning and in all.
 
     Bands are one standard error of the mean to each side. A round at a higher resolution continues
@@ -48,14 +65,12 @@ def plot_curves(comparison: Comparison, titles: Titles) -> Figure:
     bases = {step: comparison.names.steps[step].continues for step in comparison.trainings}
     rounds = [step for step, base in bases.items() if not base]
     larger = {base: step for step, base in bases.items()}
-    panels = [(step, False) for step in rounds]
+    shown = [(step, False) for step in rounds]
     if any(candidate.is_pretrained for candidate in comparison.candidates):
-        panels.insert(1, (rounds[0], True))
-    figure = Figure(figsize=(3.6 * len(panels) + 2.4, 3.8), layout="constrained")
+        shown.insert(1, (rounds[0], True))
+    figure, all_axes = panels(len(shown), width, 3.6, sharey=True)
     looks = _looks(comparison, titles)
-    for axes, (step, in_all) in zip(
-        figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True
-    ):
+    for axes, (step, in_all) in zip(all_axes, shown, strict=True):
         for candidate, look in looks.items():
             end = 0
             for name, marks in ((step, 3), (larger.get(step, ""), 7)):
@@ -67,18 +82,18 @@ def plot_curves(comparison: Comparison, titles: Titles) -> Figure:
         axes.set_title(title, fontsize=10)
         what = "pretraining included" if in_all else "in finetuning"
         axes.set(xlabel=f"images seen, thousands, {what}")
-        axes.grid(axis="y", color="#e9edf1")
-    figure.axes[0].set(ylabel="balanced top-1, %")
-    _finish(figure)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="y", color=GRID)
+    figure.supylabel("balanced top-1, %", fontsize="medium")
+    add_legend(figure)
     return figure
 
 
-def plot_sweeps(comparison: Comparison) -> Figure:
+def plot_sweeps(comparison: Comparison, width: float) -> Figure:
     """Plot accuracy against the levels of each swept parameter, a panel for each."""
     sweeps = comparison.sweeps
-    figure = Figure(figsize=(3.2 * len(sweeps) + 1.6, 3.6), layout="constrained")
-    panels = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
-    for axes, (what, levels) in zip(panels, sweeps.items(), strict=True):
+    figure, all_axes = panels(len(sweeps), width, 3.6, sharey=True)
+    for axes, (what, levels) in zip(all_axes, sweeps.items(), strict=True):
         for pretraining, (title, color) in comparison.names.pretrainings.items():
             points = [
                 (level, comparison.cells[cells[pretraining]].top1)
@@ -101,17 +116,16 @@ def plot_sweeps(comparison: Comparison) -> Figure:
             axes.set_xscale("symlog", linthresh=1)
         axes.set_xticks(sorted(levels), [str(level) for level in sorted(levels)])
         axes.minorticks_off()
-        axes.grid(axis="y", color="#e9edf1")
-    panels[0].set(ylabel="balanced top-1, %")
-    _finish(figure)
+        axes.grid(axis="y", color=GRID)
+    figure.supylabel("balanced top-1, %", fontsize="medium")
+    add_legend(figure)
     return figure
 
 
-def plot_steps(comparison: Comparison, titles: Titles) -> Figure:
+def plot_steps(comparison: Comparison, titles: Titles, width: float) -> Figure:
     """Plot each candidate's accuracy after each step, and the ensemble's."""
     steps = comparison.trainings
-    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels(1, width, 3.6)
     for candidate, look in _looks(comparison, titles).items():
         points = [
             (number, comparison.cells[Cell(step, candidate)].top1)
@@ -127,24 +141,29 @@ def plot_steps(comparison: Comparison, titles: Titles) -> Figure:
             look = {"color": _color(comparison, cell), "label": titles.candidate(cell)}
             axes.axhline(100 * classifiers.top1.mean, linewidth=1.4, **look)
     axes.set(ylabel="balanced top-1, %", xlim=(-0.25, len(steps) - 0.75))
-    axes.set_xticks(range(len(steps)), [titles.step(step) for step in steps])
-    axes.grid(axis="y", color="#e9edf1")
-    _finish(figure)
+    names = [titles.step(step) for step in steps]
+    if width <= NARROW:  # a name in a line of its own does not touch its neighbours
+        names = ["\n" * (number % 2) + name for number, name in enumerate(names)]
+    axes.set_xticks(range(len(steps)), names)
+    axes.grid(axis="y", color=GRID)
+    add_legend(figure)
     return figure
 
 
-def plot_classes(comparison: Comparison, difference: Difference, names: Sequence[str]) -> Figure:
+def plot_classes(
+    comparison: Comparison, difference: Difference, names: Sequence[str], width: float
+) -> Figure:
     """Plot the gain in each class, from the largest to the smallest.
 
     Args:
         comparison: The comparison that it belongs to.
         difference: The difference of two cells.
         names: Titles of the classes that it covers.
+        width: Of the window, in inches.
     """
     gains = 100 * difference.classes.mean(axis=0)
     order = np.argsort(-gains, kind="stable")
-    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels(1, width, 3.4)
     color = _color(comparison, difference.of)
     colors = np.where(gains[order] >= 0, color, "#adb5bd")
     if len(order) <= _CLASSES_NAMED:
@@ -152,16 +171,15 @@ def plot_classes(comparison: Comparison, difference: Difference, names: Sequence
         if len(difference.classes) > 1:
             bars = 100 * standard_error(difference.classes)[order]
         axes.bar(range(len(order)), gains[order], color=colors, yerr=bars, ecolor="#495057")
-        words = [names[i] for i in order]
-        axes.set_xticks(
-            range(len(order)), words, rotation=40, ha="right", fontsize=9, parse_math=False
-        )
+        every = math.ceil(len(order) * _LETTER_HEIGHT / width)
+        words = [cut(names[i], _LETTERS_OF_A_CLASS) for i in order[::every]]
+        turned: Any = {"rotation": 40, "ha": "right"} if width > NARROW else {"rotation": 90}
+        axes.set_xticks(range(0, len(order), every), words, fontsize=9, parse_math=False, **turned)
     else:
         axes.fill_between(range(len(order)), gains[order], color=color, alpha=0.5)
         axes.set(xlabel="classes, by gain")
     axes.axhline(0, color="#495057", linewidth=1)
     axes.set(ylabel="points of top-1")
-    _finish(figure, legend=False)
     return figure
 
 
@@ -215,16 +233,3 @@ def _color(comparison: Comparison, cell: Cell) -> str:
     if cell.is_ensemble:
         return comparison.names.steps[cell.step].color
     return comparison.names.pretrainings[cell.candidate.pretraining].color
-
-
-def _finish(figure: Figure, *, legend: bool = True) -> None:
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    if legend:
-        entries: dict[str, Any] = {}
-        for axes in figure.axes:
-            for line, label in zip(*axes.get_legend_handles_labels(), strict=True):
-                entries.setdefault(str(label), line)
-        figure.legend(
-            list(entries.values()), list(entries), loc="outside right center", frameon=False
-        )

@@ -1,6 +1,7 @@
 """The report of the stage `compare`."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def draw(path: Path, comparison: Comparison, classes: Sequence[str]) -> None:
         page.stats(tiles)
     if comparison.sweeps:
         page.figure(
-            plot_sweeps(comparison),
+            partial(plot_sweeps, comparison),
             "Top-1 after the first finetuning, by what the variants differ in; bars: standard "
             "error over the seeds.",
         )
@@ -59,16 +60,16 @@ def _headline(comparison: Comparison, titles: Titles) -> Iterator[tuple[str, str
 
 def _add_plots(page: Page, comparison: Comparison, titles: Titles) -> None:
     if len(comparison.trainings) >= _STEPS_PLOTTED:
-        page.figure(plot_steps(comparison, titles), "Top-1 after each step.")
+        page.figure(partial(plot_steps, comparison, titles), "Top-1 after each step.")
     page.figure(
-        plot_curves(comparison, titles),
+        partial(plot_curves, comparison, titles),
         "Top-1 on the validation set against the images seen: mean over the seeds and its standard "
         "error. Large marks: at a higher resolution.",
     )
     first = [each for each in comparison.gains if each.of.step == comparison.steps[0]]
     if first:
         page.figure(
-            plot_gains(comparison, first, titles),
+            partial(plot_gains, comparison, first, titles),
             "Points over training from scratch, after the first finetuning, with 95 % confidence "
             "intervals: thin for the choice of seeds, thick for that of validation images.",
         )
@@ -85,7 +86,7 @@ def _add_classes(
         shown = min(_CLASSES, (len(order) + 1) // 2)
         page.heading(f"Gains by class: {titles.candidate(each.of)}")
         page.figure(
-            plot_classes(comparison, each, names),
+            partial(plot_classes, comparison, each, names),
             f"Points of top-1 over {titles.candidate(each.to)}, mean over the seeds.",
         )
         page.table(

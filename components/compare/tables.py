@@ -48,8 +48,9 @@ class Titles:
         return f"{self.candidate(cell)}, {self.step(cell.step)}"
 
     def difference(self, difference: Difference) -> str:
-        """Return the display name of a difference of two candidates after the same step."""
-        return f"{self.candidate(difference.of)} over {self.candidate(difference.to)}"
+        """Return the display name of a difference of two candidates with the same backbone."""
+        to = self._names.title(replace(difference.to.candidate, backbone=""))
+        return f"{self.candidate(difference.of)} over {to}"
 
 
 def tables(comparison: Comparison) -> Iterator[Table]:

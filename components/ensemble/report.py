@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from components.ensemble.averaging import Validation
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
+from components.shared.reports import plots
 from components.shared.reports.html import Card, Page
 from components.shared.training.models import Record
 
@@ -68,11 +70,11 @@ def draw(
     _classes(page, validation, labels.titles)
     _confusions(page, validation, labels.titles)
     page.heading("Reliability")
-    figure, error = _reliability(validation)
+    reliability = _Reliability.of(validation)
     page.figure(
-        figure,
+        reliability.plot,
         "Accuracy on the images of each confidence level; above the diagonal the ensemble is "
-        f"underconfident. Expected calibration error {error:.3f}; bars: images.",
+        f"underconfident. Expected calibration error {reliability.error:.3f}; bars: images.",
     )
     _examples(page, validation, images, labels.titles)
     page.write(path)
@@ -84,13 +86,13 @@ def _listed(titles: Sequence[str]) -> str:
 
 def _results(page: Page, validation: Validation, records: Sequence[Record]) -> None:
     rows: list[tuple[object, ...]] = [
-        (title, int(record.curve[-1]["images"]), accuracy.top1, accuracy.top5)
+        (title, int(record.curve[-1]["images"]), f"{accuracy.top1:.1%}", f"{accuracy.top5:.1%}")
         for title, record, accuracy in zip(
             unique_titles(records), records, validation.models, strict=True
         )
     ]
     together = validation.ensemble
-    rows.append((f"ensemble of {len(records)}", "", together.top1, together.top5))
+    rows.append((f"ensemble of {len(records)}", "", f"{together.top1:.1%}", f"{together.top5:.1%}"))
     page.table(["model", "training images, last stage", "top-1", "top-5"], rows)
     page.paragraph(
         "Accuracy per class, averaged over the classes. Training images count as often as they "
@@ -101,7 +103,7 @@ def _results(page: Page, validation: Validation, records: Sequence[Record]) -> N
 def _classes(page: Page, validation: Validation, titles: Sequence[str]) -> None:
     images, accuracy = validation.ensemble.counts[0].tolist(), validation.ensemble.per_class
     order = [i for i in np.argsort(accuracy, kind="stable").tolist() if images[i] > 0]
-    rows = [(titles[i], images[i], float(accuracy[i])) for i in order]
+    rows = [(titles[i], images[i], f"{accuracy[i]:.1%}") for i in order]
     for heading, part in (("Hardest classes", rows), ("Easiest classes", rows[::-1])):
         page.heading(heading)
         page.table(["class", "validation images", "top-1"], part[:_ROWS])
@@ -115,41 +117,50 @@ def _confusions(page: Page, validation: Validation, titles: Sequence[str]) -> No
     page.table(
         ["class", "predicted as", "images", "share of the class"],
         [
-            (titles[label], titles[other], count, count / int(images[label]))
+            (titles[label], titles[other], count, f"{count / images[label]:.1%}")
             for (label, other), count in pairs.most_common(_PAIRS)
         ],
     )
 
 
-def _reliability(validation: Validation) -> tuple[Figure, float]:
-    """Return the reliability diagram and the expected calibration error (Guo et al. 2017)."""
-    confidence = validation.predictions.probabilities[:, 0].astype(np.float64)
-    right = validation.predictions.classes[:, 0] == validation.labels
-    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
-    images = np.bincount(bins, minlength=_BINS)
-    there = images > 0
-    mean_confidence = _means(bins, confidence)[there]
-    accuracy = _means(bins, right)[there]
-    error = float(np.abs(accuracy - mean_confidence) @ (images[there] / len(bins)))
+@dataclass(frozen=True, slots=True)
+class _Reliability:
+    """The images by confidence: bins of the top class's probability that have any.
 
-    figure = Figure(figsize=(4.4, 3.4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="#adb5bd", linewidth=1)
-    axes.bar(
-        (np.arange(_BINS) + 0.5) / _BINS, images / len(bins), width=0.9 / _BINS, color="#c3e6ec"
-    )
-    axes.plot(mean_confidence, accuracy, marker="o", color="#0b7285")
-    axes.set(xlabel="probability of the top class", ylabel="top-1 accuracy")
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    return figure, error
+    Attributes:
+        bins: (B,) Their numbers.
+        shares: (B,) Their share of the images.
+        confidence: (B,) The mean probability.
+        accuracy: (B,) The top-1 accuracy.
+    """
 
+    bins: NDArray[np.int64]
+    shares: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
 
-def _means(bins: NDArray[np.int64], values: NDArray[np.generic]) -> NDArray[np.float64]:
-    with np.errstate(invalid="ignore"):  # an empty bin has no mean
-        means: NDArray[np.float64] = np.bincount(bins, values, _BINS) / np.bincount(
-            bins, minlength=_BINS
-        )
-    return means
+    @classmethod
+    def of(cls, validation: Validation) -> "_Reliability":
+        confidence = validation.predictions.probabilities[:, 0].astype(np.float64)
+        right = validation.predictions.classes[:, 0] == validation.labels
+        all_bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+        bins, which, images = np.unique(all_bins, return_inverse=True, return_counts=True)
+        confidence, accuracy = (np.bincount(which, each) / images for each in (confidence, right))
+        return cls(bins, images / len(right), confidence, accuracy)
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error (Guo et al. 2017)."""
+        return float(np.abs(self.accuracy - self.confidence) @ self.shares)
+
+    def plot(self, width: float) -> Figure:
+        figure, (axes,) = plots.panels(1, min(width, 4.4), 3.4)
+        axes.plot([0, 1], [0, 1], color="#adb5bd", linewidth=1)
+        axes.bar((self.bins + 0.5) / _BINS, self.shares, width=0.9 / _BINS, color="#c3e6ec")
+        axes.plot(self.confidence, self.accuracy, marker="o", color=plots.ACCENT)
+        axes.set(xlabel="probability of the top class", ylabel="top-1 accuracy")
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        return figure
 
 
 def _examples(page: Page, validation: Validation, images: ImageSet, titles: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ from matplotlib.figure import Figure
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.data.texts import Texts
+from components.shared.reports import plots
 from components.shared.reports.html import Card, Page
 
 _EXAMPLES, _SHOWN_CHARACTERS = 24, 140
-_ACCENT = "#0b7285"
 
 
 def write_report(
@@ -44,20 +45,18 @@ def write_report(
     else:
         page.paragraph("Nothing.")
     page.heading("Training images per class")
-    page.figure(_images_per_class(targets), "Classes in order of size.")
+    page.figure(partial(_images_per_class, targets), "Classes in order of size.")
     page.heading("Some of the images, with their given label and text")
     page.cards(_examples(image_set, Texts(texts), targets))
     page.write(path)
 
 
-def _images_per_class(labels: Targets) -> Figure:
+def _images_per_class(labels: Targets, width: float) -> Figure:
     counts = np.sort(np.bincount(labels.classes, minlength=len(labels.names)))[::-1]
-    figure = Figure(figsize=(8, 3))
-    axes = figure.subplots()
+    figure, (axes,) = plots.panels(1, width, 3)
     axes.fill_between(np.arange(len(counts) + 1), np.append(counts, counts[-1]), step="post",
-                      color=_ACCENT, linewidth=0)  # fmt: skip
+                      color=plots.ACCENT, linewidth=0)  # fmt: skip
     axes.set(xlabel="class", ylabel="images", ylim=(0, None), xlim=(0, len(counts)))
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

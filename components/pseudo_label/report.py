@@ -1,6 +1,7 @@
 """The report of the stage: the teachers, and how their labels differ from the given ones."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from components.pseudo_label.comparison import BINS, Comparison, Disagreement
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
+from components.shared.reports import plots
 from components.shared.reports.html import Card, Page
 from components.shared.training.models import Record
 
@@ -49,13 +51,16 @@ def draw(
     ranked = [*chosen, *(i for i in range(len(records)) if i not in chosen)]
     page.table(
         ["model", "validation top-1", "teacher"],
-        [(records[i].title, records[i].score, "yes" if i in chosen else "no") for i in ranked],
+        [
+            (records[i].title, f"{records[i].score:.1%}", "yes" if i in chosen else "no")
+            for i in ranked
+        ],
     )
     page.heading("Confidence and agreement")
     page.figure(
-        _figure(comparison, min_confidence),
-        "Left: images by the probability of their top class; those left of the line get no label. "
-        "Right: share of the labelled images of each given class that keep it, sorted.",
+        partial(_figure, comparison, min_confidence),
+        "First: images by the probability of their top class; those left of the line get no label. "
+        "Second: share of the labelled images of each given class that keep it, sorted.",
     )
     _agreement(page, comparison, given.titles)
     _changes(page, comparison, given.titles)
@@ -66,15 +71,14 @@ def draw(
     page.write(path)
 
 
-def _figure(comparison: Comparison, min_confidence: float) -> Figure:
-    figure = Figure(figsize=(9, 2.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
+def _figure(comparison: Comparison, min_confidence: float, width: float) -> Figure:
+    figure, (left, right) = plots.panels(2, width, 2.8)
     edges = np.linspace(0, 1, BINS + 1)
-    left.bar(edges[:-1], comparison.confidence, width=1 / BINS, align="edge", color="#0b7285")
+    left.bar(edges[:-1], comparison.confidence, width=1 / BINS, align="edge", color=plots.ACCENT)
     left.axvline(min_confidence, color="#c92a2a")
     left.set(xlabel="probability of the top class", ylabel="images", xlim=(0, 1))
     kept = comparison.kept > 0
-    right.plot(np.sort(comparison.agreeing[kept] / comparison.kept[kept]), color="#0b7285")
+    right.plot(np.sort(comparison.agreeing[kept] / comparison.kept[kept]), color=plots.ACCENT)
     right.set(xlabel="classes", ylabel="agreement", ylim=(0, 1))
     return figure
 
@@ -83,7 +87,9 @@ def _agreement(page: Page, comparison: Comparison, titles: Sequence[str]) -> Non
     classes = np.flatnonzero(comparison.kept)
     share = comparison.agreeing[classes] / comparison.kept[classes]
     order = np.argsort(share, kind="stable").tolist()
-    rows = [(titles[classes[i]], int(comparison.kept[classes[i]]), float(share[i])) for i in order]
+    rows = [
+        (titles[classes[i]], int(comparison.kept[classes[i]]), f"{share[i]:.1%}") for i in order
+    ]
     columns = ["given class", "labelled images", "agreement"]
     page.heading("Classes whose labels the teachers doubt most")
     page.table(columns, rows[:_ROWS])

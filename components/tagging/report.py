@@ -2,20 +2,22 @@
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from components.shared.data.targets import Targets
 from components.shared.data.texts import Texts
+from components.shared.reports import plots
 from components.shared.reports.html import Page
 from components.tagging.language import English, Language
 from components.tagging.vocabulary import Vocabulary
 
 _EXAMPLES, _SHOWN_WORDS, _SHOWN_CHARACTERS = 16, 20, 240
-_ACCENT, _SOFT = "#0b7285", "#b6c2cc"
 
 
 def figures(
@@ -69,7 +71,10 @@ def write_report(
         f"Lemmas: {lemmas}."
     )
     page.heading("A long tail")
-    page.figure(_rank_frequency(counts, vocabulary), "Images per word; the words that were kept.")
+    page.figure(
+        partial(_rank_frequency, counts, vocabulary),
+        "Images per word; the words that were kept.",
+    )
     columns: list[str] = []
     lists: list[list[object]] = []
     for title, some in _word_lists(vocabulary).items():
@@ -77,7 +82,7 @@ def write_report(
         lists += [[word for word, _ in some], [images for _, images in some]]
     page.table(columns, list(itertools.zip_longest(*lists, fillvalue="")))
     page.heading("Keywords per image")
-    page.figure(_keywords_per_image(keywords), "Images by their number of keywords.")
+    page.figure(partial(_keywords_per_image, keywords), "Images by their number of keywords.")
     page.heading("Examples")
     page.table(["title", "description", "tags", "keywords"], list(_examples(texts, keywords)))
     page.write(path)
@@ -94,31 +99,28 @@ def _word_lists(vocabulary: Vocabulary) -> dict[str, list[tuple[str, int]]]:
     }
 
 
-def _rank_frequency(counts: pa.Table, vocabulary: Vocabulary) -> Figure:
+def _rank_frequency(counts: pa.Table, vocabulary: Vocabulary, width: float) -> Figure:
     """Slide 4 of the talk: images by rank, both logarithmic; a thousand ranks are enough."""
     images = np.sort(counts["images"].to_numpy())[::-1]
     ranks = np.unique(np.geomspace(1, len(images), 1_000).astype(np.int64))
     first = len(vocabulary.too_frequent) + 1
     last = first + len(vocabulary.words) - 1
     kept = np.unique(np.append(ranks[(ranks > first) & (ranks < last)], [first, last]))
-    figure = Figure(figsize=(8, 4))
-    axes = figure.subplots()
-    axes.loglog(ranks, images[ranks - 1], color=_SOFT, linewidth=2, label="dropped")
-    axes.loglog(kept, images[kept - 1], color=_ACCENT, linewidth=3, label="kept")
-    axes.axvspan(first, last, color=_ACCENT, alpha=0.08, linewidth=0)
+    figure, (axes,) = plots.panels(1, width, 4)
+    axes.loglog(ranks, images[ranks - 1], color=plots.SOFT, linewidth=2, label="dropped")
+    axes.loglog(kept, images[kept - 1], color=plots.ACCENT, linewidth=3, label="kept")
+    axes.axvspan(first, last, color=plots.ACCENT, alpha=0.08, linewidth=0)
     axes.set(xlabel="rank of the word", ylabel="images")
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def _keywords_per_image(keywords: Targets) -> Figure:
+def _keywords_per_image(keywords: Targets, width: float) -> Figure:
     images = np.bincount(np.diff(keywords.offsets))
-    figure = Figure(figsize=(8, 3))
-    axes = figure.subplots()
-    axes.bar(np.arange(len(images)), images, color=_ACCENT)
-    axes.set(xlabel="keywords", ylabel="images", xticks=np.arange(len(images)))
-    axes.spines[["top", "right"]].set_visible(False)
+    figure, (axes,) = plots.panels(1, width, 3)
+    axes.bar(np.arange(len(images)), images, color=plots.ACCENT)
+    axes.set(xlabel="keywords", ylabel="images")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

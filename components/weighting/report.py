@@ -1,12 +1,15 @@
 """The HTML report of the stage `weighting`."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from components.shared.data.targets import Targets
 from components.shared.data.texts import Texts
+from components.shared.reports import plots
 from components.shared.reports.html import Card, Page
 from components.weighting.tally import Tally
 
@@ -42,7 +45,10 @@ def draw(
     page.paragraph("Images whose text points to another concept than their label come first.")
     _examples(page, texts, labels, weights)
     page.heading("Weights")
-    _histograms(page, tally)
+    page.figure(
+        partial(_histograms, tally),
+        "How strongly the texts support the top concept, and how many concepts they support.",
+    )
     page.heading("Nearest concepts")
     _neighbors(page, labels.titles, neighbors)
     page.write(path)
@@ -67,21 +73,15 @@ def _examples(page: Page, texts: Texts, labels: Targets, weights: Targets) -> No
     page.cards(cards)
 
 
-def _histograms(page: Page, tally: Tally) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    top, number = figure.subplots(1, 2)
+def _histograms(tally: Tally, width: float) -> Figure:
+    figure, (top, number) = plots.panels(2, width, 3)
     top.stairs(
         tally.strongest / tally.images, np.linspace(0, 1, len(tally.strongest) + 1), fill=True
     )
     top.set(xlabel="weight of the top concept", ylabel="share of images", xlim=(0, 1))
     number.bar(np.arange(len(tally.concepts)), tally.concepts / tally.images)
     number.set(xlabel="concepts of an image", ylabel="share of images")
-    page.figure(
-        figure,
-        "How strongly the texts support the top concept, and how many concepts they support.",
-    )
+    return figure
 
 
 def _neighbors(page: Page, titles: list[str], neighbors: list[NDArray[np.int64]]) -> None:

@@ -1,26 +1,37 @@
-"""What reports look like in a browser, also at the challenge's size.
+"""What reports look like in a browser, also at the challenge's size, and in KFP's UI.
 
-`WEBLY_TEST_PICTURES=folder` keeps a picture of each page at both widths.
+`WEBLY_TEST_PICTURES=folder` keeps a picture of each page at each width.
 """
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from components.shared.reports.html import Card, Page
 from pipelines import report
 from tests import full_size
 from tests.browser import Browser, Seen, chromium
+from tests.comparisons import Images, run
 
-WIDTHS = (1280, 420)
+# A whole window; the panel that KFP's UI opens for a page, and a column of its "Compare runs".
+WIDTHS = (1280, 400, 300)
+SMALLEST = 9  # pixels of letters that can be read
 STAGES = ("ingest", "tagging", "weighting", "wt_pretrain", "lw_pretrain", "finetune")
 STAGES += ("pseudo_label", "ensemble", "compare")
 BAD = """<!DOCTYPE html><body>
 <script>console.error("logged"); throw Error("thrown")</script>
 <img src="http://127.0.0.1:49151/a.png"><div style="width: 2000px">wide</div>
+<figure style="width: 200px; overflow-x: auto">
+<svg width=300 viewBox="0 0 600 60"><text x=590 y=20 style="font-size: 10px">legend</text></svg>
+</figure>
 """
+WORD = "Donaudampfschifffahrtskapitaen" * 3
 
 pytestmark = pytest.mark.browser
 
@@ -53,7 +64,8 @@ def assert_sound(seen: Seen) -> None:
     assert seen.errors == []
     assert seen.requests == []
     assert seen.broken == 0
-    assert (seen.overflow, seen.wide) == (0, [])
+    assert (seen.overflow, seen.wide, seen.cut) == (0, [], [])
+    assert seen.smallest >= SMALLEST
 
 
 def test_the_browser_notices_what_is_wrong_with_a_page(browser: Browser, tmp_path: Path) -> None:
@@ -67,6 +79,8 @@ def test_the_browser_notices_what_is_wrong_with_a_page(browser: Browser, tmp_pat
     assert seen.broken == 1
     assert seen.overflow > 1500
     assert seen.wide == ['<div style="width: 2000px">wide</div>']
+    assert [each[:10] for each in seen.cut] == ["<svg width", "legend"]
+    assert seen.smallest == 5
 
 
 def test_the_browser_notices_scripts_that_a_frame_forbids(browser: Browser, tmp_path: Path) -> None:
@@ -96,10 +110,71 @@ def test_pages_open_without_errors_requests_or_overflow(
 def test_the_stages_pages_fit_a_phone_when_they_are_unfolded(
     browser: Browser, pages: dict[str, Path]
 ) -> None:
-    seen = browser.see(pages["report"], 420, unfold=True)
+    seen = browser.see(pages["report"], 400, unfold=True)
 
     assert "Most frequent confusions" in seen.text
     assert_sound(seen)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The page of each stage that has run on a small data set."""
+    folder = tmp_path_factory.mktemp("small")
+    environment = {
+        f"WEBLY_{name}": str(folder / name) for name in ("STORE", "CHECKPOINTS", "CACHE")
+    }
+    command = [sys.executable, "-m", "tests.golden.stages", str(folder)]
+    subprocess.run(command, env=os.environ | environment, check=True)
+    # Chromium goes by a file's ending.
+    return {path.parent.name: path.rename(f"{path}.html") for path in folder.glob("*/report")}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", [*STAGES, "multitask_pretrain"])
+def test_pages_of_stages_that_have_run_fit_the_window(
+    name: str, width: int, browser: Browser, made: dict[str, Path]
+) -> None:
+    assert_sound(browser.see(made[name], width))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("classes", [20, 50])
+def test_comparisons_of_many_candidates_and_long_names_fit_the_window(
+    classes: int, width: int, browser: Browser, tmp_path: Path, pictures: Path
+) -> None:
+    random, labels = np.random.default_rng(0), np.arange(200) % classes
+    images = Images(tmp_path, labels, [f"{WORD} {number}" for number in range(classes)])
+    right = {
+        (step, f"{backbone}-{name}-seed{seed}"): random.random(200) < 0.5
+        for step in full_size.STEPS
+        for backbone in ("efficientnet_b4", "resnext101_32x8d")
+        for name in ("wt", "wt-noquery", "lw", "multitask", "none", "none-longer")
+        for seed in range(2)
+    }
+    run(tmp_path, images, right, resamples=100)
+
+    seen = browser.see(tmp_path / "report.html", width)
+
+    (pictures / f"compare-{classes}-{width}.png").write_bytes(seen.picture)
+    assert_sound(seen)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_whatever_a_page_holds_fits_the_window(
+    width: int, browser: Browser, tmp_path: Path
+) -> None:
+    page = Page(WORD, WORD)
+    page.heading(WORD)
+    page.paragraph(WORD)
+    page.preformatted(WORD)
+    page.stats([(WORD, WORD)] * 3)
+    page.table([WORD] * 9, [[WORD] * 9])
+    page.matrix([WORD] * 50, np.full((50, 50), 1_000), WORD)
+    page.cards([Card(None, WORD, [WORD, (WORD, 0.5)])])
+    page.folded(page.body(), title=WORD, note=WORD, anchor="fold")
+    page.write(tmp_path / "page.html")
+
+    assert_sound(browser.see(tmp_path / "page.html", width, unfold=True))
 
 
 # KFP's UI allows scripts, and nothing else; these pages need none.

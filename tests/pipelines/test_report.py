@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.shared.reports.html import Page
+from components.shared.reports.plots import NARROW, WIDE
 from components.shared.stage.errors import UserError
 from pipelines import report
 from pipelines.run import samples
@@ -376,7 +377,8 @@ def test_keywords_are_labelled_along_the_curve() -> None:
     from pipelines.run.plots import plot_keywords
 
     images = np.array([5, 80, 20])
-    figure = plot_keywords(["rare", "usual", "$middle"], images)
+    for width in (NARROW, WIDE):
+        figure = plot_keywords(["rare", "usual", "$middle"], images, width)
 
-    labels = [text.get_text() for text in figure.axes[0].texts]
-    assert labels == ["usual", "$middle", "rare"]
+        labels = [text.get_text() for text in figure.axes[0].texts]
+        assert labels == ["usual", "$middle", "rare"]

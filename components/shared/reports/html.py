@@ -9,13 +9,15 @@ import html
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from components.shared.reports.plots import NARROW, WIDE
 from components.shared.storage import filesystem
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ _STYLE = Path(__file__).with_name("style.css")
 _RESOLUTION = 144  # dots per inch of plots that are embedded as PNG
 _MOST_POINTS = 5_000  # beyond that, an SVG is larger than a PNG and slow to draw
 _POINTS_OF_A_MARK = 8  # a marker or a bar takes as much text as this many points of a line
-_LONG_TEXT = 60  # characters in a cell from which its column is kept wide
+_LONG_TEXT, _LONG_WORD = 60, 20  # characters in a cell from which its column is kept wide
 _THUMBNAIL = 176  # pixels of the short side of a card's picture
 
 
@@ -85,26 +87,47 @@ class Page:
             f"<tbody>\n{body}\n</tbody></table></figure>"
         )
 
-    def figure(self, figure: "Figure", caption: str) -> None:
-        """Add a matplotlib figure as SVG (PNG where it holds thousands of points)."""
-        import matplotlib  # takes half a second, which pages without plots save
+    def figure(self, draw: Callable[[float], "Figure"], caption: str) -> None:
+        """Add a matplotlib figure, once for wide windows and once for narrow ones.
 
-        buffer = io.BytesIO()
-        if _points(figure) > _MOST_POINTS or any(len(axes.images) > 0 for axes in figure.axes):
-            figure.savefig(buffer, format="png", dpi=_RESOLUTION, bbox_inches="tight")
-            drawing = _plot_image(buffer.getvalue())
-        else:
-            metadata = {"Date": None, "Creator": None}
-            # Texts as texts, in the page's font; the same ids for the same figure.
-            with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "webly"}):
-                figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=metadata)
-            drawing = buffer.getvalue().decode()
-            drawing = _slim(drawing[drawing.index("<svg") :])
-        self.drawing(drawing, caption)
+        Scaling one drawing down to the 400 pixels that KFP's UI has for a page would make its texts
+        too small to read, so the window's width chooses between two.
+
+        Args:
+            draw: Draws the figure at a given width in inches (at most; it may be narrower).
+            caption: Shown below it.
+        """
+        windows = {"wide": _plot(draw(WIDE)), "narrow": _plot(draw(NARROW))}
+        self.drawing(
+            "".join(f"<div class={name}>{plot}</div>" for name, plot in windows.items()), caption
+        )
 
     def drawing(self, svg: str, caption: str) -> None:
         """Add an SVG element as it is, its texts already escaped."""
         self._parts.append(f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>")
+
+    def matrix(self, names: Sequence[str], counts: NDArray[np.int64], caption: str) -> None:
+        """Add a square matrix of counts; columns have the numbers of the rows, which have names.
+
+        Args:
+            names: Those of the rows.
+            counts: (N, N) Shown where they are not 0, darker the larger their share of the row.
+            caption: Shown below it.
+        """
+        head = "".join(f"<th>{number}" for number in range(1, len(names) + 1))
+        shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+        rows = (
+            f"<tr><th>{html.escape(name)} <b>{number}</b>"
+            + "".join(
+                f'<td style="--share: {share:.0f}%">{count}' if count else "<td>"
+                for count, share in zip(row, of_row, strict=True)
+            )
+            for number, (name, row, of_row) in enumerate(
+                zip(names, counts.tolist(), shares.tolist(), strict=True), start=1
+            )
+        )
+        body = "\n".join(rows)
+        self.drawing(f"<table class=matrix><tr><th>{head}\n{body}\n</table>", caption)
 
     def cards(self, cards: Sequence[Card]) -> None:
         """Add a grid of pictures."""
@@ -179,8 +202,12 @@ def _cell(value: object, numeric: bool) -> str:
             text = f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
         case _:
             text = str(value)
-            attribute = attribute or " class=long" * (len(text) > _LONG_TEXT)
+            attribute = attribute or " class=long" * _is_long(text)
     return f"<td{attribute}>{html.escape(text)}</td>"
+
+
+def _is_long(text: str) -> bool:
+    return len(text) > _LONG_TEXT or any(len(word) > _LONG_WORD for word in text.split())
 
 
 def _bar(share: float) -> str:
@@ -199,6 +226,22 @@ def _card(card: Card) -> str:
         f"<div class={kind}>{image}"
         f"<div class=title>{html.escape(card.title)}</div>{''.join(lines)}</div>\n"
     )
+
+
+def _plot(figure: "Figure") -> str:
+    """Return a figure as SVG, or as PNG where it holds thousands of points."""
+    import matplotlib  # takes half a second, which pages without plots save
+
+    buffer = io.BytesIO()
+    if _points(figure) > _MOST_POINTS:
+        figure.savefig(buffer, format="png", dpi=_RESOLUTION)
+        return _plot_image(buffer.getvalue())
+    metadata = {"Date": None, "Creator": None}
+    # Texts as texts, in the page's font; the same ids for the same figure.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "webly"}):
+        figure.savefig(buffer, format="svg", metadata=metadata)
+    drawing = buffer.getvalue().decode()
+    return _slim(drawing[drawing.index("<svg") :])
 
 
 def _points(figure: "Figure") -> int:
@@ -221,13 +264,18 @@ def _plot_image(png: bytes) -> str:
 
 
 def _slim(svg: str) -> str:
-    """Return matplotlib's SVG at half its size: in tenths of pixels, in the page's font."""
+    """Return matplotlib's SVG at a third of its size: in tenths of points, in the page's font."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r" font-family: [^;\"]*;", "", svg)
     svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
     coordinates = r' (?:d|x|y)="[^"]*"'
     svg = re.sub(coordinates, lambda found: re.sub(r"(\.\d)\d+", r"\1", found[0]), svg)
-    return re.sub(r"\s*\n\s*", " ", svg)
+    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    bare, replaced = re.compile(r"<g>((?:[^<]|<(?!/?g[ >]))*)</g>"), 1
+    while replaced:
+        svg, replaced = bare.subn(r"\1", svg)
+    return svg
 
 
 def _thumbnail(content: bytes) -> bytes:

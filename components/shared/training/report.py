@@ -1,6 +1,7 @@
 """The report of a training: its curves, the best and worst classes, its settings."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
+from components.shared.reports import plots
 from components.shared.reports.html import Page
 from components.shared.training.models import Record
 from components.shared.training.transforms import device
@@ -39,7 +41,8 @@ def page(record: Record, validation: Validation) -> Page:
         f"{seconds:,.0f} s on {where}, {record.metrics['images_per_second']:,.0f} images/s.",
     )
     page.figure(
-        _curves(record.curve), "Against the images seen. The model is that of the last epoch."
+        partial(_curves, record.curve),
+        "Against the images seen. The model is that of the last epoch.",
     )
     if validation.per_class is not None:
         _add_classes(page, record.titles, validation.per_class)
@@ -48,11 +51,11 @@ def page(record: Record, validation: Validation) -> Page:
     return page
 
 
-def _curves(curve: Sequence[dict[str, float]]) -> Figure:
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
+def _curves(curve: Sequence[dict[str, float]], width: float) -> Figure:
+    figure, panels = plots.panels(len(_PANELS), width, 3.2)
     images = [entry["images"] for entry in curve]
     marker = "." if len(curve) <= _EPOCHS_MARKED else ""
-    for axes, names in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
+    for axes, names in zip(panels, _PANELS, strict=True):
         for name in names:
             if name in curve[0]:
                 values = [entry[name] for entry in curve]

@@ -10,6 +10,7 @@ from PIL import Image
 
 from components.shared.reports import html
 from components.shared.reports.html import Card, Page
+from components.shared.reports.plots import NARROW, WIDE
 from tests.html_reader import Reader
 
 HOSTILE = '<script>alert("x")</script> & </main> <img src=x onerror=alert(1)>'
@@ -34,6 +35,7 @@ def test_texts_of_the_web_never_become_elements(tmp_path: Path, jpeg: bytes) -> 
     page.preformatted(HOSTILE)
     page.stats([(HOSTILE, HOSTILE)])
     page.table([HOSTILE], [[HOSTILE]])
+    page.matrix([HOSTILE], np.ones((1, 1), np.int64), HOSTILE)
     page.cards([Card(jpeg, HOSTILE, [HOSTILE, (HOSTILE, 0.5)])])
     page.drawing("<svg></svg>", HOSTILE)
     page.folded("", title=HOSTILE, note=HOSTILE, anchor='a"><script>')
@@ -42,7 +44,7 @@ def test_texts_of_the_web_never_become_elements(tmp_path: Path, jpeg: bytes) -> 
 
     assert read.count("script") == 0
     assert [attributes["src"][:5] for tag, attributes in read.tags if tag == "img"] == ["data:"]
-    assert sum(HOSTILE in text for text in read.texts) == 16
+    assert sum(HOSTILE in text for text in read.texts) == 18
 
 
 @pytest.mark.parametrize("cell", [0.52345, 86_400.0, 16_000, "52.3", "1,000", "+4.1 %"])
@@ -122,7 +124,7 @@ def test_plots_are_the_same_each_time(tmp_path: Path) -> None:
         figure = Figure()
         figure.subplots().plot([1, 2, 3], [3, 1, 2], marker="o")
         page = Page("", "")
-        page.figure(figure, "A plot.")
+        page.figure(lambda _: figure, "A plot.")
         return page.body()
 
     assert draw() == draw()
@@ -132,7 +134,7 @@ def test_plots_keep_their_texts_as_texts(tmp_path: Path) -> None:
     figure = Figure()
     figure.subplots().set(xlabel="rank of the word")
     page = Page("", "")
-    page.figure(figure, "")
+    page.figure(lambda _: figure, "")
 
     assert "rank of the word" in [text.strip() for text in Reader(page.body()).texts]
 
@@ -142,7 +144,7 @@ def test_plots_keep_their_coordinates_to_a_tenth_of_a_pixel() -> None:
     figure.subplots().plot([1, 2, 3], [0.1234567, 0.2, 0.3], label="0.1234567")
     figure.legend()
     page = Page("", "")
-    page.figure(figure, "")
+    page.figure(lambda _: figure, "")
 
     drawn = [str(a["d"]) for tag, a in Reader(page.body()).tags if tag == "path" and "d" in a]
     assert not re.search(r"\.\d\d", " ".join(drawn))
@@ -153,11 +155,11 @@ def test_plots_of_many_points_become_pictures(tmp_path: Path) -> None:
     figure = Figure()
     figure.subplots().plot(np.arange(30_000))
     page = Page("", "")
-    page.figure(figure, "Many.")
+    page.figure(lambda _: figure, "Many.")
 
     read = Reader(page.body())
     assert read.count("svg") == 0
-    assert read.count("img") == 1
+    assert read.count("img") == 2  # for wide windows and for narrow ones
 
 
 def test_plots_of_many_bars_or_marks_become_pictures_of_the_same_size() -> None:
@@ -167,11 +169,35 @@ def test_plots_of_many_bars_or_marks_become_pictures_of_the_same_size() -> None:
         axes.bar(range(count), [1] * count)
         axes.set(xlim=(0, 10), ylim=(0, 1))
         page = Page("", "")
-        page.figure(figure, "")
-        (found,) = [a["width"] for tag, a in Reader(page.body()).tags if tag in ("svg", "img")]
+        page.figure(lambda _: figure, "")
+        found, _ = [a["width"] for tag, a in Reader(page.body()).tags if tag in ("svg", "img")]
         return float(str(found).removesuffix("pt")) * (96 / 72 if "pt" in str(found) else 1)
 
     assert width(2_000) == pytest.approx(width(20), abs=3)
+
+
+def test_plots_are_drawn_for_wide_windows_and_for_narrow_ones() -> None:
+    def draw(width: float) -> Figure:
+        return Figure(figsize=(width, 2))
+
+    page = Page("", "")
+    page.figure(draw, "")
+
+    tags = Reader(page.body()).tags
+    assert [a["class"] for tag, a in tags if tag == "div"] == ["wide", "narrow"]
+    widths = [float(str(a["width"]).removesuffix("pt")) / 72 for tag, a in tags if tag == "svg"]
+    assert widths == [pytest.approx(WIDE), pytest.approx(NARROW)]
+
+
+def test_a_matrix_numbers_its_columns_and_shades_its_cells() -> None:
+    page = Page("", "")
+    page.matrix(["kit fox", "red fox"], np.array([[3, 1], [0, 1_200]]), "Images.")
+
+    read = Reader(page.body())
+    texts = [text.strip() for text in read.texts if text.strip()]
+    assert texts == ["1", "2", "kit fox", "1", "3", "1", "red fox", "2", "1200", "Images."]
+    shades = [a.get("style") for tag, a in read.tags if tag == "td"]
+    assert shades == ["--share: 75%", "--share: 25%", None, "--share: 100%"]
 
 
 def test_the_body_of_a_written_page_folds_into_another(tmp_path: Path) -> None:
