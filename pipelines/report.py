@@ -167,10 +167,10 @@ def _add_samples(page: Page, run: RunRecord) -> None:
 
 
 def _add_rejects(page: Page, run: RunRecord) -> None:
-    path = _output(run, "ingest", "rejects")
-    if path is None:
+    images = _output(run, "ingest", "images")
+    if images is None:
         return
-    rejects = pq.read_table(path)
+    rejects = pq.read_table(images / "rejects.parquet")
     counts = Counter(rejects["kind"].to_pylist())
     page.heading("Rejects")
     page.paragraph(

@@ -186,9 +186,8 @@ def write_run(folder: Path, inputs: Inputs, pages: dict[str, Path]) -> RunRecord
         {"split": "train", "kind": "truncated image", "source": "google", "id": f"{i}.jpg"}
         for i in range(50_000)
     ]
-    files["ingest"]["rejects"] = folder / "rejects"
+    pq.write_table(pa.Table.from_pylist(rejects), inputs.images.folder / "rejects.parquet")
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rejects), folder / "rejects")
     tasks: list[TaskRecord] = []
 
     def add(step: str, candidate: str, *before: str) -> str:

@@ -74,8 +74,8 @@ def text_tasks(folder: Path) -> list[TaskRecord]:
     targets(pseudo, images.identity, predicted, concepts)
     columns = ["split", "kind", "source", "id", "detail"]
     rejects = [dict(zip(columns, ["train", "truncated image", "google", HOSTILE, ""], strict=True))]
-    pq.write_table(pa.Table.from_pylist(rejects), folder / "rejects.parquet")
-    outputs = {"images": folder / "images", "labels": given, "rejects": folder / "rejects.parquet"}
+    pq.write_table(pa.Table.from_pylist(rejects), folder / "images" / "rejects.parquet")
+    outputs = {"images": folder / "images", "labels": given}
     return [
         task(folder, "ingest", "ingest", "", [], **outputs),
         task(folder, "tagging", "tagging", "", ["ingest"], keywords=keywords),
@@ -267,6 +267,13 @@ def test_pictures_are_the_images_of_the_set(page: str, folder: Path) -> None:
     pictures = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', page)
 
     assert base64.b64decode(pictures[1 + 3]) == bytes(ImageSet.load(folder / "images").read(3))
+
+
+def test_what_ingest_left_out_is_listed(page: str) -> None:
+    rejects = page[page.index("<h2>Rejects</h2>") :]
+
+    assert ["truncated image", "1"] in table_rows(rejects)
+    assert "google" in texts_of(rejects)
 
 
 def test_the_stages_own_pages_are_folded_in(page: str) -> None:
