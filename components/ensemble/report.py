@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from components.ensemble.averaging import Validation
+from components.ensemble.confusion import confusion
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.reports import plots
@@ -18,6 +19,7 @@ from components.shared.training.models import Record
 
 _ROWS = 10
 _PAIRS = 20
+_MATRIX = 50  # rows of the confusion matrix, at most
 _EXAMPLES = 24
 _BINS = 10
 
@@ -120,6 +122,18 @@ def _confusions(page: Page, validation: Validation, titles: Sequence[str]) -> No
             (titles[label], titles[other], count, f"{count / images[label]:.1%}")
             for (label, other), count in pairs.most_common(_PAIRS)
         ],
+    )
+    page.heading("Confusion matrix")
+    shown, matrix = confusion(validation.labels, predicted, len(titles), _MATRIX)
+    page.matrix(
+        [*(titles[i] for i in shown), "all others"][: len(matrix)],
+        matrix,
+        "Images by true class (row) and predicted class (column, by its row's number)."
+        + (
+            " Named are the classes of the most frequent confusions; images of others that are "
+            "predicted as others are left out."
+        )
+        * (len(matrix) > len(shown)),
     )
 
 

@@ -71,7 +71,9 @@ def ensemble(
     validation = validate(inference, labels)
     history = History([each for record in records for each in record.lineage], [])
     write_predictions(predictions, images, labels, validation.predictions, history)
-    write_confusion(confusion, validation.labels, validation.predictions.classes[:, 0], labels)
+    write_confusion(
+        confusion, validation.labels, validation.predictions.classes[:, 0], labels.titles
+    )
     metadata.write(predictions, validation.metadata(unique_titles(records)))
     draw(report, validation, records, images, labels)
 

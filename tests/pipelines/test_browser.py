@@ -3,6 +3,8 @@
 `WEBLY_TEST_PICTURES=folder` keeps a picture of each page at each width.
 """
 
+import html
+import json
 import os
 import re
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.ensemble.confusion import write_confusion
 from components.shared.reports.html import Card, Page
 from pipelines import report
 from tests import full_size
@@ -175,6 +178,43 @@ def test_whatever_a_page_holds_fits_the_window(
     page.write(tmp_path / "page.html")
 
     assert_sound(browser.see(tmp_path / "page.html", width, unfold=True))
+
+
+@pytest.mark.parametrize("classes", [20, 50, 5_000])
+def test_the_confusion_fits_the_panel_that_kubeflows_ui_opens(
+    classes: int, browser: Browser, tmp_path: Path
+) -> None:
+    labels = np.arange(10 * classes) % classes
+    predicted = (labels // 2).astype(np.int32)
+    titles = [f"great white heron {number}" for number in range(classes)]
+    write_confusion(tmp_path / "confusion", labels, predicted, titles)
+    (tmp_path / "page.html").write_text(confusion_viewer(tmp_path / "confusion"))
+
+    seen = browser.see(tmp_path / "page.html", 590)  # of a window of 1,400 pixels
+
+    assert "other" in seen.text
+    assert (seen.overflow, seen.wide) == (0, [])
+
+
+def confusion_viewer(path: Path) -> str:
+    """Draw a confusion matrix as `ConfusionMatrix.tsx` of KFP 2.17 does."""
+    matrix = json.loads(path.read_text())["confusionMatrix"]
+    names = [html.escape(each["displayName"]) for each in matrix["annotationSpecs"]]
+    side = max(min(700 / len(names), 80), 15) - 1
+    rows = "".join(
+        f"<tr><td><div class=y>{name}</div>{''.join(f'<td class=cell>{n}' for n in row['row'])}"
+        for name, row in zip(names, matrix["rows"], strict=True)
+    )
+    below = "".join(f"<th><div class=x>{name}</div>" for name in names)
+    return f"""<!DOCTYPE html><style>
+body {{ margin: 0; padding: 40px; font: 14px sans-serif }}
+.root {{ display: flex; position: relative; width: fit-content }}
+.cell {{ border: 1px solid; min-width: {side}px; width: {side}px; height: {side}px }}
+.y {{ line-height: {side}px; margin-right: 10px; min-width: {side}px; white-space: nowrap }}
+.x {{ margin-left: 15px; overflow: hidden; position: absolute; text-overflow: ellipsis;
+  transform: rotate(60deg); transform-origin: left; white-space: nowrap; width: 150px }}
+.legend {{ margin-left: 20px; min-width: 10px }}
+</style><div class=root><table>{rows}<tr><th>{below}</table><div class=legend></div></div>"""
 
 
 # KFP's UI allows scripts, and nothing else; these pages need none.
