@@ -8,7 +8,7 @@ from typing import Any
 
 from components.compare.results import Cell, Comparison, Difference
 from components.compare.statistics import Estimate
-from components.compare.tables import Titles, markdown
+from components.compare.tables import markdown
 from components.shared.reports import metrics
 from components.shared.storage import filesystem, formats
 
@@ -54,19 +54,33 @@ def write_summary(path: Path, comparison: Comparison) -> None:
 
 
 def write_metrics(path: Path, comparison: Comparison) -> None:
-    """Write the metrics that are comparable across runs."""
+    """Write what is worth comparing across runs, under the same names in all of them.
+
+    KFP's UI shows a row for each of them, with all of its digits.
+    """
     metrics.write(path, dict(_scalars(comparison)))
 
 
 def _scalars(comparison: Comparison) -> Iterator[tuple[str, float]]:
-    titles = Titles(comparison)
-    last = comparison.trainings[-1]
+    """Yield those of the first candidate of each pretraining, after the last training."""
+    last, first = comparison.trainings[-1], dict[str, Cell]()
+    backbone = comparison.candidates[0].backbone
     for cell, classifiers in comparison.cells.items():
-        if cell.step == last or cell.is_ensemble:
-            yield f"top1, {titles.candidate(cell)}", classifiers.top1.mean
-    for each in comparison.gains:
-        if each.of.step == last:
-            yield f"gain, {titles.difference(each)}", each.gain.mean
+        if cell.is_ensemble:
+            yield "top-1 %, ensemble", _percent(classifiers.top1.mean)
+        elif cell.step == last and cell.candidate.backbone == backbone:
+            first.setdefault(cell.candidate.pretraining, cell)
+    gains = {each.of: each.gain for each in reversed(comparison.gains)}
+    for pretraining, cell in first.items():
+        title = comparison.names.pretrainings[pretraining].title
+        yield f"top-1 %, {title}", _percent(comparison.cells[cell].top1.mean)
+        if cell in gains and cell.candidate.is_pretrained:
+            yield f"points over scratch, {title}", _percent(gains[cell].mean)
+
+
+def _percent(share: float) -> float:
+    """Return a share as the tables have it."""
+    return round(100 * share, 1) + 0.0  # no −0
 
 
 def _cell(cell: Cell) -> dict[str, str]:

@@ -30,7 +30,7 @@ def compare(
         comparison: Accuracies and differences with their intervals (JSON).
         summary: The tables.
         report: The tables, accuracy against images seen, gains by class.
-        metrics: Top-1 accuracy of each candidate after the last step, and its gain over scratch.
+        metrics: Top-1 accuracy of each pretraining after the last step, and its gain over scratch.
         names: Whose the predictions are, and how to show steps and pretrainings (JSON; `names.py`).
         resamples: Number of bootstrap resamples of the validation images.
     """

@@ -1,3 +1,4 @@
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -186,16 +187,42 @@ def test_titles_are_escaped(folder: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_metrics_are_few_and_of_the_last_step(folder: Path) -> None:
+def test_metrics_are_few_and_of_the_last_step_in_percent(folder: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
+    found = figures(folder)
     last = {
-        each["candidate"]: each["top1"]["mean"]
-        for each in figures(folder)["accuracy"]
-        if each["step"] == "finetune_large"
+        each["candidate"]: round(100 * each["top1"]["mean"], 1)
+        for each in found["accuracy"]
+        if each["step"] in ("finetune_large", "ensemble")
     }
-    assert metrics["top1, WT"] == last["net-wt"]
-    assert metrics["gain, WT over scratch"] == pytest.approx(last["net-wt"] - last["net-none"])
-    assert "top1, ensemble" in metrics
+    gains = {
+        (each["of"]["candidate"], each["to"]["candidate"]): round(100 * each["mean"], 1)
+        for each in found["gains"]
+        if each["of"]["step"] == "finetune_large"
+    }
+    assert metrics == {
+        "top-1 %, WT": last["net-wt"],
+        "top-1 %, LW": last["net-lw"],
+        "top-1 %, scratch": last["net-none"],
+        "top-1 %, ensemble": last[""],
+        "points over scratch, WT": gains["net-wt", "net-none"],
+        "points over scratch, LW": gains["net-lw", "net-none"],
+    }
+
+
+def test_metrics_have_the_same_names_whatever_the_backbones(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(60))
+    right = {
+        ("finetune", f"{backbone}-{name}"): np.arange(60) % 7 < number
+        for number, (backbone, name) in enumerate(
+            itertools.product(
+                ["resnet18", "resnest101e"], ["wt", "wt-titles", "none", "none-longer"]
+            )
+        )
+    }
+    run(tmp_path, images, right, resamples=100)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics.keys() == {"top-1 %, WT", "top-1 %, scratch", "points over scratch, WT"}
 
 
 def test_predictions_of_other_images_are_refused(tmp_path: Path) -> None:
