@@ -1,6 +1,7 @@
 """The stage `compare`."""
 
-from components.shared.stage.errors import UserError
+from typing import Annotated
+
 from components.shared.stage.interface import (
     InputDataset,
     InputDatasets,
@@ -8,6 +9,8 @@ from components.shared.stage.interface import (
     OutputHTML,
     OutputMarkdown,
     OutputMetrics,
+    Range,
+    json_object,
 )
 
 
@@ -19,8 +22,8 @@ def compare(
     report: OutputHTML,
     metrics: OutputMetrics,
     *,
-    names: str = '{"predictions": []}',
-    resamples: int = 1000,
+    names: Annotated[str, json_object] = '{"predictions": []}',
+    resamples: Annotated[int, Range(at_least=100)] = 1000,
 ) -> None:
     """Compare candidates over seeds: means, differences and their intervals.
 
@@ -40,8 +43,6 @@ def compare(
     from components.shared.data.evaluation import LABELS
     from components.shared.data.targets import Targets
 
-    if resamples < 100:
-        raise UserError(f"resamples={resamples}: an interval needs at least 100")
     labels = Targets.load(evaluation / LABELS)
     found = results.compare(predictions, Names.parse(names), labels.identity, resamples)
     outputs.write_comparison(comparison, found)

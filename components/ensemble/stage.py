@@ -1,6 +1,7 @@
 """The stage `ensemble`."""
 
 import logging
+from typing import Annotated
 
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import (
@@ -9,6 +10,7 @@ from components.shared.stage.interface import (
     OutputClassificationMetrics,
     OutputDataset,
     OutputHTML,
+    Range,
 )
 
 logger = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ def ensemble(
     confusion: OutputClassificationMetrics,
     report: OutputHTML,
     *,
-    batch_size: int = 256,
+    batch_size: Annotated[int, Range(at_least=1)] = 256,
 ) -> None:
     """Average the models' probabilities, evaluate, and predict the test images.
 

@@ -1,10 +1,15 @@
 """The stage `ingest`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from components.shared.stage.errors import UserError
-from components.shared.stage.interface import OutputDataset, OutputHTML
+from components.shared.stage.interface import (
+    Location,
+    OutputDataset,
+    OutputHTML,
+    Range,
+)
 
 
 def ingest(
@@ -14,14 +19,14 @@ def ingest(
     evaluation: OutputDataset,
     report: OutputHTML,
     *,
-    dataset: str = "data",
+    dataset: Annotated[str, Location()] = "data",
     dataset_version: str = "1",
     layout: Literal["auto", "webvision", "folders"] = "auto",
-    image_side: int = 256,
-    limit: int = 0,
-    validation_share: float = 0.05,
-    shard_megabytes: int = 256,
-    seed: int = 0,
+    image_side: Annotated[int, Range(at_least=1)] = 256,
+    limit: Annotated[int, Range(at_least=0)] = 0,
+    validation_share: Annotated[float, Range(at_least=0, below=1)] = 0.05,
+    shard_megabytes: Annotated[int, Range(at_least=1)] = 256,
+    seed: Annotated[int, Range(at_least=0, below=2**32)] = 0,
 ) -> None:
     """Read a web-image data set; write the image set, texts and given labels.
 
@@ -54,7 +59,6 @@ def ingest(
     from components.shared.stage import environment, metadata
     from components.shared.storage import filesystem
 
-    _check(image_side, limit, validation_share, shard_megabytes)
     root = dataset.rstrip("/") if filesystem.is_s3(dataset) else str(Path(dataset).resolve())
     fingerprint = workdir.fingerprint(
         dataset=root,
@@ -104,12 +108,3 @@ def ingest(
         write_report(report, images, texts, labels, splits, kinds)
         metadata.write(images, assembly.counts(splits, kinds))
         shards.tidy()
-
-
-def _check(image_side: int, limit: int, validation_share: float, shard_megabytes: int) -> None:
-    if image_side < 1 or shard_megabytes < 1:
-        raise UserError(f"{image_side=}, {shard_megabytes=}: both must be at least 1")
-    if limit < 0:
-        raise UserError(f"{limit=}: must be a number of images per class, or 0 for all")
-    if not 0 <= validation_share < 1:
-        raise UserError(f"{validation_share=}: must be at least 0 and below 1")

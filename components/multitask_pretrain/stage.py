@@ -1,9 +1,13 @@
 """The stage `multitask_pretrain`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from components.shared.stage.errors import UserError
-from components.shared.stage.interface import InputDataset, OutputHTML, OutputModel
+from components.shared.stage.interface import (
+    InputDataset,
+    OutputHTML,
+    OutputModel,
+    Range,
+)
 from components.shared.training.settings import TrainingSettings
 
 
@@ -16,7 +20,7 @@ def multitask_pretrain(
     report: OutputHTML,
     *,
     training: TrainingSettings,
-    concepts_weight: float = 1.0,
+    concepts_weight: Annotated[float, Range(above=0)] = 1.0,
     target_norm: Literal["sum", "mean"] = "sum",
 ) -> None:
     """Pretrain on keywords and weighted concepts at once: a head for each.
@@ -42,8 +46,6 @@ def multitask_pretrain(
     from components.shared.training.training_run import TrainingRun
     from components.shared.training.validation import LabelValidation
 
-    if not concepts_weight > 0:
-        raise UserError(f"concepts_weight={concepts_weight}: must be positive")
     image_set, words, concepts = (
         ImageSet.load(images),
         Targets.load(keywords),

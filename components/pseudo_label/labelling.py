@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.stage.errors import UserError
 from components.shared.training.models import Record
 
 logger = logging.getLogger(__name__)
@@ -17,8 +16,6 @@ def best(records: Sequence[Record], num_teachers: int) -> list[int]:
 
     Ties go to the first.
     """
-    if num_teachers < 1:
-        raise UserError(f"num_teachers={num_teachers}: must be at least 1")
     if num_teachers > len(records):
         logger.warning("num_teachers=%d, but there are only %d models", num_teachers, len(records))
     ranked = sorted(range(len(records)), key=lambda i: records[i].score, reverse=True)

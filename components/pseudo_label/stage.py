@@ -1,11 +1,14 @@
 """The stage `pseudo_label`."""
 
+from typing import Annotated
+
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import (
     InputDataset,
     InputModels,
     OutputDataset,
     OutputHTML,
+    Range,
 )
 
 
@@ -16,10 +19,10 @@ def pseudo_label(
     pseudo_labels: OutputDataset,
     report: OutputHTML,
     *,
-    num_teachers: int = 2,
-    top_k: int = 5,
-    min_confidence: float = 0.2,
-    batch_size: int = 256,
+    num_teachers: Annotated[int, Range(at_least=1)] = 2,
+    top_k: Annotated[int, Range(at_least=1)] = 5,
+    min_confidence: Annotated[float, Range(at_least=0, at_most=1)] = 0.2,
+    batch_size: Annotated[int, Range(at_least=1)] = 256,
 ) -> None:
     """Label every training image with the best models' predictions.
 

@@ -1,10 +1,15 @@
 """The stage `tagging`."""
 
 import logging
-from typing import Literal
+from typing import Annotated, Literal
 
-from components.shared.stage.errors import UserError
-from components.shared.stage.interface import InputDataset, OutputDataset, OutputHTML
+from components.shared.stage.interface import (
+    InputDataset,
+    Location,
+    OutputDataset,
+    OutputHTML,
+    Range,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -14,14 +19,14 @@ def tagging(
     keywords: OutputDataset,
     report: OutputHTML,
     *,
-    vocabulary_size: int = 35_000,
-    min_images: int = 100,
-    max_share: float = 0.05,
-    max_keywords: int = 10,
+    vocabulary_size: Annotated[int, Range(at_least=1)] = 35_000,
+    min_images: Annotated[int, Range(at_least=1)] = 100,
+    max_share: Annotated[float, Range(above=0, at_most=1)] = 0.05,
+    max_keywords: Annotated[int, Range(at_least=1)] = 10,
     fields: Literal["title", "title+description", "tags", "all"] = "all",
     parts_of_speech: Literal["nouns", "nouns+adjectives"] = "nouns+adjectives",
     keep_query_words: bool = True,
-    tagger: str = "averaged_perceptron_tagger_eng",
+    tagger: Annotated[str, Location(other=r"\w[\w.-]*")] = "averaged_perceptron_tagger_eng",
 ) -> None:
     """Tag each image with the nouns and adjectives of its text.
 
@@ -55,7 +60,6 @@ def tagging(
     from components.tagging.taggers import load
     from components.tagging.vocabulary import RowGroupChooser, select
 
-    _check(vocabulary_size, min_images, max_share, max_keywords)
     corpus, perceptron = Texts(texts), load(tagger)
     known = language(perceptron.tags)
     extract = Extractor(
@@ -101,16 +105,3 @@ def tagging(
         100 * found["images_with_keywords"],
         f"{len(targets):,}",
     )
-
-
-def _check(vocabulary_size: int, min_images: int, max_share: float, max_keywords: int) -> None:
-    counts = {
-        "vocabulary_size": vocabulary_size,
-        "min_images": min_images,
-        "max_keywords": max_keywords,
-    }
-    for name, value in counts.items():
-        if value < 1:
-            raise UserError(f"{name}={value}: must be at least 1")
-    if not 0 < max_share <= 1:
-        raise UserError(f"max_share={max_share:g}: must be above 0 and at most 1")

@@ -1,11 +1,18 @@
 """The stage `weighting`."""
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 from components.shared.stage.errors import UserError
-from components.shared.stage.interface import InputDataset, OutputDataset, OutputHTML
+from components.shared.stage.interface import (
+    InputDataset,
+    OutputDataset,
+    OutputHTML,
+    Range,
+)
+from components.weighting.settings import SimilaritySettings
 
 logger = logging.getLogger(__name__)
 
@@ -16,11 +23,10 @@ def weighting(
     weights: OutputDataset,
     report: OutputHTML,
     *,
-    neighbors: int = 5,
-    top_k: int = 5,
-    fallback_weight: float = 0.5,
-    similarity: Literal["tf-idf", "embedding"] = "tf-idf",
-    embedding_model: str = "none",
+    neighbors: Annotated[int, Range(at_least=0)] = 5,
+    top_k: Annotated[int, Range(at_least=1)] = 5,
+    fallback_weight: Annotated[float, Range(above=0, at_most=1)] = 0.5,
+    comparing: SimilaritySettings,
 ) -> None:
     """Weight the concepts near an image's label by how well its text fits them.
 
@@ -32,9 +38,7 @@ def weighting(
         neighbors: How many of the nearest concepts are candidates, besides the label.
         top_k: Concepts kept per image.
         fallback_weight: Weight of the given label where the text says nothing.
-        similarity: Whether texts and concepts are compared by their words (tf-idf) or by their
-            sentence embeddings.
-        embedding_model: A folder of sentence-transformers', local or s3://, for embedding; or none.
+        comparing: How texts and concepts are compared.
     """
     import pyarrow.parquet as pq
 
@@ -53,7 +57,6 @@ def weighting(
     from components.weighting.tf_idf import TfIdfSimilarity
     from components.weighting.weights import RowGroupWeigher, Weigher
 
-    _check(neighbors, top_k, fallback_weight, similarity, embedding_model)
     image_texts, given = Texts(texts), Targets.load(labels)
     given.identity.check(image_texts.identity, str(texts))
     meanings = pq.read_table(labels / CONCEPTS)
@@ -67,22 +70,23 @@ def weighting(
     near = nearest(meanings, documents.vectors, neighbors)
     candidates = Candidates.of(meanings, near)
     compare: Similarity
-    if similarity == "tf-idf":
+    if comparing.similarity == "tf-idf":
         compare = TfIdfSimilarity.of(documents, candidates)
     else:
         from components.weighting.embedding import EmbeddingSimilarity, load
 
-        compare = EmbeddingSimilarity.of(load(embedding_model), meanings, candidates, top_k)
+        compare = EmbeddingSimilarity.of(
+            load(comparing.embedding_model), meanings, candidates, top_k
+        )
     weigher = Weigher(similarity=compare, top_k=top_k, fallback_weight=fallback_weight)
     row_groups, tally = image_texts.row_groups(), Tally(top_k)
     parameters = {
         "neighbors": neighbors,
         "top_k": top_k,
         "fallback_weight": fallback_weight,
-        "similarity": similarity,
-        "embedding_model": embedding_model,
+        **asdict(comparing),
     }
-    model = Path(embedding_model)
+    model = Path(comparing.embedding_model)
     inputs = [texts, labels, model if model.is_dir() else None]
     uri = resume.folder("weighting", inputs, **parameters)
     made = Parts(uri)
@@ -90,7 +94,7 @@ def weighting(
         logger.info("%d of %d row groups are already weighted", len(made), len(row_groups))
     weigh, numbers = RowGroupWeigher(texts, labels, weigher, made), range(len(row_groups))
     # torch's threads and its GPU do not survive a fork.
-    work = map(weigh, numbers) if similarity == "embedding" else ordered(weigh, numbers)
+    work = map(weigh, numbers) if comparing.similarity == "embedding" else ordered(weigh, numbers)
     parts = progress(
         work,
         total=len(given),
@@ -106,24 +110,3 @@ def weighting(
     draw(report, image_texts, given, Targets.load(weights), near, tally)
     metadata.write(weights, tally.metrics())
     resume.remove(uri)
-
-
-def _check(
-    neighbors: int, top_k: int, fallback_weight: float, similarity: str, embedding_model: str
-) -> None:
-    if neighbors < 0:
-        raise UserError(f"neighbors={neighbors}: must not be negative")
-    if top_k < 1:
-        raise UserError(f"top_k={top_k}: must be at least 1")
-    if not 0 < fallback_weight <= 1:
-        raise UserError(f"fallback_weight={fallback_weight}: must be above 0 and at most 1")
-    if similarity == "embedding" and embedding_model == "none":
-        raise UserError(
-            "similarity=embedding needs a model: set embedding_model to a folder in "
-            "sentence-transformers' format, local or s3://"
-        )
-    if similarity == "tf-idf" and embedding_model != "none":
-        raise UserError(
-            f"embedding_model={embedding_model} is not used by similarity=tf-idf: "
-            "set similarity=embedding, or embedding_model=none"
-        )

@@ -1,9 +1,13 @@
 """The data set's size and noise: the parameters that experiments vary."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from components.shared.stage.errors import UserError
+from components.shared.stage.interface import Range, check_fields
 from pipelines.demo.concepts import CONCEPTS
+
+_ONE_OF_EACH = Range(at_least=len(CONCEPTS))
+_SHARE = Range(at_least=0, at_most=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,12 +26,12 @@ class DataSettings:
             the others in geometric steps between; 1 makes all equally frequent.
     """
 
-    train_images: int = 7_000
-    validation_images: int = 1_000
-    test_images: int = 300
-    wrong_images: float = 0.32
-    off_topic_texts: float = 0.1
-    imbalance: float = 10.0
+    train_images: Annotated[int, _ONE_OF_EACH] = 7_000
+    validation_images: Annotated[int, _ONE_OF_EACH] = 1_000
+    test_images: Annotated[int, _ONE_OF_EACH] = 300
+    wrong_images: Annotated[float, _SHARE] = 0.32
+    off_topic_texts: Annotated[float, _SHARE] = 0.1
+    imbalance: Annotated[float, Range(at_least=1)] = 10.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn.
@@ -35,13 +39,4 @@ class DataSettings:
         Raises:
             UserError: A value is out of its range.
         """
-        for name in ("train_images", "validation_images", "test_images"):
-            enough = getattr(self, name) >= len(CONCEPTS)
-            self._check(name, enough, f"must be at least {len(CONCEPTS)}, one of each concept")
-        for name in ("wrong_images", "off_topic_texts"):
-            self._check(name, 0 <= getattr(self, name) <= 1, "must be from 0 to 1")
-        self._check("imbalance", self.imbalance >= 1, "must be at least 1, which is a balanced set")
-
-    def _check(self, name: str, right: bool, remedy: str) -> None:
-        if not right:
-            raise UserError(f"{name}={getattr(self, name)}: {remedy}")
+        check_fields(self)

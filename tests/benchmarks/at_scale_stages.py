@@ -77,10 +77,12 @@ def _tagging(folder: Path) -> None:
 
 
 def _weighting(folder: Path) -> None:
+    from components.weighting.settings import SimilaritySettings
     from components.weighting.stage import weighting
 
     names = ("texts.parquet", "labels", "concepts.parquet")
-    weighting(*(folder / "in" / name for name in names), *_outputs(folder, "weights"))
+    paths = [*(folder / "in" / name for name in names), *_outputs(folder, "weights")]
+    weighting(*paths, comparing=SimilaritySettings())
 
 
 def _prepare_wt_pretrain(folder: Path, rows: int) -> None:

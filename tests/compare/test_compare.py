@@ -239,9 +239,3 @@ def test_each_of_the_predictions_needs_a_name(tmp_path: Path) -> None:
     right = {("finetune", "net-wt"): np.ones(60, bool)}
     with pytest.raises(UserError, match="names: 0 of 1"):
         run(tmp_path, images, right, names='{"predictions": []}')
-
-
-def test_few_resamples_are_refused(tmp_path: Path) -> None:
-    images = Images(tmp_path, labels(60))
-    with pytest.raises(UserError, match="resamples=10"):
-        run(tmp_path, images, {("finetune", "net-wt"): np.ones(60, bool)}, resamples=10)

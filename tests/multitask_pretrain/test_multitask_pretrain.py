@@ -144,14 +144,6 @@ def test_one_that_is_ended_goes_on_though_it_joins_its_targets_anew(
     assert all(torch.equal(again[name], tensor) for name, tensor in undisturbed.items())
 
 
-@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
-def test_a_weight_that_is_not_above_0_is_refused(
-    weight: float, data: ColouredSquares, tmp_path: Path
-) -> None:
-    with pytest.raises(UserError, match="concepts_weight=.*must be positive"):
-        pretrained(data, tmp_path, TRAINING, concepts_weight=weight)
-
-
 @pytest.mark.parametrize("what", ["keywords", "weights"])
 def test_targets_of_other_images_are_refused(
     what: str, data: ColouredSquares, tmp_path: Path

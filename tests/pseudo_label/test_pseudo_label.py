@@ -178,13 +178,6 @@ def test_nothing_is_left_of_what_it_could_have_gone_on_from(
     assert not any(checkpoints.iterdir())
 
 
-@pytest.mark.parametrize("parameter", ["num_teachers", "top_k", "batch_size"])
-def test_none_of_something_is_refused(given: Given, tmp_path: Path, parameter: str) -> None:
-    teacher = tiny_models.save(tmp_path / "teacher", NAMES)
-    with pytest.raises(UserError, match=f"{parameter}=0"):
-        run(given, [teacher], tmp_path, **{parameter: 0})
-
-
 def test_equal_scores_choose_the_first_model(tmp_path: Path) -> None:
     records = [
         models.read_record(tiny_models.save(tmp_path / str(i), NAMES, score=score))

@@ -290,17 +290,6 @@ def test_leaves_nothing_when_it_fails(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("vocabulary_size", 0), ("min_images", 0), ("max_keywords", -1), ("max_share", 5.0)],
-)
-def test_refuses_impossible_parameters(
-    write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path, name: str, value: float
-) -> None:
-    with pytest.raises(UserError, match=f"{name}={value:g}"):
-        run(write_texts(ROWS), tmp_path / "out", tiny_tagger, **{name: value})
-
-
 def test_the_report_shows_texts_as_texts(
     write_texts: WriteTexts, tiny_tagger: Path, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from components.shared.data.identity import Identity
 from components.shared.data.targets import CONCEPTS, Targets
 from components.shared.data.texts import FORMAT, SCHEMA
 from components.shared.stage import metadata
+from components.shared.stage.interface import call
 from components.weighting.stage import weighting
 from tests.synthetic import targets
 from tests.weighting.taxonomies import table
@@ -52,13 +53,14 @@ class Run:
         pq.write_table(concepts, folder / "labels" / CONCEPTS)
 
     def weights(self, name: str = "weights", **parameters: float | str) -> Targets:
-        weighting(
-            self.folder / "texts.parquet",
-            self.folder / "labels",
-            self.folder / name,
-            self.folder / "report.html",
-            **parameters,  # type: ignore[arg-type]
-        )
+        files = {
+            "texts": "texts.parquet",
+            "labels": "labels",
+            "weights": name,
+            "report": "report.html",
+        }
+        paths = {name: self.folder / file for name, file in files.items()}
+        call(weighting, {**paths, **parameters})
         return Targets.load(self.folder / name)
 
     @property

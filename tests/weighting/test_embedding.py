@@ -287,9 +287,11 @@ def test_tf_idf_imports_neither_torch_nor_the_library(tmp_path: Path) -> None:
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from components.weighting.settings import SimilaritySettings
 from components.weighting.stage import weighting
 names = ("texts.parquet", "labels", *{outputs})
-weighting(*(Path({str(tmp_path)!r}, name) for name in names))
+paths = [Path({str(tmp_path)!r}, name) for name in names]
+weighting(*paths, comparing=SimilaritySettings())
 print({{"torch", "transformers", "sentence_transformers"}} & set(sys.modules))
 """
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -187,13 +187,3 @@ def test_concepts_of_other_classes_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="not the concepts of"):
         run.weights()
-
-
-@pytest.mark.parametrize(
-    "parameters", [{"neighbors": -1}, {"top_k": 0}, {"fallback_weight": 0.0}], ids=str
-)
-def test_a_parameter_out_of_range_is_refused(tmp_path: Path, parameters: dict[str, float]) -> None:
-    run = Run(tmp_path, BIRDS, [(0, "owl")])
-
-    with pytest.raises(UserError, match=f"{next(iter(parameters))}="):
-        run.weights(**parameters)

@@ -58,7 +58,7 @@ def command(name: str) -> Iterator[None]:
 
 
 def parse(stage: Stage, argv: Sequence[str]) -> dict[str, object]:
-    """Parse a command line; return the stage's arguments by name."""
+    """Parse a command line; return what `call` takes."""
     parser = argparse.ArgumentParser(
         prog=f"python -m components.{stage.__name__}",
         description=summary(stage),
@@ -73,17 +73,8 @@ def parse(stage: Stage, argv: Sequence[str]) -> dict[str, object]:
 def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
     flag, help = f"--{argument.name}", argument.help.replace("%", "%%")
     if argument.artifact is None:
-
-        def convert(word: str) -> object:
-            try:
-                return argument.parse(word)
-            except UserError as error:
-                raise argparse.ArgumentTypeError(str(error)) from None
-
         metavar = "{" + ",".join(argument.choices) + "}" if argument.choices else None
-        parser.add_argument(
-            flag, type=convert, default=argument.default, help=help, metavar=metavar
-        )
+        parser.add_argument(flag, default=argument.default, help=help, metavar=metavar)
     elif argument.artifact.many:
         parser.add_argument(flag, type=Path, nargs="+", required=True, help=help)
     elif argument.optional:

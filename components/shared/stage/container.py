@@ -69,7 +69,7 @@ def run(stage: Stage, request: Mapping[str, Any]) -> None:
         name = argument.name
         if argument.artifact is None:
             if name in values:
-                arguments_by_name[name] = argument.parse(values[name])
+                arguments_by_name[name] = values[name]
         elif argument.artifact.many:
             arguments_by_name[name] = [artifact_path(given[key]) for key in _numbered(name, given)]
         elif argument.artifact.output:

@@ -2,17 +2,23 @@
 
     def tagging(
         texts: InputDataset, keywords: OutputDataset, report: OutputHTML, metrics: OutputMetrics, *,
-        vocabulary_size: int = 35_000, max_share: float = 0.05,
+        vocabulary_size: Annotated[int, Range(at_least=1)] = 35_000,
+        max_share: Annotated[float, Range(above=0, at_most=1)] = 0.05,
     ) -> None:
         \"\"\"Tag each image with … (and an `Args:` section that describes each argument).\"\"\"
 
 The command line (`cli.py`), the KFP component (`container.py`) and the call in a test all follow
 from this signature and docstring; a parameter is written nowhere else. Parameters that several
-stages share are the fields of one dataclass, taken as one argument (`training: TrainingSettings`)
-and described in its `Attributes:`; to the command line and to KFP each field is a parameter.
+stages share, or that only make sense together, are the fields of one dataclass, taken as one
+argument (`training: TrainingSettings`) and described in its `Attributes:`; to the command line and
+to KFP each field is a parameter. Its `__post_init__` calls `check_fields`, then looks at what no
+field alone can be blamed for.
 """
 
+import functools
 import inspect
+import json
+import math
 import re
 import textwrap
 import types
@@ -26,6 +32,8 @@ from components.shared.stage.errors import UserError
 
 Stage = Callable[..., None]
 Value = int | float | str | bool
+# Takes a parameter's value, and raises a UserError that says what it must be.
+Rule = Callable[[Any], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +65,72 @@ OutputMetrics = Annotated[Path, Artifact("Metrics", output=True)]
 OutputClassificationMetrics = Annotated[Path, Artifact("ClassificationMetrics", output=True)]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Range:
+    """The numbers that a parameter may be: those within all bounds that are given."""
+
+    at_least: float = -math.inf
+    above: float = -math.inf
+    at_most: float = math.inf
+    below: float = math.inf
+
+    def __call__(self, value: float) -> None:
+        """Refuse a number that is out of the range."""
+        if not (self.at_least <= value <= self.at_most and self.above < value < self.below):
+            raise UserError(f"must be {self}")
+
+    def __str__(self) -> str:
+        """Return the range in words."""
+        bounds = {bound.name.replace("_", " "): getattr(self, bound.name) for bound in fields(self)}
+        given = [f"{words} {limit:,}" for words, limit in bounds.items() if math.isfinite(limit)]
+        return " and ".join(given)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Says that a parameter names a folder, local or s3://.
+
+    Attributes:
+        other: A pattern of its values that are not locations, such as `none`.
+    """
+
+    other: str = "(?!)"  # matches nothing
+
+    def __call__(self, value: str) -> None:
+        """Refuse what is neither a path nor an S3 URI."""
+        scheme, separator, rest = value.partition("://")
+        if not value or (separator and (scheme != "s3" or not rest.strip("/"))):
+            raise UserError("must be a folder, or s3://bucket/prefix")
+
+    def is_local(self, value: str) -> bool:
+        """Return whether a value is a folder's path."""
+        return "://" not in value and not re.fullmatch(self.other, value)
+
+
+def json_object(value: str) -> None:
+    """Refuse a text that is no JSON object."""
+    try:
+        is_object = isinstance(json.loads(value), dict)
+    except json.JSONDecodeError:
+        is_object = False
+    if not is_object:
+        raise UserError('must be a JSON object, such as {"drop_rate": 0.1}')
+
+
 @dataclass(frozen=True, slots=True)
 class Argument:
     """One argument of a stage: an artifact, or a parameter with a default.
 
     Attributes:
         name: As in the signature.
-        help: From the docstring's `Args:`.
+        help: From the docstring's `Args:`, and the range.
         artifact: None for a parameter.
         type: `Path` for an artifact, else `int`, `float`, `str` or `bool`.
         choices: The values allowed, for a `Literal`; else empty.
         default: A parameter's default; None for artifacts.
         optional: Whether the artifact may be left out.
         settings: For a field of settings, the name of the stage's argument that holds it.
+        rules: What a parameter's value must keep to, as it is annotated.
     """
 
     name: str
@@ -80,13 +141,23 @@ class Argument:
     default: Value | None
     optional: bool = False
     settings: str | None = None
+    rules: tuple[Rule, ...] = ()
 
     def parse(self, value: object) -> Value:
         """Parse a parameter's value, from a command-line argument or a JSON value.
 
         Raises:
-            UserError: The value is not of that type, or not among the choices.
+            UserError: The value is not of that type, not among the choices, or against a rule.
         """
+        parsed = self._typed(value)
+        for rule in self.rules:
+            try:
+                rule(parsed)
+            except UserError as error:
+                raise UserError(f"{self.name}={parsed!r}: {error}") from None
+        return parsed
+
+    def _typed(self, value: object) -> Value:
         if self.choices and value not in self.choices:
             raise UserError(f"{self.name}={value!r}: choose one of {', '.join(self.choices)}")
         words = {"true": True, "false": False}
@@ -104,7 +175,7 @@ class Argument:
         raise UserError(f"{self.name}={value!r}: must be {_KINDS[self.type]}")
 
 
-_KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
+_KINDS = {int: "an integer", float: "a finite number", bool: "true or false", str: "a string"}
 
 
 def _is_integer(value: object) -> bool:
@@ -117,10 +188,10 @@ def _is_integer(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     try:
-        float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return False
-    return not isinstance(value, bool)
+    return math.isfinite(number) and not isinstance(value, bool)
 
 
 def arguments(stage: Stage) -> list[Argument]:
@@ -137,7 +208,7 @@ def arguments(stage: Stage) -> list[Argument]:
     found = []
     for name, parameter in signature.items():
         if is_dataclass(hints[name]):
-            found += _fields(hints[name], name)
+            found += [replace(each, settings=name) for each in _fields(hints[name])]
         elif parameter.kind is parameter.KEYWORD_ONLY:
             found.append(_parameter(name, helps[name], hints[name], parameter.default))
         else:
@@ -146,7 +217,28 @@ def arguments(stage: Stage) -> list[Argument]:
 
 
 def call(stage: Stage, values: Mapping[str, object]) -> None:
-    """Call a stage with values by argument name, gathering fields into settings."""
+    """Call a stage.
+
+    Args:
+        stage: The stage.
+        values: Its inputs and outputs as paths, its parameters as text or as JSON has them.
+
+    Raises:
+        UserError: A parameter's value is not allowed.
+    """
+    stage(**bound(stage, values))
+
+
+def bound(stage: Stage, values: Mapping[str, object]) -> dict[str, object]:
+    """Return what a stage is called with: parameters parsed, fields gathered into settings.
+
+    Args:
+        stage: The stage.
+        values: As in `call`; those that are no arguments of the stage are left out.
+
+    Raises:
+        UserError: A parameter's value is not allowed, alone or beside the others.
+    """
     hints = typing.get_type_hints(stage)
     direct: dict[str, object] = {}
     settings: dict[str, dict[str, object]] = {
@@ -154,9 +246,21 @@ def call(stage: Stage, values: Mapping[str, object]) -> None:
     }
     for argument in arguments(stage):
         if argument.name in values:
+            value = values[argument.name]
             holder = settings[argument.settings] if argument.settings else direct
-            holder[argument.name] = values[argument.name]
-    stage(**direct, **{name: hints[name](**given) for name, given in settings.items()})
+            holder[argument.name] = value if argument.artifact else argument.parse(value)
+    return direct | {name: hints[name](**given) for name, given in settings.items()}
+
+
+def check_fields(settings: Any) -> None:
+    """Refuse settings with a field whose value is not allowed.
+
+    Raises:
+        UserError: There is one.
+    """
+    kind: type = type(settings)
+    for argument in _fields(kind):
+        argument.parse(getattr(settings, argument.name))
 
 
 def summary(stage: Stage) -> str:
@@ -176,21 +280,27 @@ def _artifact(name: str, help: str, hint: Any) -> Argument:
 
 
 def _parameter(name: str, help: str, hint: Any, default: Any) -> Argument:
+    rules: tuple[Rule, ...] = ()
+    if typing.get_origin(hint) is Annotated:
+        hint, rules = hint.__origin__, hint.__metadata__
     choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
     kind = str if choices else hint
     if kind not in _KINDS or type(default) is not kind:
         raise TypeError(f"{name}: a parameter is an int, float, str, bool or Literal, with default")
-    return Argument(name, help, None, kind, choices, default)
+    ranges = [f"{rule}".capitalize() for rule in rules if isinstance(rule, Range)]
+    help = " ".join([help, *(f"{each}." for each in ranges)])
+    return Argument(name, help, None, kind, choices, default, rules=rules)
 
 
-def _fields(settings: type, name: str) -> list[Argument]:
-    hints, helps = typing.get_type_hints(settings), _helps(settings, "Attributes")
+@functools.cache
+def _fields(settings: type) -> tuple[Argument, ...]:
+    hints = typing.get_type_hints(settings, include_extras=True)
+    helps = _helps(settings, "Attributes")
     found = []
     for field in fields(settings):
         assert field.default is not MISSING, f"{settings.__name__}.{field.name} has no default"
-        argument = _parameter(field.name, helps[field.name], hints[field.name], field.default)
-        found.append(replace(argument, settings=name))
-    return found
+        found.append(_parameter(field.name, helps[field.name], hints[field.name], field.default))
+    return tuple(found)
 
 
 def _helps(documented: object, heading: str) -> dict[str, str]:

@@ -155,12 +155,6 @@ class Inference:
     batch_size: int
     each: bool = False
 
-    def __post_init__(self) -> None:
-        """Check the parameters."""
-        for name in ("top_k", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
-
     def run(self, what: str) -> None:
         """Make the missing parts, all ranks together.
 

@@ -194,7 +194,7 @@ def autocast() -> torch.autocast:
 def _build(
     settings: TrainingSettings, source: str, num_classes: int, *, pretrained: bool
 ) -> nn.Module:
-    arguments = _backbone_args(settings.backbone_args)
+    arguments = json.loads(settings.backbone_args)
     try:
         resolved = resolve_model_input_args(
             source, {"img_size": settings.image_size}, num_classes=num_classes, **arguments
@@ -206,16 +206,6 @@ def _build(
             f"{error}"
         ) from error
     return model.train()
-
-
-def _backbone_args(text: str) -> Mapping[str, Any]:
-    try:
-        arguments = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"backbone_args={text}: invalid JSON: {error}") from None
-    if not isinstance(arguments, dict):
-        raise UserError(f'backbone_args={text}: must be a JSON object such as {{"drop_rate": 0.1}}')
-    return arguments
 
 
 def _config(folder: Path) -> Mapping[str, Any]:

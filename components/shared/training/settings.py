@@ -1,8 +1,10 @@
 """The parameters that every training stage has."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from components.shared.stage.errors import UserError
+from components.shared.stage.interface import Location, Range, check_fields, json_object
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,51 +36,49 @@ class TrainingSettings:
     """
 
     backbone: str = "resnest101e"
-    backbone_args: str = "{}"
-    initial_weights: str = "none"
-    image_size: int = 224
-    smallest_crop: float = 0.08
-    epochs: int = 180
-    epoch_images: int = 1_281_167
-    learning_rate: float = 0.01
-    decay_epochs: int = 90
-    warmup_epochs: float = 1.0
-    batch_size: int = 256
-    accumulation_steps: int = 8
-    weight_decay: float = 1e-4
-    clip_norm: float = 5.0
-    balance: float = 0.0
-    max_repeats: int = 20
-    window_gigabytes: float = 32.0
+    backbone_args: Annotated[str, json_object] = "{}"
+    initial_weights: Annotated[str, Location(other="none")] = "none"
+    image_size: Annotated[int, Range(at_least=1)] = 224
+    smallest_crop: Annotated[float, Range(above=0, at_most=1)] = 0.08
+    epochs: Annotated[int, Range(at_least=1)] = 180
+    epoch_images: Annotated[int, Range(at_least=0)] = 1_281_167
+    learning_rate: Annotated[float, Range(above=0)] = 0.01
+    decay_epochs: Annotated[int, Range(at_least=1)] = 90
+    warmup_epochs: Annotated[float, Range(at_least=0)] = 1.0
+    batch_size: Annotated[int, Range(at_least=2)] = 256
+    accumulation_steps: Annotated[int, Range(at_least=1)] = 8
+    weight_decay: Annotated[float, Range(at_least=0)] = 1e-4
+    clip_norm: Annotated[float, Range(above=0)] = 5.0
+    balance: Annotated[float, Range(at_least=0, at_most=1)] = 0.0
+    max_repeats: Annotated[int, Range(at_least=1)] = 20
+    window_gigabytes: Annotated[float, Range(above=0)] = 32.0
     compile: bool = False
-    seed: int = 0
+    seed: Annotated[int, Range(at_least=0, below=2**32)] = 0
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train.
 
         Raises:
-            UserError: A value is out of range.
+            UserError: A value is out of its range, or does not go with another.
         """
-        for name in ("image_size", "epochs", "decay_epochs", "batch_size", "max_repeats"):
-            self._check(name, getattr(self, name) >= 1, "must be at least 1")
-        for name in ("epoch_images", "warmup_epochs", "weight_decay", "balance", "seed"):
-            self._check(name, getattr(self, name) >= 0, "must not be negative")
-        for name in ("learning_rate", "clip_norm", "window_gigabytes"):
-            self._check(name, getattr(self, name) > 0, "must be positive")
-        self._check("smallest_crop", 0 < self.smallest_crop <= 1, "must be above 0 and at most 1")
-        steps = self.accumulation_steps
-        divides = steps >= 1 and self.batch_size % steps == 0
-        self._check("accumulation_steps", divides, f"must divide batch_size={self.batch_size}")
-        large = self.batch_size >= 2 * steps
-        self._check(
-            "accumulation_steps", large, "batch norm needs at least two images per micro-batch"
-        )
+        check_fields(self)
+        if self.warmup_epochs > self.epochs:
+            raise UserError(
+                f"warmup_epochs={self.warmup_epochs:g}: must be at most epochs={self.epochs}, or "
+                "training ends before the warm-up does"
+            )
+        if self.batch_size % self.accumulation_steps:
+            raise UserError(
+                f"accumulation_steps={self.accumulation_steps}: must divide "
+                f"batch_size={self.batch_size}"
+            )
+        if self.micro_batch_size < 2:
+            raise UserError(
+                f"accumulation_steps={self.accumulation_steps}: batch norm needs at least two "
+                f"images per micro-batch, of batch_size={self.batch_size}"
+            )
 
     @property
     def micro_batch_size(self) -> int:
         """The largest number of images that go through the model at a time."""
         return self.batch_size // self.accumulation_steps
-
-    def _check(self, name: str, right: bool, remedy: str) -> None:
-        if not right:
-            raise UserError(f"{name}={getattr(self, name)}: {remedy}")

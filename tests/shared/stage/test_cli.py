@@ -13,12 +13,13 @@ from components.shared.stage.interface import InputModel, OutputMetrics
 STAGE = '''
 import sys, time
 from pathlib import Path
+from typing import Annotated
 from components.shared.stage.cli import main
 from components.shared.stage.errors import UserError
-from components.shared.stage.interface import OutputDataset
+from components.shared.stage.interface import OutputDataset, Range
 from components.shared.stage.errors import StorageError
 
-def stage(table: OutputDataset, *, size: int = 1) -> None:
+def stage(table: OutputDataset, *, size: Annotated[int, Range(at_least=0, below=9)] = 1) -> None:
     """Do something.
 
     Args:
@@ -85,12 +86,19 @@ def test_a_wrong_value_ends_with_what_is_needed(command: list[str]) -> None:
     assert "size='many': must be an integer" in ended.stderr
 
 
+def test_a_number_out_of_its_range_ends_with_the_range(command: list[str]) -> None:
+    ended = run([*command, "--size=-1"])
+
+    assert ended.returncode == 2
+    assert "size=-1: must be at least 0 and below 9" in ended.stderr
+
+
 def test_help_comes_from_the_docstring(command: list[str]) -> None:
     ended = run([*command, "--help"])
 
     assert ended.returncode == 0
     assert "Do something." in ended.stdout
-    assert "100 % of it. (default: 1)" in ended.stdout
+    assert "100 % of it. At least 0 and below 9. (default: 1)" in " ".join(ended.stdout.split())
 
 
 def test_a_terminated_stage_unwinds(command: list[str], tmp_path: Path) -> None:
@@ -118,7 +126,7 @@ def optional(metrics: OutputMetrics, start: InputModel | None = None, *, flag: b
 def test_an_optional_input_may_be_left_out() -> None:
     values = cli.parse(optional, ["--metrics", "m", "--flag", "false"])
 
-    assert values == {"metrics": Path("m"), "start": None, "flag": False}
+    assert values == {"metrics": Path("m"), "start": None, "flag": "false"}
 
 
 def test_a_missing_output_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
@@ -20,6 +20,7 @@ from components.shared.stage.interface import (
     OutputDataset,
     OutputHTML,
     OutputMetrics,
+    Range,
 )
 from pipelines.images import ROOT, components
 
@@ -46,7 +47,7 @@ def mix(
     extra: InputModel | None = None,
     *,
     shape: Shape,
-    steps: int = 10,
+    steps: Annotated[int, Range(at_least=0)] = 10,
     mode: Literal["fast", "fine"] = "fast",
     note: str = "none",
     strict: bool = False,
@@ -66,8 +67,6 @@ def mix(
         note: A text.
         strict: Yes or no.
     """
-    if steps < 0:
-        raise UserError(f"steps={steps}: it must not be negative")
     inputs = [texts.read_text(), [model.read_text() for model in models]]
     parameters = [shape.width, shape.scale, steps, mode, note, strict]
     content = [*inputs, extra.read_text() if extra else None, *parameters]
@@ -224,6 +223,14 @@ def test_an_optional_input_that_is_given_arrives(tmp_path: Path) -> None:
 
     content = json.loads((tmp_path / "bucket" / "mixture" / "given.json").read_text())
     assert content[2] == "more"
+
+
+def test_a_parameter_out_of_its_range_is_refused(tmp_path: Path) -> None:
+    request = executor_input("", tmp_path)
+    request["inputs"]["parameterValues"]["steps"] = -1.0
+
+    with pytest.raises(UserError, match="steps=-1: must be at least 0"):
+        container.run(mix, json.dumps(request))
 
 
 def test_a_custom_path_goes_before_the_uri(tmp_path: Path) -> None:

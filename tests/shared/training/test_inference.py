@@ -244,14 +244,6 @@ def test_images_that_do_not_fit_the_gpu_end_with_what_to_set(
         inference_of(images, folders, str(tmp_path)).run("test")
 
 
-@pytest.mark.parametrize("parameter", ["batch_size", "top_k"])
-def test_none_of_something_is_refused(
-    parameter: str, images: ImageSet, folders: list[Path], tmp_path: Path
-) -> None:
-    with pytest.raises(UserError, match=f"{parameter}=0"):
-        inference_of(images, folders, str(tmp_path), **{parameter: 0})
-
-
 def test_the_mean_decides_not_the_vote_of_the_first_model() -> None:
     # Means worked by hand: (.6 + .1) / 2 = .35, (.3 + .5) / 2 = .4, (.1 + .4) / 2 = .25.
     probabilities = torch.tensor([[[0.6, 0.3, 0.1]], [[0.1, 0.5, 0.4]]])

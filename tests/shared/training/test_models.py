@@ -141,8 +141,6 @@ def test_another_backbones_weights_are_refused(saved: tuple[Path, nn.Module]) ->
     ("backbone", "arguments", "complaint"),
     [
         ("resnet9000", "{}", "Unknown model"),
-        ("resnet10t", "{", "invalid JSON"),
-        ("resnet10t", "[1]", "JSON object"),
         ("resnet10t", '{"wings": 2}', "wings"),
     ],
 )
