@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +20,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 from components.shared.stage.container import Nodes
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Argument
+from pipelines import checks
 from pipelines.cluster import pod_settings
 from pipelines.cluster.pod_settings import Backend
 from pipelines.display_names import display_names
@@ -184,6 +186,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         recipe = load(given.recipe)
         compile_recipe(recipe, given.output, backend=given.backend, cache=not given.no_cache)
+        local = checks.folders(pretraining(replace(recipe, form=())))
+        if local:
+            found = ", ".join(map(str, local))
+            logger.warning("runs on a cluster need s3://bucket/prefix in place of %s", found)
     except UserError as error:
         logger.error("%s", error)
         sys.exit(2)

@@ -36,11 +36,12 @@ import yaml
 from components.shared.reports.titles import SCRATCH
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Value
+from pipelines import checks
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
 from pipelines.pretraining import pretraining
 from pipelines.steps import CONSTANT, OF_CANDIDATES, PRETRAININGS, STEPS, field_name
-from pipelines.tasks import Output, Task
+from pipelines.tasks import Task
 from pipelines.values import Candidate, Recipe
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -119,7 +120,8 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
     _check_form(shown, taken)
     recipe = replace(recipe, values=values, form=tuple(shown))
     _check_seeds(recipe)
-    _check_tasks(tasks)
+    _check_models(tasks)
+    checks.check(tasks)
     return recipe
 
 
@@ -170,6 +172,8 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
         unknown = set(entry) - {*known, *STEPS} if isinstance(entry, dict) else {str(entry)}
         if unknown or "backbone" not in entry:
             raise UserError(f"candidates: {entry}: may have {', '.join(known)}, and values by step")
+        if not isinstance(entry["backbone"], str):
+            raise UserError(f"candidates: {entry}: backbone must be the name of a timm model")
         variant, values = str(entry.get("variant", "")), dict(_own_values(entry))
         if bool(variant) != bool(values):
             raise UserError(
@@ -253,23 +257,14 @@ def _check_seeds(recipe: Recipe) -> None:
         raise UserError(f"{name}: seeds={list(recipe.seeds)} sets it: remove one of them")
 
 
-def _check_tasks(tasks: Sequence[Task]) -> None:
-    """Refuse crops larger than the stored images, and combining models of different data sets."""
-    ingests = {task.name: task for task in tasks if task.step == "ingest"}
+def _check_models(tasks: Sequence[Task]) -> None:
+    """Refuse to combine models of different data sets."""
+    ingests = [task for task in tasks if task.step == "ingest"]
     for task in tasks:
         if "models" in task.inputs and len(ingests) > 1:
             raise UserError(
                 f"{task.step}: its models must share a data set, but variants have their own"
             )
-        if "image_size" in task.values:
-            images = task.inputs["images"]
-            assert isinstance(images, Output)
-            size, side = task.values["image_size"], ingests[images.task].values["image_side"]
-            if size > side:
-                raise UserError(
-                    f"{task.step}: image_size={size} is larger than the stored images: "
-                    f"set ingest image_side={side} to {size} or more"
-                )
 
 
 def _lines(root: Any) -> Iterator[tuple[tuple[str, str], int]]:

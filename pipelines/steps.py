@@ -274,3 +274,13 @@ def field_name(step: str, parameter: str) -> str:
     if parameter in (*POD, _RERUN.name):
         return f"{parameter}_{step}"
     return f"{step}_{parameter}"
+
+
+@functools.cache
+def form_fields() -> Mapping[str, tuple[str, Argument]]:
+    """Return what a form may show: by the field's name, the step and its parameter."""
+    return {
+        field_name(step, name): (step, argument)
+        for step in STEPS
+        for name, argument in STEPS[step].arguments().items()
+    }

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import get_args
 
 from components.shared.stage.errors import UserError
+from pipelines import checks
 from pipelines.cluster import difference, history, preflight
 from pipelines.cluster.kfp_api import Access, Cluster, ClusterError
 from pipelines.cluster.kubernetes_api import Namespace
@@ -141,6 +142,10 @@ def _run(given: argparse.Namespace, access: Access) -> int:
             return _check(submission, given, access)
         if command == "diff":
             return _diff(submission, given, access)
+        for source in checks.folders(submission.graph.tasks):
+            raise UserError(
+                f"{source}: a folder of this machine: copy it to S3, and give s3://bucket/prefix"
+            )
         if given.dry_run:
             return _rehearse(submission, given, access)
         return _start(submission, given, access)

@@ -48,6 +48,16 @@ class Task:
         """Its name in KFP's graph, such as `finetune-large-resnest101e-wt`."""
         return "-".join(filter(None, [self.step.replace("_", "-"), str(self.candidate)]))
 
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Its values, under the name that those of a compiled task have."""
+        return self.values
+
+    @property
+    def processes(self) -> int:
+        """How many processes it trains in: one per GPU, or one without."""
+        return max(1, int(self.values["gpus"])) * int(self.values.get("num_nodes", 1))
+
     def __getitem__(self, output: str) -> Output:
         """Return one of its outputs."""
         return Output(self.name, output)

@@ -8,7 +8,7 @@ from typing import Any
 from components.shared.reports.titles import Name
 from components.shared.stage.interface import Argument, Value
 from pipelines.demo.settings import DataSettings
-from pipelines.steps import STEPS, field_name
+from pipelines.steps import STEPS, field_name, form_fields
 
 Values = Mapping[str, Mapping[str, Value]]
 
@@ -114,12 +114,7 @@ class Recipe:
 
     def fields(self) -> dict[str, Argument]:
         """Return the form's fields by name, each with the recipe's value as default."""
-        known = {
-            field_name(step, name): (step, argument)
-            for step in STEPS
-            for name, argument in STEPS[step].arguments().items()
-        }
-        fields = {name: known[name] for name in self.form}
+        fields = {name: form_fields()[name] for name in self.form}
         return {
             name: replace(argument, default=self.resolve(step, argument.name, {}))
             for name, (step, argument) in fields.items()

@@ -4,18 +4,19 @@ from components.shared.stage.fingerprint import ROOT
 
 SHARED = ("stage", "storage", "data", "reports", "training")
 STAGES = [f"components.{path.parent.name}" for path in ROOT.glob("components/*/component.py")]
-PIPELINES = (
-    "demo",
-    "kubernetes_values",
-    "steps",
-    "images",
-    "values",
-    "tasks",
+PIPELINES = ("demo", "backbones", "kubernetes_values", "steps", "images", "values", "tasks")
+PIPELINES += (
     "display_names",
+    "checks",
     "pretraining",
     "recipe",
+    "run",
+    "engine",
+    "cluster",
+    "compile",
+    "report",
 )
-PIPELINES += ("run", "engine", "cluster", "compile", "report", "local", "submit", "predict")
+PIPELINES += ("local", "submit", "predict")
 # Each imports from itself and those before it; stages do not know of each other.
 ROOMS = [[f"components.shared.{name}"] for name in SHARED] + [["components.trainjob"], STAGES]
 ROOMS += [[f"pipelines.{name}"] for name in PIPELINES]

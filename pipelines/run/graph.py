@@ -8,7 +8,7 @@ the wrong tasks.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from components.shared.stage.machine import OWN_INPUT
 from components.trainjob.job import number_of_nodes
 from pipelines.run import pods
 from pipelines.run.pods import Pod
+from pipelines.steps import form_fields
 
 # Constants that describe a pod to itself, of no interest to readers of a pipeline.
 ENVIRONMENT = frozenset(
@@ -84,6 +85,11 @@ class Task:
     enable_cache: bool
     num_nodes: int = 0
     pod: Pod = Pod()
+
+    @property
+    def processes(self) -> int:
+        """How many processes it trains in: one per GPU, or one without."""
+        return max(1, self.pod.gpus) * max(1, self.num_nodes)
 
     @property
     def stage(self) -> str:
@@ -189,6 +195,7 @@ def _checked(content: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], M
 
 
 def _given(fields: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    known = form_fields()
     for override in overrides:
         name, separator, value = override.partition("=")
         if not separator:
@@ -198,7 +205,11 @@ def _given(fields: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[tupl
         choices = fields[name].get("literals", [value])
         if value not in choices:
             raise UserError(f"{name}={value}: choose one of {', '.join(choices)}")
-        yield name, _typed(name, value, fields[name]["parameterType"])
+        typed = _typed(name, value, fields[name]["parameterType"])
+        if name in known:
+            _, argument = known[name]
+            replace(argument, name=name).parse(typed)
+        yield name, typed
 
 
 def _form(fields: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 from components.shared.stage.container import parameter
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import arguments
+from pipelines import checks
 from pipelines.compile import compile_recipe, main
 from pipelines.images import components
 from pipelines.recipe import load
@@ -151,6 +153,52 @@ def test_a_word_that_is_none_of_a_fields_choices_is_refused(compiled_recipe: Com
     assert graph.read(path, ["tagging_fields=tags"]).form["tagging_fields"] == "tags"
     with pytest.raises(UserError, match="tagging_fields=titles: choose one of title, title"):
         graph.read(path, ["tagging_fields=titles"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("finetune_epochs=-3", "finetune_epochs=-3: must be at least 1"),
+        ("finetune_learning_rate=NaN", "finetune_learning_rate=nan: must be a finite number"),
+        ("dataset=", "dataset='': must be a folder, or s3://bucket/prefix"),
+        ("weighting_top_k=0", "weighting_top_k=0: must be at least 1"),
+    ],
+)
+def test_a_value_that_a_stage_would_refuse_is_refused_by_its_fields_name(
+    compiled_recipe: Compiled, override: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=f"^{message}"):
+        graph.read(compiled_recipe("sample"), [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training_batch_size=100", "finetune: accumulation_steps=8: must divide batch_size=100"),
+        ("training_warmup_epochs=500", "finetune: warmup_epochs=500: must be at most epochs=180"),
+        ("ingest_image_side=100", "finetune: image_size=224 is larger than the stored images"),
+        ("weighting_similarity=embedding", "weighting: similarity=embedding needs a model"),
+        ("ingest_image_side=300", ""),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(
+    tmp_path: Path, override: str, message: str
+) -> None:
+    fields = "training_batch_size, training_warmup_epochs, ingest_image_side, weighting_similarity"
+    with_values(tmp_path, f"form: [{fields}]")
+    tasks = graph.read(tmp_path / "compiled.yaml", [override]).tasks
+
+    with pytest.raises(UserError, match=f"^{message}") if message else nullcontext():
+        checks.check(tasks)
+
+
+def test_the_command_says_what_a_cluster_cannot_reach(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    main(["--recipe", "demo", "--output", str(tmp_path / "demo.yaml")])
+
+    (message,) = caplog.messages
+    assert "in place of ingest: dataset=runs/demo/data, tagging: tagger=runs/demo/data" in message
 
 
 def test_a_pod_that_reads_images_has_a_disk_that_its_cache_fits(documents: list[Any]) -> None:

@@ -144,7 +144,8 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     recipe = tmp_path / "broken.yaml"
     recipe.write_text("name: webly-broken\ncandidates: [{backbone: resnet18}]\nensemble: {}\n")
     command = [sys.executable, "-m", "pipelines.local", "--recipe", str(recipe)]
-    options = ["--run", str(tmp_path / "run"), "dataset=nowhere"]
+    (tmp_path / "empty").mkdir()
+    options = ["--run", str(tmp_path / "run"), f"dataset={tmp_path / 'empty'}"]
 
     ended = subprocess.run([*command, *options], capture_output=True, text=True)
 
@@ -152,7 +153,7 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     tasks = {task.name: task.status for task in record.read(tmp_path / "run").tasks}
     assert tasks["ingest"] == "failed"
     assert tasks["ensemble"] == "skipped"
-    assert "nowhere" in ended.stderr
+    assert "no files in it" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,8 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
         (["--recipe", "nosuch"], "paper, sample, smoke, or give"),
         (["--recipe", "demo", "finetune_lr=1"], "finetune_learning_rate"),
         (["--recipe", "demo", "--jobs", "0"], "jobs=0"),
+        (["--recipe", "demo", "finetune_epochs=-3"], "finetune_epochs=-3: must be at least 1"),
+        (["--recipe", "sample", "dataset=nowhere"], "ingest: dataset=nowhere: no such folder"),
     ],
 )
 def test_what_the_user_can_put_right_ends_with_one_line_and_exit_code_2(

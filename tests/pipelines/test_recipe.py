@@ -101,7 +101,7 @@ def test_candidates_are_backbones_times_pretrainings(tmp_path: Path) -> None:
         """
 candidates:
   - {backbone: resnet10t, backbone_args: {stem_width: 16}, pretraining: [wt, none]}
-  - {backbone: tf_efficientnet_b4.ns_jft, initial_weights: s3://b/w}
+  - {backbone: tf_efficientnet_b4.ns_jft_in1k, initial_weights: s3://b/w}
 """,
         HEAD,
     )
@@ -109,9 +109,9 @@ candidates:
     assert read.candidates == (
         Candidate("resnet10t", "wt", '{"stem_width": 16}'),
         Candidate("resnet10t", "none", '{"stem_width": 16}'),
-        Candidate("tf_efficientnet_b4.ns_jft", "none", "{}", "s3://b/w"),
+        Candidate("tf_efficientnet_b4.ns_jft_in1k", "none", "{}", "s3://b/w"),
     )
-    assert str(read.candidates[2].name) == "tf-efficientnet-b4-ns-jft-none"
+    assert str(read.candidates[2].name) == "tf-efficientnet-b4-ns-jft-in1k-none"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,11 @@ candidates:
         ("finetune:\n  lr: 1", "line 4: finetune: no parameter 'lr'; .*learning_rate"),
         ("finetune: {epochs: many}", "line 3: finetune: epochs='many': must be an integer"),
         ("finetune: {epochs: 1.5}", "line 3: finetune: epochs=1.5: must be an integer"),
+        ("finetune: {epochs: -3}", "line 3: finetune: epochs=-3: must be at least 1"),
+        ("finetune: {learning_rate: .nan}", "learning_rate=nan: must be a finite number"),
+        ("ingest: {dataset: 'gs://bucket/data'}", "must be a folder, or s3://bucket/prefix"),
+        ("training: {batch_size: 100}", "wt_pretrain: accumulation_steps=8: must divide"),
+        ("training: {gpus: '3'}", "wt_pretrain: batch_size=256: 3 processes divide it"),
         ("training: {gpus: 8}", "line 3: training: gpus=8: must be a string"),
         ("tagging: {fields: titles}", "line 3: tagging: fields='titles': choose one of title,"),
         ("finetune: {backbone: x}", "line 3: finetune: backbone belongs to the candidates"),
@@ -162,6 +167,20 @@ def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
         ("candidates: [{backbone: a, pretraining: wt}]", "must be a list, such as"),
         ("candidates: [{backbone: a, pretraining: []}]", "must be a list, such as"),
         ("candidates: [{backbone: a}, {backbone: A}]", "a-none is listed twice"),
+        ("candidates: [{backbone: 18}]", "backbone must be the name of a timm model"),
+        ("candidates: [{backbone: resnet18, backbone_args: [1]}]", "must be a JSON object"),
+        (
+            "candidates: [{backbone: resnet18, initial_weights: gs://b/w}]",
+            "must be a folder, or s3",
+        ),
+        (
+            "candidates: [{backbone: resnet18}]\nfinetune: {continue_learning_rate: true}",
+            "finetune: continue_learning_rate=true needs a pretraining",
+        ),
+        (
+            "candidates: [{backbone: resnet18}]\nfinetune: {keep_head: true}",
+            "finetune: keep_head=true needs a pretraining or initial_weights",
+        ),
     ],
 )
 def test_wrong_candidates_are_refused(tmp_path: Path, candidates: str, message: str) -> None:

@@ -15,6 +15,8 @@ from toy.pipelines import compiled, diamond
 
 from pipelines import submit
 from pipelines.cluster import kfp_api, submission, watch
+from pipelines.compile import compile_recipe
+from pipelines.recipe import load
 from tests.pipelines.kubeflow import Kubeflow, argo_pod, nodes
 
 DONE = nodes(count_left=("CACHED", 0), count_right=("SUCCEEDED", 90), total=("SUCCEEDED", 30))
@@ -425,6 +427,35 @@ def test_a_dry_run_shows_requests_and_values_and_makes_none(
     assert not kubeflow.requests
     assert "  first=7" in caplog.messages
     assert f"POST {kubeflow.endpoint}/apis/v2beta1/runs" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("finetune_epochs=-3", "finetune_epochs=-3: must be at least 1"),
+        ("dataset=/data", "ingest: dataset=/data: a folder of this machine: copy it to S3"),
+    ],
+)
+def test_what_no_stage_can_do_is_refused_before_any_request(
+    kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture, override: str, message: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        submit.main(["--recipe", "smoke", "--endpoint", kubeflow.endpoint, override])
+
+    assert message in caplog.text
+    assert not kubeflow.requests
+
+
+def test_a_local_run_may_be_compared_with(
+    kubeflow: Kubeflow, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    compile_recipe(load("smoke"), tmp_path / "smoke.yaml")
+
+    with pytest.raises(SystemExit, match="0"):
+        submit.main(["diff", "--recipe", "smoke", "dataset=/data", "--against", "smoke.yaml"])
+
+    assert "dataset" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["KFP_ENDPOINT", "KF_PIPELINES_ENDPOINT"])

@@ -1,0 +1,110 @@
+"""What a stage would refuse, perhaps after days, is refused before anything runs.
+
+A recipe's tasks are checked when it is read, those of a compiled file again with the form's values.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from components.shared.stage.container import Component
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import Location, arguments, bound
+from components.shared.training.schedule import Division
+from components.shared.training.settings import TrainingSettings
+from pipelines import backbones
+from pipelines.steps import STEPS
+
+
+class Task(Protocol):
+    """A task of a recipe, or of a compiled file."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def step(self) -> str:
+        """Its step; in a pipeline without steps, its name."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """All its parameters."""
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The outputs of other tasks that it reads."""
+
+    @property
+    def processes(self) -> int:
+        """How many processes it trains in, on all its nodes."""
+
+
+class Folder(NamedTuple):
+    """A folder on a machine's own disk that a task reads: named by a step's parameter."""
+
+    step: str
+    parameter: str
+    path: str
+
+    def __str__(self) -> str:
+        """Return what was set."""
+        return f"{self.step}: {self.parameter}={self.path}"
+
+
+def check(tasks: Iterable[Task]) -> None:
+    """Refuse values that a stage would refuse: one alone, several together, or with its inputs.
+
+    Raises:
+        UserError: There are such values.
+    """
+    by_name = {task.name: task for task in tasks}
+    for task, component in _of_steps(by_name.values()):
+        try:
+            training = bound(component.stage, task.parameters).get("training")
+            if isinstance(training, TrainingSettings):
+                backbones.check(training.backbone)
+                Division.of(training.batch_size, training.accumulation_steps, task.processes)
+                _check_crops(training, by_name[task.inputs["images"].task])
+                _check_start(task)
+        except UserError as error:
+            raise UserError(f"{task.step}: {error}") from None
+
+
+def folders(tasks: Iterable[Task]) -> list[Folder]:
+    """Return the local folders that tasks read, beside each other's outputs."""
+    found = {
+        Folder(task.step, argument.name, task.parameters[argument.name])
+        for task, component in _of_steps(tasks)
+        for argument in arguments(component.stage)
+        for rule in argument.rules
+        if isinstance(rule, Location) and argument.name in task.parameters
+        if rule.is_local(task.parameters[argument.name])
+    }
+    return sorted(found)
+
+
+def _of_steps(tasks: Iterable[Task]) -> Iterator[tuple[Task, Component]]:
+    """Yield tasks with their stage's component: of those that are ours."""
+    for task in tasks:
+        component = STEPS[task.step].component if task.step in STEPS else None
+        if component is not None:
+            yield task, component
+
+
+def _check_crops(training: TrainingSettings, ingest: Task) -> None:
+    side = int(ingest.parameters["image_side"])
+    if training.image_size > side:
+        raise UserError(
+            f"image_size={training.image_size} is larger than the stored images: "
+            f"set ingest image_side={side} to {training.image_size} or more"
+        )
+
+
+def _check_start(task: Task) -> None:
+    """Refuse to continue from nothing."""
+    if "initial_model" in task.inputs:
+        return
+    if task.parameters.get("continue_learning_rate"):
+        raise UserError("continue_learning_rate=true needs a pretraining")
+    if task.parameters.get("keep_head") and task.parameters["initial_weights"] == "none":
+        raise UserError("keep_head=true needs a pretraining or initial_weights")
