@@ -20,7 +20,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 from components.shared.stage.container import Nodes
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Argument
-from pipelines import checks
+from pipelines import task_checks
 from pipelines.cluster import pod_settings
 from pipelines.cluster.pod_settings import Backend
 from pipelines.display_names import display_names
@@ -186,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         recipe = load(given.recipe)
         compile_recipe(recipe, given.output, backend=given.backend, cache=not given.no_cache)
-        local = checks.folders(pretraining(replace(recipe, form=())))
+        local = task_checks.folders(pretraining(replace(recipe, form=())))
         if local:
             found = ", ".join(map(str, local))
             logger.warning("runs on a cluster need s3://bucket/prefix in place of %s", found)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from components.shared.stage import machine
 from components.shared.stage.errors import StorageError, UserError
-from pipelines import checks
+from pipelines import task_checks
 from pipelines.compile import compile_recipe
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
@@ -133,7 +133,7 @@ def execute(
     if jobs < 1:
         raise UserError(f"jobs={jobs}: must be at least 1")
     pipeline = graph.read(compiled, overrides)
-    checks.check(pipeline.tasks)
+    task_checks.check(pipeline.tasks)
     read = {task.parameters.get("dataset") for task in pipeline.tasks}
     drawn = {data: settings for data, settings in (drawn or {}).items() if data in read}
     for data, settings in drawn.items():
@@ -141,7 +141,7 @@ def execute(
     if drawn:  # redrawn data are read again
         version = "-".join(map(webvision.version, drawn.values()))
         pipeline = graph.read(compiled, [f"dataset_version={version}", *overrides])
-    for source in checks.folders(pipeline.tasks):
+    for source in task_checks.folders(pipeline.tasks):
         if not Path(source.path).is_dir():
             raise UserError(f"{source}: no such folder; s3://bucket/prefix would do as well")
     record = RunRecord(

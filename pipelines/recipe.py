@@ -36,7 +36,7 @@ import yaml
 from components.shared.reports.titles import SCRATCH
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Value
-from pipelines import checks
+from pipelines import task_checks
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
 from pipelines.pretraining import pretraining
@@ -121,7 +121,7 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
     recipe = replace(recipe, values=values, form=tuple(shown))
     _check_seeds(recipe)
     _check_models(tasks)
-    checks.check(tasks)
+    task_checks.check(tasks)
     return recipe
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import get_args
 
 from components.shared.stage.errors import UserError
-from pipelines import checks
+from pipelines import task_checks
 from pipelines.cluster import difference, history, preflight
 from pipelines.cluster.kfp_api import Access, Cluster, ClusterError
 from pipelines.cluster.kubernetes_api import Namespace
@@ -142,7 +142,7 @@ def _run(given: argparse.Namespace, access: Access) -> int:
             return _check(submission, given, access)
         if command == "diff":
             return _diff(submission, given, access)
-        for source in checks.folders(submission.graph.tasks):
+        for source in task_checks.folders(submission.graph.tasks):
             raise UserError(
                 f"{source}: a folder of this machine: copy it to S3, and give s3://bucket/prefix"
             )

@@ -41,6 +41,7 @@ def test_every_number_has_a_range_that_its_default_is_in(argument: Argument) -> 
         ("finetune", {"warmup_epochs": 200}, "must be at most epochs=180"),
         ("finetune", {"backbone_args": "{"}, "must be a JSON object"),
         ("pseudo_label", {"min_confidence": 20}, "must be at least 0 and at most 1"),
+        ("pseudo_label", {"top_k": 10**9}, "must be at least 1 and at most 100"),
         ("pseudo_label", {"num_teachers": 0}, "must be at least 1"),
         ("ensemble", {"batch_size": 0}, "must be at least 1"),
         ("compare", {"resamples": 10}, "must be at least 100"),

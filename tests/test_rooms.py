@@ -7,16 +7,15 @@ STAGES = [f"components.{path.parent.name}" for path in ROOT.glob("components/*/c
 PIPELINES = ("demo", "backbones", "kubernetes_values", "steps", "images", "values", "tasks")
 PIPELINES += (
     "display_names",
-    "checks",
+    "task_checks",
     "pretraining",
     "recipe",
     "run",
     "engine",
     "cluster",
     "compile",
-    "report",
 )
-PIPELINES += ("local", "submit", "predict")
+PIPELINES += ("report", "local", "submit", "predict")
 # Each imports from itself and those before it; stages do not know of each other.
 ROOMS = [[f"components.shared.{name}"] for name in SHARED] + [["components.trainjob"], STAGES]
 ROOMS += [[f"pipelines.{name}"] for name in PIPELINES]

@@ -23,7 +23,7 @@ def compare(
     metrics: OutputMetrics,
     *,
     names: Annotated[str, json_object] = '{"predictions": []}',
-    resamples: Annotated[int, Range(at_least=100)] = 1000,
+    resamples: Annotated[int, Range(at_least=100, at_most=100_000)] = 1000,
 ) -> None:
     """Compare candidates over seeds: means, differences and their intervals.
 

@@ -20,7 +20,7 @@ def pseudo_label(
     report: OutputHTML,
     *,
     num_teachers: Annotated[int, Range(at_least=1)] = 2,
-    top_k: Annotated[int, Range(at_least=1)] = 5,
+    top_k: Annotated[int, Range(at_least=1, at_most=100)] = 5,
     min_confidence: Annotated[float, Range(at_least=0, at_most=1)] = 0.2,
     batch_size: Annotated[int, Range(at_least=1)] = 256,
 ) -> None:

@@ -24,7 +24,7 @@ def weighting(
     report: OutputHTML,
     *,
     neighbors: Annotated[int, Range(at_least=0)] = 5,
-    top_k: Annotated[int, Range(at_least=1)] = 5,
+    top_k: Annotated[int, Range(at_least=1, at_most=100)] = 5,
     fallback_weight: Annotated[float, Range(above=0, at_most=1)] = 0.5,
     comparing: SimilaritySettings,
 ) -> None:

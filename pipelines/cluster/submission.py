@@ -11,7 +11,7 @@ import yaml
 
 from components.shared.stage.errors import UserError
 from components.shared.stage.fingerprint import ROOT
-from pipelines import checks
+from pipelines import task_checks
 from pipelines.run import graph
 from pipelines.run.graph import Graph
 from pipelines.steps import field_name
@@ -62,7 +62,7 @@ def prepare(
         UserError: An override is invalid, or `rerun` has an unknown name.
     """
     pipeline = graph.read(file, overrides)
-    checks.check(pipeline.tasks)
+    task_checks.check(pipeline.tasks)
     version = version_name(file)
     summary = pipeline.description.partition("\n\n")[0]
     changes = [*(f"rerun {name}" for name in rerun), *([] if cache else ["no cache"]), *overrides]

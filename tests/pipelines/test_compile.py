@@ -18,7 +18,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 from components.shared.stage.container import parameter
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import arguments
-from pipelines import checks
+from pipelines import task_checks
 from pipelines.compile import compile_recipe, main
 from pipelines.images import components
 from pipelines.recipe import load
@@ -189,7 +189,7 @@ def test_values_that_do_not_go_together_are_refused(
     tasks = graph.read(tmp_path / "compiled.yaml", [override]).tasks
 
     with pytest.raises(UserError, match=f"^{message}") if message else nullcontext():
-        checks.check(tasks)
+        task_checks.check(tasks)
 
 
 def test_the_command_says_what_a_cluster_cannot_reach(
