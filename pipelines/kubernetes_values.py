@@ -23,10 +23,16 @@ def cpu(value: object) -> None:
         raise UserError("must be a number of cores as text, such as '4' or '500m'")
 
 
-def size(value: object) -> None:
-    """Refuse what is no size of memory or of a disk."""
+def memory(value: object) -> None:
+    """Refuse what is no size of memory."""
+    if not _matches(r"[1-9]\d*[MGT]i?", value):  # KFP takes no fractions
+        raise UserError("must be a size as text, in whole numbers, such as '32Gi'")
+
+
+def disk(value: object) -> None:
+    """Refuse what is no size of a disk."""
     if not _matches(r"(?=.*[1-9])\d+(\.\d+)?[MGT]i?", value):
-        raise UserError("must be a size as text, such as '32Gi'")
+        raise UserError("must be a size as text, such as '128Gi'")
 
 
 def count(value: object) -> None:

@@ -1,7 +1,7 @@
 """The steps of the method: which stage each one runs, whose values it inherits, how it shows."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,8 +14,7 @@ from components.multitask_pretrain.component import multitask_pretrain
 from components.pseudo_label.component import pseudo_label
 from components.shared.reports.titles import SCRATCH
 from components.shared.stage.container import Component
-from components.shared.stage.errors import UserError
-from components.shared.stage.interface import Argument, Value, arguments
+from components.shared.stage.interface import Argument, Range, Rule, Value, arguments
 from components.tagging.component import tagging
 from components.weighting.component import weighting
 from components.wt_pretrain.component import wt_pretrain
@@ -27,47 +26,21 @@ _arguments = functools.cache(arguments)
 
 @dataclass(frozen=True, slots=True)
 class PodSetting(Argument):
-    """A setting of a task's pod: like a stage's parameter, but it may be a list or a mapping.
+    """A setting of a task's pod: like a stage's parameter, but it may be a list or a mapping."""
 
-    Attributes:
-        check: Refuses a value that Kubernetes would refuse.
-    """
-
-    check: Callable[[Any], None] = lambda value: None
-
-    def parse(self, value: object) -> Any:
-        """Parse a value of a recipe or of the form.
-
-        Raises:
-            UserError: It is not one that Kubernetes takes.
-        """
-        parsed: Any = value if self.type in (dict, list) else Argument.parse(self, value)
-        try:
-            self.check(parsed)
-        except UserError as error:
-            raise UserError(f"{self.name}={value!r}: {error}") from None
-        return parsed
+    def _typed(self, value: object) -> Any:
+        return value if self.type in (dict, list) else Argument._typed(self, value)
 
 
-def _setting(
-    name: str, help: str, default: Any, check: Callable[[Any], None] = lambda value: None
-) -> PodSetting:
-    return PodSetting(name, help, None, type(default), (), default, check=check)
-
-
-def _at_least(least: int) -> Callable[[int], None]:
-    def check(value: int) -> None:
-        if value < least:
-            raise UserError(f"must be at least {least}")
-
-    return check
+def _setting(name: str, help: str, default: Any, *rules: Rule) -> PodSetting:
+    return PodSetting(name, help, None, type(default), (), default, rules=rules)
 
 
 # What each step has besides its stage's parameters. KFP takes resources only as strings.
 _RERUN = _setting("rerun", "Any text; a new one reruns the stage and all that follows.", "")
 _COMMON = (
-    _setting("retries", "How often a stage that fails is retried.", 2, _at_least(0)),
-    _setting("timeout_hours", "Time limit of a pod, in hours.", 72, _at_least(1)),
+    _setting("retries", "How often a stage that fails is retried.", 2, Range(at_least=0)),
+    _setting("timeout_hours", "Time limit of a pod, in hours.", 72, Range(at_least=1)),
     _setting("queue", "Kueue queue that the pod waits in; or none.", "none", kubernetes.queue),
     _setting(
         "queue_priority",
@@ -105,7 +78,7 @@ _POD = (
         "memory",
         "Memory limit of the pod, for training including 16Gi of shared memory.",
         "32Gi",
-        kubernetes.size,
+        kubernetes.memory,
     ),
     *_COMMON,
 )
@@ -115,7 +88,7 @@ _DISK_POD = (
         "disk",
         "Size of the pod's disk: at least two windows and the validation set.",
         "128Gi",
-        kubernetes.size,
+        kubernetes.disk,
     ),
     _DISK_CLASS,
 )

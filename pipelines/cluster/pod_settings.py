@@ -13,7 +13,6 @@ from typing import Any, Literal
 from kfp import dsl, kubernetes
 
 from components.shared.stage.container import Component
-from components.shared.stage.errors import UserError
 from pipelines.cluster.placement import Nodes, Placement, Pod
 from pipelines.run.graph import IDENTITY
 
@@ -89,7 +88,7 @@ def configure(
     if secret is not None:
         placement.pull_with(secret)
     if "disk" in values:
-        _with_disk(task.name, placement, values["disk"], values["disk_class"])
+        _with_disk(placement, values["disk"], values["disk_class"])
     # Training pods get WEBLY_GPUS=0, too. (A pipeline parameter never equals "0" at compile time.)
     if component.target == "train" or str(values.get("gpus", "0")) != "0":
         _on_gpus(task, placement, values["gpu_type"], values["gpus"])
@@ -123,11 +122,8 @@ def _on_cpus(task: dsl.PipelineTask, cpu: Any, memory: Any) -> None:
 
     Stages start a worker per core that they may use: without a limit, per core of the node.
     """
-    try:
-        task.set_cpu_request(cpu).set_cpu_limit(cpu)
-        task.set_memory_request(memory).set_memory_limit(memory)
-    except ValueError as error:
-        raise UserError(f"{task.name}: cpu={cpu}, memory={memory}: {error}") from None
+    task.set_cpu_request(cpu).set_cpu_limit(cpu)
+    task.set_memory_request(memory).set_memory_limit(memory)
 
 
 def _on_gpus(task: dsl.PipelineTask, placement: Placement, kind: Any, number: Any) -> None:
@@ -139,27 +135,22 @@ def _on_gpus(task: dsl.PipelineTask, placement: Placement, kind: Any, number: An
         kind: Their resource name.
         number: How many; a string: KFP's driver silently takes a number as none.
     """
-    try:
-        task.set_accelerator_type(kind).set_accelerator_limit(number)
-    except ValueError as error:
-        raise UserError(f"{task.name}: gpus={number}: {error}") from None
+    task.set_accelerator_type(kind).set_accelerator_limit(number)
     if isinstance(number, str):
         # A parameter reaches the stage as `accelerator_count`, a constant does not.
         placement.set_env("WEBLY_GPUS", number)
     placement.mount_memory("/dev/shm", _SHARED_MEMORY)
 
 
-def _with_disk(task: str, placement: Placement, size: str, storage_class: str) -> None:
+def _with_disk(placement: Placement, size: str, storage_class: str) -> None:
     """Give a stage a disk for fetched shards and temporary files.
 
     By default it is a folder on the node's disk (`emptyDir`), which any user may write to and which
     goes when the pod ends. A disk of a storage class stays as long as the pod's object and belongs
     to root, unless `python -m pipelines.argo` has changed Argo's defaults.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([MGT]i?)", size)
-    if not match:
-        raise UserError(f"{task}: disk={size!r}: must be a size such as 200Gi")
-    gigabytes = float(match[1]) * _UNITS[match[2]] / 1e9
+    number, unit = re.findall(r"[\d.]+|[MGTi]+", size)
+    gigabytes = float(number) * _UNITS[unit] / 1e9
     if storage_class == NODE_DISK:
         placement.mount_folder(_DISK, size)
     else:
@@ -181,11 +172,6 @@ def _with_retries(
     it resumes from its checkpoint, saved every WEBLY_CHECKPOINT_MINUTES: KFP's launcher forwards no
     signals, so a pod that is terminated cannot save another one.
     """
-    if timeout_hours < 1 or retries < 0:
-        raise UserError(
-            f"{task.name}: retries={retries}, timeout_hours={timeout_hours}: must be at least "
-            "0 and 1"
-        )
     if retries:
         # Argo counts `backoff_max_duration` from the first attempt's start: with the default of an
         # hour, later failures would not be retried, and retries would end with that hour. It

@@ -342,8 +342,11 @@ def test_a_form_may_set_cores_and_memory(tmp_path: Path) -> None:
         ("training: {disk: much}", "training: disk='much': must be a size"),
         ("training: {timeout_hours: 0}", "timeout_hours=0"),
         ("ingest: {retries: -1}", "ingest: retries=-1"),
-        ("ingest: {memory: lots}", "ingest: memory='lots'"),
-        ("finetune_large: {gpus: two}", "gpus='two'"),
+        ("ingest: {memory: lots}", "ingest: memory='lots': must be a size"),
+        ("finetune_large: {gpus: two}", "finetune_large: gpus='two': must be a whole number"),
+        ("pods: {tolerations: [{name: x}]}", "no key 'name'; there are key, operator"),
+        ("gpu_pods: {node_selector: {pool: 1}}", "pool: 1 must be text"),
+        ("gpu_pods: {gpu_type: gpu}", "gpu_type='gpu': must be the name of a resource"),
     ],
 )
 def test_a_value_that_no_pod_can_have_is_named(section: str, message: str, tmp_path: Path) -> None:

@@ -433,6 +433,7 @@ def test_a_dry_run_shows_requests_and_values_and_makes_none(
     ("override", "message"),
     [
         ("finetune_epochs=-3", "finetune_epochs=-3: must be at least 1"),
+        ('gpu_tolerations=[{"name": "x"}]', "gpu_tolerations=[{'name': 'x'}]: toleration"),
         ("dataset=/data", "ingest: dataset=/data: a folder of this machine: copy it to S3"),
     ],
 )

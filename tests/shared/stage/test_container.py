@@ -230,7 +230,7 @@ def test_a_parameter_out_of_its_range_is_refused(tmp_path: Path) -> None:
     request["inputs"]["parameterValues"]["steps"] = -1.0
 
     with pytest.raises(UserError, match="steps=-1: must be at least 0"):
-        container.run(mix, json.dumps(request))
+        container.run(mix, request)
 
 
 def test_a_custom_path_goes_before_the_uri(tmp_path: Path) -> None:
