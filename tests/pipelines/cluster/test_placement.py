@@ -182,7 +182,7 @@ def test_the_form_may_say_it(tmp_path: Path) -> None:
     # Which number it will be is not known: also one node is the launcher's.
     assert (few["wt-pretrain-resnet18"].num_nodes, few[TASK].num_nodes) == (1, 0)
     assert (many["wt-pretrain-resnet18"].num_nodes, many[TASK].num_nodes) == (4, 0)
-    with pytest.raises(UserError, match="num_nodes=two: must be a positive integer"):
+    with pytest.raises(UserError, match="num_nodes_training='two': must be a positive integer"):
         tasks(path, f"{field}=two")
 
 
