@@ -5,15 +5,15 @@ python -m pipelines.compile --recipe paper --output pretraining.yaml
 
 import argparse
 import inspect
-import json
 import logging
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from google.protobuf import json_format
 from kfp import compiler, dsl
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
@@ -21,9 +21,10 @@ from components.shared.stage.container import Nodes
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Argument
 from pipelines import task_checks
-from pipelines.cluster import pod_settings
+from pipelines.cluster import limits, pod_settings
 from pipelines.cluster.pod_settings import Backend
 from pipelines.display_names import display_names
+from pipelines.form import description
 from pipelines.images import LAUNCHER, reference
 from pipelines.pretraining import pretraining
 from pipelines.recipe import load
@@ -32,11 +33,6 @@ from pipelines.tasks import Field, Output, Task
 from pipelines.values import Recipe
 
 logger = logging.getLogger(__name__)
-
-
-# What Linux takes as one argument, which holds a JSON text with the root DAG in it. The rest of the
-# text takes 6 kB.
-_MOST_BYTES = 128 * 1024 - 10_000
 
 
 def compile_recipe(
@@ -49,9 +45,6 @@ def compile_recipe(
         path: The YAML file to write.
         backend: The oldest version of KFP's backend to support.
         cache: Whether a task may reuse an earlier run's outputs.
-
-    Raises:
-        UserError: It has more tasks than Kubeflow can start.
     """
     fields, tasks = recipe.fields(), pretraining(recipe)
     labels = display_names(tasks)
@@ -67,9 +60,8 @@ def compile_recipe(
         for name, field in fields.items()
     ]
     pipeline.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    compiled = dsl.pipeline(pipeline, name=recipe.name, description=recipe.description)
+    compiled = dsl.pipeline(pipeline, name=recipe.name, description=description(recipe))
     _complete(compiled.pipeline_spec, fields, labels, backend, cache)
-    _check_size(compiled.pipeline_spec)
     path.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(compiled, str(path))
 
@@ -135,32 +127,16 @@ def _complete(
     definitions = spec.root.input_definitions.parameters
     for name, field in fields.items():
         definitions[name].description = field.help
-        if (
-            backend != "2.15"
-        ):  # which does not know this field of the IR; newer ones show a dropdown
-            for choice in field.choices:
-                definitions[name].literals.add(string_value=choice)
+        if backend == "2.15":  # it does not know this field of the IR; newer ones show a dropdown
+            continue
+        for choice in field.choices:
+            definitions[name].literals.add(string_value=choice)
+        for truth in (True, False) if field.type is bool else ():
+            definitions[name].literals.add(bool_value=truth)
     for name, task in spec.root.dag.tasks.items():
         task.caching_options.enable_cache = cache
         # Only what the graph shows: the key names the task to the cache and in the API.
         task.task_info.name = labels[name]
-
-
-def size(spec: PipelineSpec) -> int:
-    """Return how many bytes a pipeline's root DAG takes in an argument of Argo's."""
-    root = json_format.MessageToDict(spec.root)
-    text = json.dumps(root, separators=(",", ":"), ensure_ascii=False)
-    return len(json.dumps(text, ensure_ascii=False).encode())
-
-
-def _check_size(spec: PipelineSpec) -> None:
-    bytes, number = size(spec), len(spec.root.dag.tasks)
-    if bytes > _MOST_BYTES:
-        raise UserError(
-            f"{number} tasks take {bytes:,} bytes, and Kubeflow starts pipelines of at most "
-            f"{_MOST_BYTES:,}, here about {number * _MOST_BYTES // bytes} tasks: divide seeds or "
-            "candidates among recipes that keep the name: they share their tasks in the cache"
-        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -185,7 +161,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
         recipe = load(given.recipe)
-        compile_recipe(recipe, given.output, backend=given.backend, cache=not given.no_cache)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "pipeline.yaml"
+            compile_recipe(recipe, file, backend=given.backend, cache=not given.no_cache)
+            limits.check(file)
+            given.output.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, given.output)
         local = task_checks.folders(pretraining(replace(recipe, form=())))
         if local:
             found = ", ".join(map(str, local))

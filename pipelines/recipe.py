@@ -40,7 +40,7 @@ from pipelines import task_checks
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
 from pipelines.pretraining import pretraining
-from pipelines.steps import CONSTANT, OF_CANDIDATES, PRETRAININGS, STEPS, field_name
+from pipelines.steps import CONSTANT, OF_CANDIDATES, PRETRAININGS, STEPS, field_name, renamed
 from pipelines.tasks import Task
 from pipelines.values import Candidate, Recipe
 
@@ -242,9 +242,10 @@ def _check_form(form: Collection[str], taken: Collection[str]) -> None:
     }
     for name in form:
         if name not in allowed:
-            raise UserError(
-                f"form: {name!r} cannot be a field; choose from {', '.join(sorted(allowed))}"
-            )
+            new = renamed(name)
+            choices = f"choose from {', '.join(sorted(allowed))}"
+            hint = f"it is {new} now" if new in allowed else choices
+            raise UserError(f"form: {name!r} cannot be a field; {hint}")
 
 
 def _check_seeds(recipe: Recipe) -> None:

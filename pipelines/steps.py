@@ -249,6 +249,12 @@ def field_name(step: str, parameter: str) -> str:
     return f"{step}_{parameter}"
 
 
+def renamed(field: str) -> str | None:
+    """Return the new name of a field that had its step in front, such as `finetune_rerun`."""
+    old = {f"{step}_{argument.name}": name for name, (step, argument) in form_fields().items()}
+    return old.get(field)
+
+
 @functools.cache
 def form_fields() -> Mapping[str, tuple[str, Argument]]:
     """Return what a form may show: by the field's name, the step and its parameter."""

@@ -12,6 +12,7 @@ import yaml
 from components.shared.stage.errors import UserError
 from components.shared.stage.fingerprint import ROOT
 from pipelines import task_checks
+from pipelines.cluster import limits
 from pipelines.run import graph
 from pipelines.run.graph import Graph
 from pipelines.steps import field_name
@@ -59,10 +60,11 @@ def prepare(
         title: The run's name if nothing else distinguishes it (default: the pipeline's).
 
     Raises:
-        UserError: An override is invalid, or `rerun` has an unknown name.
+        UserError: An override is invalid, `rerun` has an unknown name, or there are too many tasks.
     """
     pipeline = graph.read(file, overrides)
     task_checks.check(pipeline.tasks)
+    limits.check(file)
     version = version_name(file)
     summary = pipeline.description.partition("\n\n")[0]
     changes = [*(f"rerun {name}" for name in rerun), *([] if cache else ["no cache"]), *overrides]

@@ -24,7 +24,7 @@ from components.shared.stage.machine import OWN_INPUT
 from components.trainjob.job import number_of_nodes
 from pipelines.run import pods
 from pipelines.run.pods import Pod
-from pipelines.steps import form_fields
+from pipelines.steps import form_fields, renamed
 
 # Constants that describe a pod to itself, of no interest to readers of a pipeline.
 ENVIRONMENT = frozenset(
@@ -201,11 +201,13 @@ def _given(fields: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[tupl
         if not separator:
             raise UserError(f"{override!r}: write name=value")
         if name not in fields:
-            raise UserError(f"{name}: no such parameter; there are {', '.join(sorted(fields))}")
-        choices = fields[name].get("literals", [value])
-        if value not in choices:
-            raise UserError(f"{name}={value}: choose one of {', '.join(choices)}")
+            new = renamed(name)
+            hint = f"it is {new} now" if new in fields else f"there are {', '.join(sorted(fields))}"
+            raise UserError(f"{name}: no such parameter; {hint}")
         typed = _typed(name, value, fields[name]["parameterType"])
+        choices = fields[name].get("literals", [typed])
+        if typed not in choices:
+            raise UserError(f"{name}={value}: choose one of {', '.join(choices)}")
         if name in known:
             _, argument = known[name]
             replace(argument, name=name).parse(typed)

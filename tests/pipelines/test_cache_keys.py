@@ -1,5 +1,6 @@
 """Which field of the run's form reaches which task's cache key, by the compiled file alone."""
 
+import copy
 import functools
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -8,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from components.finetune.component import finetune
+from pipelines.cluster.difference import Earlier, compare
 from pipelines.compile import compile_recipe
 from pipelines.engine.cache import Cache
 from pipelines.recipe import load
@@ -65,7 +68,7 @@ def another(field: Mapping[str, Any]) -> str:
             return str(choice)
     match field["parameterType"]:
         case "STRING":
-            return f"{default}9"
+            return f"{default}9".lstrip("0")
         case "BOOLEAN":
             return json.dumps(not default)
         case "LIST":
@@ -127,6 +130,25 @@ def test_a_keyword_pretraining_shares_nothing_with_the_other(compiled_recipe: Co
     assert "lw_pretrain" not in steps(path, reached(path, "tagging_vocabulary_size"))
     assert "weighting" not in steps(path, reached(path, "rerun_tagging"))
     assert "wt_pretrain" not in steps(path, reached(path, "weighting_top_k"))
+
+
+def test_display_names_reach_no_key(path: Path, tmp_path: Path) -> None:
+    """Neither a local one nor, in `difference`, one of KFP's."""
+    spec, platform = copy.deepcopy(graph.documents(path))
+    for task in spec["root"]["dag"]["tasks"].values():
+        task["taskInfo"]["name"] += "!"
+    for executor in spec["deploymentSpec"]["executors"].values():
+        for variable in executor["container"]["env"]:
+            variable["value"] += "!" if variable["name"] == "WEBLY_TASK" else ""
+    renamed = tmp_path / "renamed.yaml"
+    renamed.write_text(yaml.safe_dump_all([spec, platform]))
+
+    before, after = graph.read(path, []), graph.read(renamed, [])
+
+    assert {task.label for task in before.tasks}.isdisjoint(task.label for task in after.tasks)
+    assert keys(renamed) == keys(path)
+    made = frozenset(task.name for task in before.tasks)
+    assert not any(each.reasons for each in compare(after, [Earlier("run", before, made)]))
 
 
 def test_where_pods_run_reaches_no_key(path: Path) -> None:

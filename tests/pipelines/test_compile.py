@@ -404,7 +404,7 @@ def golden(documents: list[Any]) -> str:
         component = spec["components"][task["componentRef"]["name"]]
         container = executors(spec)[component["executorLabel"]]["container"]
         content["tasks"][name] = {
-            "image": re.sub("-[0-9a-f]{7}$", "-*", container["image"]),
+            "image": _masked(container["image"]),
             "command": " ".join([*container["command"], container["args"][0]]),
             "constants": dict(map(parameter, container["args"][1:])),
             "cache": task["cachingOptions"]["enableCache"],
@@ -415,7 +415,9 @@ def golden(documents: list[Any]) -> str:
             },
         }
         environment = variables(spec, component["executorLabel"])
-        assert environment.pop("WEBLY_IMAGE") == container["image"]
+        several = json.loads(environment.pop("WEBLY_NODE_ENV", "{}"))  # of the nodes, if there are
+        environment = {name: _masked(value) for name, value in (environment | several).items()}
+        assert environment.pop("WEBLY_IMAGE")
         content["tasks"][name]["label"] = task["taskInfo"]["name"]
         assert environment.pop("WEBLY_TASK") == task["taskInfo"]["name"]
         pod = pods(documents)[component["executorLabel"]] | container["resources"]
@@ -431,6 +433,10 @@ def golden(documents: list[Any]) -> str:
     return yaml.safe_dump(content, width=200)
 
 
+def _masked(image: str) -> str:
+    return re.sub("-[0-9a-f]{7}$", "-*", image)
+
+
 def _inputs(task: Any) -> Iterator[tuple[str, Any]]:
     for name, source in task["inputs"].get("artifacts", {}).items():
         output = source["taskOutputArtifact"]
@@ -439,7 +445,8 @@ def _inputs(task: Any) -> Iterator[tuple[str, Any]]:
         if "componentInputParameter" in source:
             yield name, f"form.{source['componentInputParameter']}"
         else:
-            yield name, source["runtimeValue"]["constant"]
+            constant = source["runtimeValue"]["constant"]
+            yield name, _masked(constant) if isinstance(constant, str) else constant
 
 
 @pytest.mark.parametrize("name", ["demo", "paper", "sample", "smoke"])
@@ -450,6 +457,55 @@ def test_a_compiled_recipe_is_what_was_reviewed(name: str, compiled_recipe: Comp
         path.write_text(golden(documents))
 
     assert golden(documents) == path.read_text(), "WEBLY_UPDATE_GOLDEN=1 writes it anew"
+
+
+PLACEMENT = """
+name: webly-placement
+candidates: [{backbone: resnet18, pretraining: [wt, lw]}]
+form: [node_selector_pseudo_label, gpu_type_training]
+pods: {pull_secret: registry, queue: research, queue_priority: high}
+cpu_pods: {node_selector: {pool: cpu}}
+gpu_pods: {tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]}
+training: {node_selector: {gpu: h200}, gpus: "8"}
+lw_pretrain: {num_nodes: "2", disk_class: fast}
+finetune: {node_selector: {gpu: a100}, tolerations: []}
+pseudo_label: {node_selector: {gpu: l4}, gpu_type: nvidia.com/mig-3g.40gb}
+finetune_again: {}
+weighting: {gpus: "1"}
+"""
+
+
+def test_stages_run_where_a_recipe_or_its_form_says(tmp_path: Path) -> None:
+    """Pretraining on one kind of GPU, labelling on another; one field for all is the default."""
+    (tmp_path / "placement.yaml").write_text(PLACEMENT)
+    compile_recipe(load(str(tmp_path / "placement.yaml")), tmp_path / "compiled.yaml")
+    documents = graph.documents(tmp_path / "compiled.yaml")
+    path = GOLDEN / "placement.yaml"
+    if os.environ.get("WEBLY_UPDATE_GOLDEN"):
+        path.write_text(golden(documents))
+
+    assert golden(documents) == path.read_text(), "WEBLY_UPDATE_GOLDEN=1 writes it anew"
+    overrides = ['node_selector_pseudo_label={"gpu": "t4"}', "gpu_type_training=amd.com/gpu"]
+    pods = {task.step: task.pod for task in graph.read(tmp_path / "compiled.yaml", overrides).tasks}
+    assert {step: pod.node_selector for step, pod in pods.items()} == {
+        "ingest": {"pool": "cpu"},
+        "tagging": {"pool": "cpu"},
+        "weighting": {},  # it has a GPU
+        "wt_pretrain": {"gpu": "h200"},
+        "lw_pretrain": {"gpu": "h200"},
+        "finetune": {"gpu": "a100"},
+        "pseudo_label": {"gpu": "t4"},
+        "finetune_again": {"gpu": "a100"},
+        "compare": {"pool": "cpu"},
+    }
+    exists = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    tolerant = {step for step, pod in pods.items() if pod.tolerations == exists}
+    assert tolerant == {"weighting", "wt_pretrain", "lw_pretrain", "pseudo_label"}
+    assert (pods["lw_pretrain"].gpu_type, pods["lw_pretrain"].gpus) == ("amd.com/gpu", 8)
+    assert (pods["pseudo_label"].gpu_type, pods["weighting"].gpus) == ("nvidia.com/mig-3g.40gb", 1)
+    assert {pod.pull_secret for pod in pods.values()} == {"registry"}
+    assert (pods["lw_pretrain"].disk, pods["lw_pretrain"].disk_class) == ("128Gi", "fast")
+    assert (pods["finetune"].disk, pods["finetune"].disk_class) == ("128Gi", "")
 
 
 def test_the_command_compiles_for_an_older_backend_and_without_the_cache(tmp_path: Path) -> None:

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from components.shared.stage.errors import UserError
+from pipelines.cluster import limits, submission
+from pipelines.compile import compile_recipe, main
+from pipelines.recipe import load
 from pipelines.run import graph
 from tests.pipelines.recipes import LARGEST, RECIPES
 
@@ -83,6 +87,25 @@ def test_no_argument_is_longer_than_linux_takes(path: Path) -> None:
         component = json.dumps(spec["components"][f"comp-{task.name}"])
         for argument in (executor_input(pipeline, task), component):
             assert len(argument.encode()) < ARGUMENT_BYTES / 2, task.name
+
+
+def test_the_root_dag_is_one_that_kubeflow_starts(path: Path) -> None:
+    limits.check(path)
+
+
+def test_more_tasks_than_kubeflow_starts_are_refused_with_their_size(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the old spelling of constants, 94,230 and 101,326 bytes started, 129,728 did not."""
+    output = tmp_path / "noise.yaml"
+    compile_recipe(load("ablation-noise-drawn"), tmp_path / "own.yaml")
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["--recipe", "ablation-noise-drawn", "--output", str(output)])
+    assert "217 tasks take 26" in caplog.text and "here about 98 tasks" in caplog.text
+    assert not output.exists()
+    with pytest.raises(UserError, match="Kubeflow starts at most"):
+        submission.prepare(tmp_path / "own.yaml", [])
 
 
 def test_a_workflow_fits_etcd(path: Path) -> None:
