@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import kubernetes
@@ -22,10 +23,25 @@ from components.trainjob.job import GROUP, VERSION
 _LINES_OF_A_LOG = 1000
 _SECONDS_TO_ANSWER = 30.0
 _OF_RUN = "pipeline/runid={}"  # the label that KFP gives to a run's workflow and pods
+_MANAGER = "webly"  # of the fields that are set here
 
 
 class UnknownError(Exception):
-    """Something could not be checked; the message says why."""
+    """Something could not be looked at or changed; the message says why."""
+
+
+class ConflictError(UnknownError):
+    """Something has changed since it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMap:
+    """A config map as it was read, in a version of it."""
+
+    name: str
+    version: str
+    data: Mapping[str, str]
+    annotations: Mapping[str, str]
 
 
 class Namespace:
@@ -46,7 +62,7 @@ class Namespace:
         with contextlib.suppress(ConfigException):
             kubernetes.config.load_incluster_config()
             return kubernetes.client.ApiClient()
-        raise UnknownError("not checked: no kubectl configuration found")
+        raise UnknownError("no kubectl configuration found")
 
     @functools.cached_property
     def _core(self) -> Any:
@@ -56,6 +72,35 @@ class Namespace:
         """Return a config map's content, or None if there is none of that name."""
         found = self._get(self._core.read_namespaced_config_map, name, self.name)
         return None if found is None else found.data or {}
+
+    def annotated_config_map(self, name: str) -> ConfigMap | None:
+        """Return a config map, or None if there is none of that name."""
+        found = self._get(self._core.read_namespaced_config_map, name, self.name)
+        if found is None:
+            return None
+        about = found.metadata
+        return ConfigMap(name, about.resource_version, found.data or {}, about.annotations or {})
+
+    def merge_config_map(
+        self,
+        read: ConfigMap,
+        data: Mapping[str, str | None],
+        annotations: Mapping[str, str | None],
+    ) -> bool:
+        """Set some keys and annotations of a config map, or remove those that are None.
+
+        Returns:
+            Whether it was written; it is not if it has changed since it was read.
+        """
+        # Server-side apply would remove what its manager applied before and leaves out now.
+        about = {"resourceVersion": read.version, "annotations": annotations}
+        request = self._core.patch_namespaced_config_map
+        body = {"metadata": about, "data": data}
+        try:
+            found = self._get(request, read.name, self.name, body, field_manager=_MANAGER)
+        except ConflictError:
+            return False
+        return found is not None
 
     def secret_keys(self, name: str) -> frozenset[str] | None:
         """Return a secret's keys, or None if there is none of that name."""
@@ -148,10 +193,7 @@ class Namespace:
         except ApiException as error:
             if error.status == 404:
                 return None
-            raise UnknownError(
-                f"not checked: Kubernetes answers {error.status} {error.reason}"
-            ) from None
+            kind = ConflictError if error.status == 409 else UnknownError
+            raise kind(f"Kubernetes answers {error.status} {error.reason}") from None
         except HTTPError as error:
-            raise UnknownError(
-                f"not checked: Kubernetes does not answer ({type(error).__name__})"
-            ) from None
+            raise UnknownError(f"Kubernetes does not answer ({type(error).__name__})") from None

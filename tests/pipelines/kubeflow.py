@@ -151,6 +151,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:  # noqa: N802
         self._answer("POST")
 
+    def do_PATCH(self) -> None:  # noqa: N802
+        self._answer("PATCH")
+
     def _answer(self, method: str) -> None:
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
@@ -162,7 +165,10 @@ class Handler(BaseHTTPRequestHandler):
             self._send(403, {"message": "Forbidden"})
         elif not url.path.startswith("/apis/v2beta1/"):
             found = self.server.objects.get(url.path)
-            self._send(200 if found is not None else 404, found or {})
+            if method == "PATCH" and found is not None:
+                self._send(*self._patched(found, body))
+            else:
+                self._send(200 if found is not None else 404, found or {})
         else:
             path = url.path.removeprefix("/apis/v2beta1/")
             status, content = self._kubeflow(method, path, query, body)
@@ -170,6 +176,15 @@ class Handler(BaseHTTPRequestHandler):
                 self._send(status, answered(content))
             else:
                 time.sleep(0.5)
+
+    def _patched(self, held: dict[str, Any], patch: Any) -> tuple[int, Any]:
+        """Merge a patch into an object, unless it is for another version of it."""
+        about = held["metadata"]
+        if patch["metadata"].pop("resourceVersion") != about["resourceVersion"]:
+            return 409, {"message": "the object has been modified"}
+        _merge(held, patch)
+        about["resourceVersion"] = str(int(about["resourceVersion"]) + 1)
+        return 200, held
 
     def _kubeflow(
         self, method: str, path: str, query: Mapping[str, str], body: Any
@@ -251,6 +266,16 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(encoded)))
         self.end_headers()
         self.wfile.write(encoded)
+
+
+def _merge(held: dict[str, Any], patch: Mapping[str, Any]) -> None:
+    for name, value in patch.items():
+        if isinstance(value, dict):
+            _merge(held.setdefault(name, {}), value)
+        elif value is None:
+            held.pop(name, None)
+        else:
+            held[name] = value
 
 
 def argo_pod(
