@@ -25,9 +25,10 @@ from pipelines.cluster import limits, pod_settings
 from pipelines.cluster.pod_settings import Backend
 from pipelines.display_names import display_names
 from pipelines.form import description
-from pipelines.images import LAUNCHER, reference
+from pipelines.images import LAUNCHER, reference, require_registries
 from pipelines.pretraining import pretraining
 from pipelines.recipe import load
+from pipelines.run import graph
 from pipelines.steps import POD, STEPS
 from pipelines.tasks import Field, Output, Task
 from pipelines.values import Recipe
@@ -175,6 +176,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         logger.error("%s", error)
         sys.exit(2)
     logger.info("%s", given.output)
+    try:
+        require_registries(graph.read(given.output, []).images)
+    except UserError as error:
+        logger.warning("%s", error)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -97,6 +97,26 @@ def reference(component: Component | Launcher) -> str:
     registry = os.environ.get("WEBLY_REGISTRY") or _LOCAL_REGISTRY
     own = f"{registry}/{component.target}:{component.name}-{component.fingerprint[:_DIGITS]}"
     return os.environ.get(_variable(component)) or own
+
+
+def has_registry(reference: str) -> bool:
+    """Return whether an image's name says in which registry it is."""
+    host, separator, _ = reference.partition("/")
+    return bool(separator) and (host == "localhost" or "." in host or ":" in host)
+
+
+def require_registries(references: Iterable[str]) -> None:
+    """Refuse names of images that a cluster would look for in a public registry.
+
+    Raises:
+        UserError: Not every name has a registry.
+    """
+    for reference in references:
+        if not has_registry(reference):
+            raise UserError(
+                f"{reference}: names no registry, so a cluster would look for it at Docker Hub: "
+                "set WEBLY_REGISTRY (Docker Hub is docker.io/NAME), then build and push the images"
+            )
 
 
 def build(options: Sequence[str]) -> None:

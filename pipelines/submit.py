@@ -29,6 +29,7 @@ from pipelines.cluster.pod_settings import Backend
 from pipelines.cluster.submission import Submission, prepare
 from pipelines.cluster.watch import follow
 from pipelines.compile import compile_recipe
+from pipelines.images import require_registries
 from pipelines.recipe import load
 from pipelines.run import table
 from pipelines.steps import STEPS, field_name
@@ -152,6 +153,7 @@ def _run(given: argparse.Namespace, access: Access) -> int:
 
 
 def _start(submission: Submission, given: argparse.Namespace, access: Access) -> int:
+    require_registries(submission.graph.images)
     cluster, name = Cluster(access), submission.graph.name
     experiment = cluster.experiment(given.experiment or name)
     version = submission.version

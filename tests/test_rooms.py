@@ -6,7 +6,7 @@ SHARED = ("stage", "storage", "data", "reports", "training")
 STAGES = [f"components.{path.parent.name}" for path in ROOT.glob("components/*/component.py")]
 PIPELINES = ("demo", "backbones", "kubernetes_values", "steps", "images", "values", "tasks")
 PIPELINES += ("display_names", "task_checks", "pretraining", "recipe", "form")
-PIPELINES += ("run", "engine", "cluster", "compile")
+PIPELINES += ("run", "engine", "cluster", "argo", "compile")
 PIPELINES += ("report", "local", "submit", "predict")
 # Each imports from itself and those before it; stages do not know of each other.
 ROOMS = [[f"components.shared.{name}"] for name in SHARED] + [["components.trainjob"], STAGES]

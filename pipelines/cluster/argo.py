@@ -94,12 +94,21 @@ def undone(data: Mapping[str, str], annotations: Mapping[str, str]) -> Change:
     return Change(before, after, None)
 
 
+def retries(data: Mapping[str, str]) -> tuple[str, str]:
+    """Return the policy and number of retries of all templates; empty where there are none."""
+    strategy: dict[str, Any] = {}
+    with contextlib.suppress(UserError):
+        spec = _spec(data.get(DEFAULTS))
+        strategy = spec.get("templateDefaults", {}).get("retryStrategy", {})
+    return str(strategy.get("retryPolicy", "")), str(strategy.get("limit", ""))
+
+
 def _lost(data: Mapping[str, str]) -> Iterator[str]:
     absent = ", ".join(name for name in _KFPS if name not in data)
     if absent:
         yield (
-            f"no {absent}: without them, logs are not kept and pods may be refused; earlier versions "
-            "of this project removed them with k8s/argo: apply KFP's manifests again"
+            f"no {absent}: so logs are not kept, and pods may be refused; earlier versions of this "
+            "project removed them with k8s/argo: apply KFP's manifests again"
         )
 
 
@@ -126,7 +135,7 @@ def _added(text: str | None) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _removed(text: str | None, before: str | None, after: str | None) -> str | None:
-    """Return the defaults without what was added when they were changed from `before` to `after`."""
+    """Return the defaults without what was added when `before` became `after`."""
     if text == after:
         return before
     spec, original, added = _spec(text), _spec(before), _spec(after)
@@ -172,7 +181,7 @@ def _edited(text: str | None, changes: Mapping[str, Any]) -> str | None:
     """Return a text with values of its `spec` set, or removed if they are None."""
     if not changes:
         return text
-    spec = {name: value for name, value in (_spec(text) | changes).items() if value is not None}
+    spec = {name: value for name, value in {**_spec(text), **changes}.items() if value is not None}
     expected = (yaml.safe_load(text or "") or {}) | {"spec": spec}
     edited = text or ""
     with contextlib.suppress(yaml.YAMLError):

@@ -9,13 +9,15 @@ import functools
 import gzip
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import kubernetes
 from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
+from kubernetes.utils import parse_quantity
 from urllib3.exceptions import HTTPError
 
 from components.trainjob.job import GROUP, VERSION
@@ -23,6 +25,8 @@ from components.trainjob.job import GROUP, VERSION
 _LINES_OF_A_LOG = 1000
 _SECONDS_TO_ANSWER = 30.0
 _OF_RUN = "pipeline/runid={}"  # the label that KFP gives to a run's workflow and pods
+_KUEUE = "kueue.x-k8s.io"
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _MANAGER = "webly"  # of the fields that are set here
 
 
@@ -42,6 +46,19 @@ class ConfigMap:
     version: str
     data: Mapping[str, str]
     annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the cluster.
+
+    Attributes:
+        allocatable: What it offers to pods, by resource.
+        taints: Taints that keep pods away which do not tolerate them.
+    """
+
+    allocatable: Mapping[str, Decimal]
+    taints: Sequence[Any]
 
 
 class Namespace:
@@ -107,12 +124,60 @@ class Namespace:
         found = self._get(self._core.read_namespaced_secret, name, self.name)
         return None if found is None else frozenset(found.data or {})
 
-    def offers(self, resource: str, labels: Mapping[str, str]) -> list[int]:
-        """Return how much of a resource each node that has these labels offers, the most first."""
+    def service_account(self, name: str) -> Mapping[str, str] | None:
+        """Return a service account's annotations, or None if there is none of that name."""
+        found = self._get(self._core.read_namespaced_service_account, name, self.name)
+        return None if found is None else found.metadata.annotations or {}
+
+    def quotas(self) -> Mapping[str, Mapping[str, Decimal]]:
+        """Return what the namespace's pods may use at a time, by the name of the quota."""
+        found = self._get(self._core.list_namespaced_resource_quota, self.name).items
+        return {
+            quota.metadata.name: _quantities(quota.spec.hard)
+            for quota in found
+            if not quota.spec.scopes and not quota.spec.scope_selector  # for all pods
+        }
+
+    def nodes(self, labels: Mapping[str, str]) -> list[Node]:
+        """Return the nodes that have these labels."""
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
-        nodes = self._get(self._core.list_node, label_selector=selector).items
-        found = (int((node.status.allocatable or {}).get(resource, 0)) for node in nodes)
-        return sorted(found, reverse=True)
+        found = self._get(self._core.list_node, label_selector=selector).items
+        return [
+            Node(
+                _quantities(node.status.allocatable),
+                [taint for taint in node.spec.taints or [] if taint.effect != "PreferNoSchedule"],
+            )
+            for node in found
+        ]
+
+    def storage_classes(self) -> Mapping[str, bool]:
+        """Return the cluster's storage classes by name, and which is the default."""
+        classes = kubernetes.client.StorageV1Api(self._client)
+        return {
+            each.metadata.name: (each.metadata.annotations or {}).get(_DEFAULT_CLASS) == "true"
+            for each in self._get(classes.list_storage_class).items
+        }
+
+    def has_queue(self, name: str) -> bool:
+        """Return whether the namespace has a queue of Kueue's."""
+        return self._kueue_has("localqueues", name, self.name)
+
+    def has_queue_priority(self, name: str) -> bool:
+        """Return whether Kueue has a priority class."""
+        return self._kueue_has("workloadpriorityclasses", name)
+
+    def _kueue_has(self, plural: str, name: str, *namespace: str) -> bool:
+        path = f"/apis/{_KUEUE}"
+        options = {"auth_settings": ["BearerToken"], "_return_http_data_only": True}
+        group = self._get(self._client.call_api, path, "GET", response_type="V1APIGroup", **options)
+        if group is None:
+            return False
+        objects = kubernetes.client.CustomObjectsApi(self._client)
+        request = (
+            objects.get_namespaced_custom_object if namespace else objects.get_cluster_custom_object
+        )
+        version = group.preferred_version.version
+        return self._get(request, _KUEUE, version, *namespace, plural, name) is not None
 
     def knows_train_jobs(self) -> bool:
         """Return whether Kubeflow Trainer is installed."""
@@ -197,3 +262,7 @@ class Namespace:
             raise kind(f"Kubernetes answers {error.status} {error.reason}") from None
         except HTTPError as error:
             raise UnknownError(f"Kubernetes does not answer ({type(error).__name__})") from None
+
+
+def _quantities(texts: Mapping[str, str] | None) -> dict[str, Decimal]:
+    return {name: parse_quantity(text) for name, text in (texts or {}).items()}

@@ -1,47 +1,32 @@
 """Checks of what must be in place before a run of days is started."""
 
-import itertools
 import os
-import secrets
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import boto3
-
-from components.shared.stage.errors import StorageError, UserError
+from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 from components.trainjob.settings import DEFAULT_RUNTIME
+from pipelines.cluster import argo, buckets
+from pipelines.cluster.checks import Check, existing, looked_up
 from pipelines.cluster.estimate import Estimate, estimate
-from pipelines.cluster.kubernetes_api import Namespace, UnknownError
+from pipelines.cluster.kubernetes_api import ConfigMap, Namespace, UnknownError
+from pipelines.cluster.node_pools import node_pools
+from pipelines.cluster.pod_settings import CERTIFICATES
+from pipelines.cluster.quotas import quotas
+from pipelines.cluster.registries import images
 from pipelines.run import graph
-from pipelines.run.graph import Graph
+from pipelines.run.graph import Graph, Task
 
-_MOST_ENTRIES = 10_000
 # KFP's service accounts of pods: single-user, and on a multi-user Kubeflow.
 _SERVICE_ACCOUNTS = ("pipeline-runner", "default-editor")
+# The annotation by which a service account has access to S3.
+_ROLE = "eks.amazonaws.com/role-arn"
+_SESSION_TOKEN = "sessiontoken"  # which only temporary keys have
 # Seconds after which a store is reported as not reachable from this machine.
 _SECONDS_FOR_STORAGE = "15"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of a check.
-
-    Attributes:
-        what: What was checked.
-        state: `unknown` if it could not be checked from here.
-        detail: What was found, or what to do.
-    """
-
-    what: str
-    state: Literal["ok", "missing", "unknown"]
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.state:8} {self.what:12} {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +60,11 @@ def needs(file: Path) -> Needs:
                     found[source[name]] = found.get(source[name], frozenset()) | entries
         return found
 
+    secrets = keys("secretAsEnv", "secretName", "secretKey", optional=True)
     return Needs(
         keys("configMapAsEnv", "configMapName", "configMapKey", optional=False),
         # A pod starts without an optional secret, but S3 denies it access.
-        keys("secretAsEnv", "secretName", "secretKey", optional=True),
+        {name: entries - {_SESSION_TOKEN} for name, entries in secrets.items()},
     )
 
 
@@ -102,175 +88,175 @@ def run(
         yield Check("API", "ok", connect())
     except (RuntimeError, UserError) as error:
         yield Check("API", "missing", str(error))
+    yield from images(pipeline.images)
     needed = needs(file)
     settings: dict[str, str] = {}
     for name, keys in needed.config_maps.items():
-        content: Any = _looked_up(namespace.config_map, name)
+        content: Any = looked_up(namespace.config_map, name)
         settings |= content if isinstance(content, dict) else {}
-        yield _object("config map", name, content, keys, "kubectl apply -k k8s/overlays/cluster")
+        remedy = f"kubectl apply -n {namespace.name} -k k8s/overlays/cluster"
+        yield _object("config map", name, content, keys, remedy)
     for name, keys in needed.secrets.items():
-        content = _looked_up(namespace.secret_keys, name)
-        remedy = (
-            f"kubectl -n {namespace.name} create secret generic {name} "
-            "--from-literal=accesskey=… --from-literal=secretkey=…"
-        )
-        yield _object("secret", name, content, keys, remedy)
-    yield from _nodes(namespace, pipeline)
+        yield _credentials(namespace, name, keys, service_account)
+    if "AWS_CA_BUNDLE" in settings:
+        content = looked_up(namespace.config_map, CERTIFICATES)
+        remedy = f"kubectl -n {namespace.name} create configmap {CERTIFICATES} --from-file=ca.crt"
+        keys = frozenset([Path(settings["AWS_CA_BUNDLE"]).name])
+        yield _object("config map", CERTIFICATES, content, keys, remedy)
+    if service_account:
+        there = looked_up(namespace.service_account, service_account)
+        remedy = "create it, with the rights of KFP's own (k8s/overlays/workload-identity)"
+        yield existing("account", service_account, there, remedy)
+    yield from _named(namespace, pipeline.tasks)
+    yield from node_pools(namespace, pipeline)
+    yield from quotas(namespace, pipeline.tasks)
+    yield from _argo(pipeline.tasks)
     if any(task.num_nodes for task in pipeline.tasks):
-        accounts = [service_account] if service_account else _SERVICE_ACCOUNTS
-        yield from _trainer(namespace, settings, accounts)
+        yield from _trainer(namespace, settings, service_account)
     os.environ.setdefault("WEBLY_STORAGE_TIMEOUT", _SECONDS_FOR_STORAGE)
     for name in ("WEBLY_STORE", "WEBLY_CHECKPOINTS"):
         uri = settings.get(name) or os.environ.get(name, "")
         yield (
-            _writable("bucket", uri)
+            buckets.writable("bucket", uri)
             if uri
             else Check("bucket", "unknown", f"set {name} to the config map's future value")
         )
-    yield _data_set(str(pipeline.form.get("dataset", "")))
+    yield buckets.data_set(str(pipeline.form.get("dataset", "")))
 
 
 def estimates(pipeline: Graph, images: int, images_per_second: float) -> Iterator[str]:
     """Yield lines with an estimate of what the pipeline takes."""
     found = estimate(pipeline, images, images_per_second)
-    total = sum(found.gpu_hours.values())
     by_step = ", ".join(f"{step} {hours:,.1f}" for step, hours in found.gpu_hours.items())
-    yield f"GPU hours    {total:,.0f}, if nothing is cached: {by_step or 'none'}"
+    total = f"{sum(found.gpu_hours.values()):,.0f}, if nothing is cached: {by_step or 'none'}"
+    if found.unknown:
+        total = f"at least {total}" if by_step else "unknown"
+    yield f"GPU hours    {total}"
+    if found.unknown:
+        yield f"  unknown    {', '.join(found.unknown)}: give the number of images with --images"
     rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in sorted(found.rates.items()))
     yield f"  assumed    images per second on a GPU of A100's class at 224 pixels: {rates}"
     yield f"gigabytes    {_gigabytes(found)}"
-    if found.unknown:
-        yield f"  excluded   {', '.join(found.unknown)}: give the number of images with --images"
 
 
 def _gigabytes(found: Estimate) -> str:
-    shards = f"{found.shards:,.0f} of shards, " if found.shards else ""
-    return f"{shards}{found.checkpoints:,.1f} of checkpoints, {found.models:,.1f} of models"
-
-
-def _looked_up(request: Callable[..., Any], *args: object) -> Any:
-    try:
-        return request(*args)
-    except UnknownError as error:
-        return error
+    shards = f"{found.shards:,.0f}" if found.shards else "unknown"
+    return f"shards {shards}, checkpoints {found.checkpoints:,.1f}, models {found.models:,.1f}"
 
 
 def _object(what: str, name: str, content: Any, keys: frozenset[str], remedy: str) -> Check:
     """Check that an object of the namespace exists and has its keys."""
-    if isinstance(content, UnknownError):
-        return Check(what, "unknown", f"{name}: {content}")
-    if content is None:
-        return Check(what, "missing", f"{name}: {remedy}")
-    absent = sorted(keys - set(content))
+    found = existing(what, name, content, remedy)
+    absent = sorted(keys - set(content)) if found.state == "ok" else []
     if absent:
         return Check(what, "missing", f"{name} has no {', '.join(absent)}: {remedy}")
-    return Check(what, "ok", name)
+    return found
 
 
-def _nodes(namespace: Namespace, pipeline: Graph) -> Iterator[Check]:
-    """Check that there are nodes for the largest pods with GPUs, as many as a stage needs."""
-    wanted: dict[tuple[str, int], int] = {}
-    for task in pipeline.tasks:
-        kind = str(task.parameters.get("accelerator_type", ""))
-        number, nodes = int(task.parameters.get("accelerator_count", 0)), task.num_nodes or 1
-        if number:
-            wanted[kind, nodes] = max(number, wanted.get((kind, nodes), 0))
-    labels = pipeline.form.get("gpu_node_selector", {})
-    where = ",".join(f"{name}={value}" for name, value in labels.items())
-    for (kind, nodes), number in wanted.items():
-        found = _looked_up(namespace.offers, kind, labels)
-        if isinstance(found, UnknownError):
-            yield Check("node pool", "unknown", str(found))
-            continue
-        pool = f"{len(found)} nodes" + (f" with {where}" if where else "")
-        fit, most = sum(offer >= number for offer in found), max(found, default=0)
-        if nodes == 1 and fit:
-            yield Check("node pool", "ok", f"{number} of {kind}: one of {pool} offers {most}")
-        elif fit >= nodes:
-            detail = f"{number} of {kind} on each of {nodes} nodes: {fit} of {pool} offer them"
-            yield Check("node pool", "ok", detail)
-        else:
-            many = f" on each of {nodes} nodes: {fit} offer them," if nodes > 1 else ":"
-            yield Check(
-                "node pool",
-                "missing",
-                f"{number} of {kind}{many} the most that one of {pool} offers is {most}; set "
-                "gpu_node_selector and <stage>_gpus (a pool that scales from zero shows no nodes)",
-            )
+def _credentials(
+    namespace: Namespace, name: str, keys: frozenset[str], service_account: str
+) -> Check:
+    """Check that pods have the store's keys, or a service account with a role in their place."""
+    content = looked_up(namespace.secret_keys, name)
+    if content is None:
+        for account in [service_account] if service_account else _SERVICE_ACCOUNTS:
+            found = looked_up(namespace.service_account, account)
+            if isinstance(found, Mapping) and _ROLE in found:
+                detail = f"none, but {account} has the role {found[_ROLE]}"
+                return Check("secret", "ok", f"{name}: {detail}")
+        if service_account:
+            detail = f"none: pods may do what {service_account} may"
+            return Check("secret", "unknown", f"{name}: {detail}")
+    remedy = (
+        f"kubectl -n {namespace.name} create secret generic {name} "
+        "--from-literal=accesskey=… --from-literal=secretkey=…"
+    )
+    return _object("secret", name, content, keys, remedy)
+
+
+def _named(namespace: Namespace, tasks: Sequence[Task]) -> Iterator[Check]:
+    """Check what the recipe names: secrets for registries, Kueue's queues, storage classes."""
+
+    def names(attribute: str) -> list[str]:
+        return sorted({getattr(task.pod, attribute) for task in tasks} - {""})
+
+    for name in names("pull_secret"):
+        remedy = f"kubectl -n {namespace.name} create secret docker-registry {name} …"
+        yield existing("pull secret", name, looked_up(namespace.secret_keys, name), remedy)
+    for name in names("queue"):
+        remedy = f"no LocalQueue of Kueue's in {namespace.name}; change queue"
+        yield existing("queue", name, looked_up(namespace.has_queue, name), remedy)
+    for name in names("queue_priority"):
+        remedy = "no WorkloadPriorityClass of Kueue's; change queue_priority"
+        yield existing("priority", name, looked_up(namespace.has_queue_priority, name), remedy)
+    for name in names("disk_class"):
+        yield _disk_class(name, looked_up(namespace.storage_classes))
+
+
+def _disk_class(name: str, classes: Any) -> Check:
+    """Check that a storage class is among those of the cluster, or one of them its default."""
+    if isinstance(classes, UnknownError):
+        return existing("disk class", name, classes, "")
+    known = ", ".join(classes) or "none"
+    remedy = f"there are {known}; disk_class: node is for disks on nodes"
+    if name == "default":
+        return existing("disk class", name, any(classes.values()), f"none is: {remedy}")
+    return existing("disk class", name, name in classes, remedy)
+
+
+def _argo(tasks: Sequence[Task]) -> Iterator[Check]:
+    """Check that Argo is set up for disks of storage classes, and say if it multiplies retries."""
+    held = looked_up(Namespace(argo.NAMESPACE).annotated_config_map, argo.CONFIG_MAP)
+    # The runtime of nodes has such settings itself, and their claims go with them.
+    if any(task.pod.disk_class and not task.num_nodes for task in tasks):
+        yield from _argo_settings(held)
+    if not isinstance(held, ConfigMap):
+        return
+    policy, limit = argo.retries(held.data)
+    if policy in ("Always", "OnFailure") and limit not in ("", "0"):
+        detail = (
+            f"its defaults retry ({policy}, {limit}) not only pods, also the graphs around them: a "
+            "stage that keeps failing is tried more often than its retries say"
+        )
+        yield Check("Argo", "ok", detail)
+
+
+def _argo_settings(held: Any) -> Iterator[Check]:
+    name = f"ConfigMap {argo.CONFIG_MAP} in {argo.NAMESPACE}"
+    if not isinstance(held, ConfigMap):
+        yield existing(
+            "Argo", name, held, "is Argo elsewhere? python -m pipelines.argo --namespace …"
+        )
+        return
+    try:
+        change = argo.applied(held.data, held.annotations)
+    except UserError as error:
+        yield Check("Argo", "missing", str(error))
+        return
+    what, remedy = "settings for disks of a class", "python -m pipelines.argo apply"
+    yield existing("Argo", what, not change.changes, f"{remedy}; or set disk_class: node")
+    yield from (Check("Argo", "missing", problem) for problem in change.problems)
 
 
 def _trainer(
-    namespace: Namespace, settings: Mapping[str, str], accounts: Sequence[str]
+    namespace: Namespace, settings: Mapping[str, str], service_account: str
 ) -> Iterator[Check]:
     """Check what stages on several nodes need."""
     runtime = settings.get("WEBLY_TRAINJOB_RUNTIME", DEFAULT_RUNTIME)
 
-    def check(what: str, wanted: str, found: Any, remedy: str) -> Check:
-        if isinstance(found, UnknownError):
-            return Check(what, "unknown", f"{wanted}: {found}")
-        return Check(what, "ok", wanted) if found else Check(what, "missing", f"{wanted}: {remedy}")
-
     apply = f"kubectl apply -n {namespace.name} -k k8s/trainer"
-    there = _looked_up(namespace.knows_train_jobs)
+    there = looked_up(namespace.knows_train_jobs)
     remedy = "install Kubeflow Trainer 2.0 or newer, or set every num_nodes to 1"
-    yield check("trainer", "TrainJobs", there, remedy)
-    there = _looked_up(namespace.has_training_runtime, runtime)
+    yield existing("trainer", "TrainJobs", there, remedy)
+    there = looked_up(namespace.has_training_runtime, runtime)
     remedy = f"{apply}, or name another with WEBLY_TRAINJOB_RUNTIME in the config map"
-    yield check("runtime", f"ClusterTrainingRuntime {runtime}", there, remedy)
-    allowed = [_looked_up(namespace.may_create_train_jobs, account) for account in accounts]
+    yield existing("runtime", f"ClusterTrainingRuntime {runtime}", there, remedy)
+    accounts = [service_account] if service_account else _SERVICE_ACCOUNTS
+    allowed = [looked_up(namespace.may_create_train_jobs, account) for account in accounts]
     # One account with permission is enough; what could not be checked is not missing.
     there = True in allowed or next(filter(None, allowed), False)
-    yield check("rights", f"{' or '.join(accounts)} may create TrainJobs", there, apply)
+    yield existing("rights", f"{' or '.join(accounts)} may create TrainJobs", there, apply)
     uri = settings.get("WEBLY_CHECKPOINTS", "")
     if uri and not filesystem.is_s3(uri):
         detail = f"WEBLY_CHECKPOINTS={uri}: the nodes share it: use s3://bucket/prefix"
         yield Check("bucket", "missing", detail)
-
-
-def _out_of_reach(uri: str) -> str:
-    """Return why a URI cannot be checked from here; empty if it can."""
-    if not filesystem.is_s3(uri):
-        return f"{uri}: not checked: a folder of the pods"
-    if boto3.session.Session().get_credentials() is None:
-        return f"{uri}: not checked: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set"
-    return ""
-
-
-def _writable(what: str, uri: str) -> Check:
-    """Put an object, list it and delete it."""
-    unknown = _out_of_reach(uri)
-    if unknown:
-        return Check(what, "unknown", unknown)
-    folder = f"{uri.rstrip('/')}/check-{secrets.token_hex(4)}"
-    try:
-        with tempfile.NamedTemporaryFile() as file:
-            filesystem.put(Path(file.name), f"{folder}/probe")
-        listed = [entry.name for entry in filesystem.listed(folder)]
-        filesystem.remove(f"{folder}/probe")
-    except StorageError as error:
-        return Check(what, "unknown", f"not reached from here: {error}")
-    except UserError as error:
-        return Check(what, "missing", str(error))
-    if listed != ["probe"]:
-        return Check(what, "missing", f"{uri}: an object that was put there is not listed")
-    return Check(what, "ok", f"{uri}: put, listed and deleted an object")
-
-
-def _data_set(uri: str) -> Check:
-    unknown = _out_of_reach(uri)
-    if unknown:
-        return Check("data set", "unknown", unknown)
-    try:
-        entries: Sequence[filesystem.Entry] = list(
-            itertools.islice(filesystem.listed(uri), _MOST_ENTRIES)
-        )
-        for entry in entries[:1]:
-            filesystem.read(f"{uri.rstrip('/')}/{entry.name}", 0, 1)
-    except StorageError as error:
-        return Check("data set", "unknown", f"not reached from here: {error}")
-    except UserError as error:
-        return Check("data set", "missing", str(error))
-    if not entries:
-        return Check("data set", "missing", f"{uri}: no files there; set dataset=s3://…")
-    more = " or more" if len(entries) == _MOST_ENTRIES else ""
-    return Check("data set", "ok", f"{uri}: {len(entries):,} files{more}, readable")

@@ -113,6 +113,12 @@ class Graph:
     form: Mapping[str, Any]
     tasks: tuple[Task, ...]
 
+    @property
+    def images(self) -> list[str]:
+        """The images of its tasks, and of the nodes that these start."""
+        nodes = [task.parameters["node_image"] for task in self.tasks if task.num_nodes]
+        return list(dict.fromkeys([*(task.image for task in self.tasks), *nodes]))
+
 
 def read(path: Path, overrides: Sequence[str]) -> Graph:
     """Read a compiled pipeline.

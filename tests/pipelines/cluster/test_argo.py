@@ -252,7 +252,7 @@ def test_a_change_by_somebody_else_meanwhile_is_kept(
         "spec: {}\n",
         "spec: {ttlStrategy: {secondsAfterSuccess: 3600}}\n",
         "metadata:\n  labels: {team: vision}\n",
-        "metadata:\n  labels: {team: vision}\nspec:\n    # a day\n    activeDeadlineSeconds: 86400\n",
+        "metadata:\n  labels: {team: a}\nspec:\n    # a day\n    activeDeadlineSeconds: 86400\n",
         "spec:\n  podSpecPatch: |\n    nodeSelector:\n      pool: a  # ours\n\n  priority: 1\n",
         'spec:\n  podSpecPatch: \'{"securityContext": {"supplementalGroups": [5]}}\'',
         '{"spec": {"priority": 1}}',
@@ -296,7 +296,10 @@ def test_comments_stay() -> None:
     ("defaults", "problem"),
     [
         ("spec:\n  podGC: {strategy: OnWorkflowCompletion}\n", "finished pods keep their disks"),
-        ("spec:\n  podSpecPatch: 'securityContext: {fsGroup: 5}'\n", "fsGroup is 5, but the images"),
+        (
+            "spec:\n  podSpecPatch: 'securityContext: {fsGroup: 5}'\n",
+            "fsGroup is 5, but the images",
+        ),
     ],
 )
 def test_what_an_administrator_has_chosen_differently_is_left_and_said(

@@ -99,7 +99,7 @@ def images(engine: None, context: Path, tmp_path_factory: pytest.TempPathFactory
         dockerfile = f"FROM {reference(components()[0])}\nCOPY . /app/"
         file = tmp_path_factory.mktemp("toy") / "Dockerfile"
         file.write_text(dockerfile)
-        toy = docker("build", "--file", str(file), "--tag", "toy:1", str(TOY))
+        toy = docker("build", "--file", str(file), "--tag", "localhost/toy:1", str(TOY))
         assert toy.returncode == 0, toy.stderr
 
 
@@ -216,7 +216,7 @@ execute(folder / "pipeline.yaml", folder, sys.argv[2:], jobs=2, docker=True)
 
 def counting_and_waiting(gate: str, pids: str) -> None:
     numbers = counting("count").outputs["numbers"]
-    WAIT.task("wait", image="toy:1", rerun="", numbers=numbers, gate=gate, pids=pids)
+    WAIT.task("wait", image="localhost/toy:1", rerun="", numbers=numbers, gate=gate, pids=pids)
 
 
 @pytest.fixture

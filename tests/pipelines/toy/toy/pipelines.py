@@ -22,7 +22,7 @@ def compiled(pipeline: Callable[..., Any], path: Path) -> Path:
 
 def counting(
     name: str,
-    image: str = "toy:1",
+    image: str = "localhost/toy:1",
     start: Any = 0,
     size: Any = 3,
     label: Any = "a",
@@ -40,4 +40,4 @@ def diamond(first: int = 1, size: int = 3, label: str = "b", factor: float = 0.5
     left = counting("count-left", start=first, size=size)
     right = counting("count-right", label=label, twice=True)
     models = [left.outputs["numbers"], right.outputs["numbers"]]
-    TOTAL.task("total", image="toy:1", rerun="", parts=models, factor=factor)
+    TOTAL.task("total", image="localhost/toy:1", rerun="", parts=models, factor=factor)
