@@ -66,3 +66,18 @@ def test_pushing_needs_a_registry(
         images.main(["push"])
 
     assert "WEBLY_REGISTRY" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("reference", "has"),
+    [
+        ("webly/text:ingest-1", False),
+        ("text:ingest-1", False),
+        ("registry.example.org/team/text:1", True),
+        ("registry:5000/text:1", True),
+        ("localhost/text:1", True),
+        ("docker.io/team/text:1", True),
+    ],
+)
+def test_a_name_of_an_image_has_a_registry_or_means_docker_hub(reference: str, has: bool) -> None:
+    assert images.has_registry(reference) is has

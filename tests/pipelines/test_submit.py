@@ -42,6 +42,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("WEBLY_REGISTRY", "registry.example.org/team")
     monkeypatch.chdir(tmp_path)
 
 
@@ -172,7 +173,7 @@ def test_another_content_at_the_same_commit_becomes_a_version_of_its_own(
 ) -> None:
     monkeypatch.setattr(submission, "_git", lambda *argv: "abc" * (argv[0] == "rev-parse"))
     assert command() == 0
-    pipeline.write_text(pipeline.read_text().replace("toy:1", "toy:2"))
+    pipeline.write_text(pipeline.read_text().replace("toy:1", "localhost/toy:2"))
 
     assert command() == command() == 0
 
@@ -604,3 +605,15 @@ def test_the_form_in_a_request_is_json(kubeflow: Kubeflow) -> None:
     (run,) = kubeflow.posted("/apis/v2beta1/runs")
     assert run["runtime_config"]["parameters"]["gpu_node_selector"] == {"pool": "a100"}
     assert json.dumps(run)
+
+
+def test_images_that_no_registry_has_are_refused_before_anything_is_uploaded(
+    kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WEBLY_REGISTRY")
+
+    with pytest.raises(SystemExit, match="2"):
+        submit.main(["--recipe", "smoke", "--endpoint", kubeflow.endpoint])
+
+    assert "webly/text:ingest-" in caplog.text and "set WEBLY_REGISTRY" in caplog.text
+    assert not kubeflow.requests

@@ -59,7 +59,7 @@ def running(verdicts: list[Verdict]) -> dict[str, str]:
 
 
 def new_image(spec: Spec) -> None:
-    spec["deploymentSpec"]["executors"]["exec-right"]["container"]["image"] = "toy:2"
+    spec["deploymentSpec"]["executors"]["exec-right"]["container"]["image"] = "localhost/toy:2"
 
 
 def new_command(spec: Spec) -> None:

@@ -79,7 +79,7 @@ def test_an_upstream_task_that_makes_the_same_again_reruns_nothing(tmp_path: Pat
 
     execute(with_image("toy:1"), tmp_path, [], jobs=1)
 
-    run = execute(with_image("toy:2"), tmp_path, [], jobs=1)
+    run = execute(with_image("localhost/toy:2"), tmp_path, [], jobs=1)
 
     assert statuses(run) == {"count": "ran", "total": "cached"}
 
