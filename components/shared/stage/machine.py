@@ -111,7 +111,7 @@ def _check_disk(folder: Path) -> None:
     if not os.access(folder, os.W_OK):
         raise UserError(
             f"WEBLY_CACHE={folder}: user {os.getuid()} cannot write there: the pod's "
-            "securityContext needs an fsGroup, which k8s/argo sets for pipelines' pods, and "
+            "securityContext needs an fsGroup, which pipelines.argo sets for pipelines' pods, and "
             "k8s/trainer for the nodes of stages on several nodes"
         )
 
