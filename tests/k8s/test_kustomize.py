@@ -6,16 +6,19 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.utils import parse_quantity
 
+from pipelines.cluster.quotas import counted
 from pipelines.compile import compile_recipe
 from pipelines.images import ROOT
-from pipelines.recipe import load
+from pipelines.recipe import FOLDER, load
+from pipelines.run import graph
 
 pytestmark = pytest.mark.slow
 
 K8S = ROOT / "k8s"
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
-SECRET = {"accesskey": "AKIATEST", "secretkey": "secretsecret"}
+SECRET = {"accesskey": "AKIATEST", "secretkey": "secretsecret", "sessiontoken": "of-an-hour"}
 
 
 def render(folder: Path) -> list[dict[str, Any]]:
@@ -35,8 +38,10 @@ def secret(tmp_path: Path) -> dict[str, Any]:
     folder = tmp_path / "s3-secret"
     shutil.copytree(K8S / "s3-secret", folder)
     template = (folder / "keys.env.example").read_text()
-    lines = [f"{line}{SECRET[line.rstrip('=')]}" for line in template.splitlines()]
-    (folder / "keys.env").write_text("\n".join(lines))
+    filled = re.sub(
+        r"^#?(\w+)=$", lambda found: f"{found[1]}={SECRET[found[1]]}", template, flags=re.M
+    )
+    (folder / "keys.env").write_text(filled)
     (made,) = render(folder)
     return made
 
@@ -56,11 +61,11 @@ def pods(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return list(platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values())
 
 
-@pytest.mark.parametrize("folder", [*(f"overlays/{name}" for name in OVERLAYS), "argo"])
-def test_what_is_rendered_is_valid(folder: str) -> None:
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_is_rendered_is_valid(overlay: str) -> None:
     validator = pytest.importorskip("kubernetes_validate")
 
-    objects = render(K8S / folder)
+    objects = render(K8S / "overlays" / overlay)
 
     assert objects
     for each in objects:
@@ -96,6 +101,7 @@ def test_pods_find_each_config_map_and_secret_by_its_keys(
         # As boto3 reads them.
         assert given["accesskey"] == "AWS_ACCESS_KEY_ID"
         assert given["secretkey"] == "AWS_SECRET_ACCESS_KEY"
+        assert given["sessiontoken"] == "AWS_SESSION_TOKEN"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -192,7 +198,9 @@ def test_runs_may_create_train_jobs_in_their_own_namespace() -> None:
     for each in (role, binding):
         validator.validate(each, "1.33", strict=True)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
-    assert {each["name"] for each in binding["subjects"]} == {"pipeline-runner", "default-editor"}
+    assert {each["name"] for each in binding["subjects"]} == {
+        *("pipeline-runner", "default-editor", "webly-runner")
+    }
     rights = {
         (resource, verb)
         for rule in role["rules"]
@@ -216,21 +224,66 @@ def test_kfps_launcher_reads_the_secret_that_the_stages_read(tmp_path: Path) -> 
 
     made = secret(tmp_path)
     assert reference["secretName"] == made["metadata"]["name"]
-    assert {reference["accessKeyKey"], reference["secretKeyKey"]} == set(made["data"])
+    assert {reference["accessKeyKey"], reference["secretKeyKey"]} < set(made["data"])
     assert launcher["data"]["defaultPipelineRoot"].startswith("s3://")
 
 
-def test_argos_defaults_give_the_disk_to_the_images_user() -> None:
-    (config_map,) = render(K8S / "argo")
+def test_the_quota_has_room_for_a_run_of_paper(tmp_path: Path) -> None:
+    objects = render(K8S / "overlays/cluster")
+    (quota,) = [each for each in objects if each["kind"] == "ResourceQuota"]
+    hard = {name: parse_quantity(amount) for name, amount in quota["spec"]["hard"].items()}
+    text = (FOLDER / "paper.yaml").read_text()
+    (tmp_path / "claims.yaml").write_text(f"{text}\npods: {{disk_class: default}}\n")
+    for recipe in ("paper", str(tmp_path / "claims.yaml")):
+        compile_recipe(load(recipe), tmp_path / "compiled.yaml")
+        tasks = graph.read(tmp_path / "compiled.yaml", []).tasks
+        gpus = "requests.nvidia.com/gpu"
+        # Others wait; a claim stays as long as Argo keeps its pod, which may be until the run ends.
+        largest = max(counted(task).get(gpus, 0) for task in tasks)
+        claims = {
+            name: sum(counted(task).get(name, 0) for task in tasks) for name in hard if name != gpus
+        }
+        assert 0 < largest <= hard[gpus]
+        assert all(claims[name] <= hard[name] for name in claims)
+        disks = sum(bool(task.pod.disk) for task in tasks)
+        assert claims["persistentvolumeclaims"] == (0 if recipe == "paper" else disks)
 
-    defaults = yaml.safe_load(config_map["data"]["workflowDefaults"])
-    patch = yaml.safe_load(defaults["spec"]["podSpecPatch"])
+
+def test_with_a_role_neither_stages_nor_kfp_need_keys() -> None:
+    objects = render(K8S / "overlays/workload-identity")
+    named = {(each["kind"], each["metadata"]["name"]): each for each in objects}
+
+    account = named["ServiceAccount", "webly-runner"]
+    binding = named["RoleBinding", "webly-runner"]
+    providers = yaml.safe_load(named["ConfigMap", "kfp-launcher"]["data"]["providers"])
+
+    assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "webly-runner"}]
+    assert providers["s3"]["default"]["credentials"] == {"fromEnv": True}
+    others = [
+        yaml.safe_load(each["data"]["providers"])
+        for each in render(K8S / "overlays/cluster")
+        if each["metadata"]["name"] == "kfp-launcher"
+    ]
+    del providers["s3"]["default"]["credentials"], others[0]["s3"]["default"]["credentials"]
+    assert others == [providers]
+
+
+def test_pods_find_the_stores_authority_where_they_look(pods: list[Any], tmp_path: Path) -> None:
+    folder = tmp_path / "s3-ca"
+    shutil.copytree(K8S / "s3-ca", folder)
+    (folder / "ca.crt").write_text("PEM")
+
+    (made,) = render(folder)
 
     validator = pytest.importorskip("kubernetes_validate")
-    pod = {"containers": [{"name": "main", "image": "webly"}], **patch}
-    described = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "main"}, "spec": pod}
-    validator.validate(described, "1.33", strict=True)
-    assert patch["securityContext"]["fsGroup"] == 1000
+    validator.validate(made, "1.33", strict=True)
+    (path,) = set(re.findall(r"AWS_CA_BUNDLE=(\S+)", (K8S / "README.md").read_text()))
+    for pod in pods:
+        (mounted,) = pod["configMapAsVolume"]
+        assert mounted["configMapName"] == made["metadata"]["name"]
+        assert mounted["optional"]
+        assert f"{mounted['mountPath']}/{next(iter(made['data']))}" == path.rstrip("`")
 
 
 def test_no_value_of_a_secret_is_in_git() -> None:
