@@ -82,7 +82,7 @@ def _why(nodes: Sequence[Node], wanted: Mapping[str, str], repels: Callable[[Any
     for name, amount in wanted.items() if nodes else ():
         most = max(node.allocatable.get(name, Decimal(0)) for node in nodes)
         if most < parse_quantity(amount):
-            reasons.append(f"the most {name} is {_text(most)}")
+            reasons.append(f"the most {name} is {written(most)}")
     return "".join(f"; {reason}" for reason in reasons)
 
 
@@ -105,5 +105,6 @@ def _tolerates(toleration: Mapping[str, Any], taint: Any) -> bool:
     return toleration.get("operator") == "Exists" or same
 
 
-def _text(amount: Decimal) -> str:
+def written(amount: Decimal) -> str:
+    """Return an amount as Kubernetes writes it."""
     return f"{amount / 2**30:.0f}Gi" if amount >= 2**20 else f"{amount.normalize():f}"

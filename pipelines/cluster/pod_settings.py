@@ -23,7 +23,7 @@ Backend = Literal["2.15", "2.16", "2.17"]
 CONFIG_MAP = "webly"
 SECRET = "webly-s3"
 CERTIFICATES = "webly-ca"
-_CERTIFICATES_FOLDER = "/etc/webly/ca"  # for AWS_CA_BUNDLE
+CERTIFICATES_FOLDER = "/etc/webly/ca"  # for AWS_CA_BUNDLE
 _LOCATIONS = ("WEBLY_STORE", "WEBLY_CHECKPOINTS")
 _SETTINGS = (
     "WEBLY_CHECKPOINT_MINUTES",
@@ -112,7 +112,7 @@ def _with_environment(task: dsl.PipelineTask, optional: Sequence[str]) -> None:
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, settings, optional=True)
     # Optional: the run's service account may give access instead.
     kubernetes.use_secret_as_env(task, SECRET, keys, optional=True)
-    kubernetes.use_config_map_as_volume(task, CERTIFICATES, _CERTIFICATES_FOLDER, optional=True)
+    kubernetes.use_config_map_as_volume(task, CERTIFICATES, CERTIFICATES_FOLDER, optional=True)
     kubernetes.use_field_path_as_env(task, "KFP_POD_NAME", "metadata.name")
     kubernetes.use_field_path_as_env(task, "WEBLY_NODE", "spec.nodeName")
 

@@ -14,7 +14,7 @@ from pipelines.cluster.checks import Check, existing, looked_up
 from pipelines.cluster.estimate import Estimate, estimate
 from pipelines.cluster.kubernetes_api import ConfigMap, Namespace, UnknownError
 from pipelines.cluster.node_pools import node_pools
-from pipelines.cluster.pod_settings import CERTIFICATES
+from pipelines.cluster.pod_settings import CERTIFICATES, CERTIFICATES_FOLDER
 from pipelines.cluster.quotas import quotas
 from pipelines.cluster.registries import images
 from pipelines.run import graph
@@ -98,10 +98,11 @@ def run(
         yield _object("config map", name, content, keys, remedy)
     for name, keys in needed.secrets.items():
         yield _credentials(namespace, name, keys, service_account)
-    if "AWS_CA_BUNDLE" in settings:
+    authority = Path(settings.get("AWS_CA_BUNDLE", ""))
+    if authority.is_relative_to(CERTIFICATES_FOLDER):
         content = looked_up(namespace.config_map, CERTIFICATES)
         remedy = f"kubectl -n {namespace.name} create configmap {CERTIFICATES} --from-file=ca.crt"
-        keys = frozenset([Path(settings["AWS_CA_BUNDLE"]).name])
+        keys = frozenset([authority.name])
         yield _object("config map", CERTIFICATES, content, keys, remedy)
     if service_account:
         there = looked_up(namespace.service_account, service_account)

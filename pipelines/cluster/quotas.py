@@ -7,7 +7,7 @@ from kubernetes.utils import parse_quantity
 
 from pipelines.cluster.checks import Check, looked_up
 from pipelines.cluster.kubernetes_api import Namespace, UnknownError
-from pipelines.cluster.node_pools import requests
+from pipelines.cluster.node_pools import requests, written
 from pipelines.run.graph import Task
 
 
@@ -22,9 +22,11 @@ def quotas(namespace: Namespace, tasks: Sequence[Task]) -> Iterator[Check]:
         for task in tasks:
             for resource, amount in counted(task).items():
                 if amount > allowed.get(resource, amount):
-                    excess.setdefault(resource, f"{task.step} asks for {amount:f}")
+                    excess.setdefault(resource, f"{task.step} asks for {written(amount)}")
         for resource, asked in excess.items():
-            detail = f"{name}: allows {allowed[resource]:f} {resource}, but {asked}: raise it"
+            detail = (
+                f"{name}: allows {written(allowed[resource])} of {resource}, but {asked}: raise it"
+            )
             yield Check("quota", "missing", detail)
         if not excess:
             yield Check("quota", "ok", f"{name}: the largest pods fit")

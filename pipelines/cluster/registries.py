@@ -31,12 +31,11 @@ def images(references: Sequence[str]) -> Iterator[Check]:
     if absent:
         remedy = "python -m pipelines.images build, then push (docker cannot ask one without TLS)"
         yield Check("images", "missing", f"{', '.join(absent)}: {remedy}")
-    unknown: dict[str, list[str]] = {}
-    for reference, problem in problems.items():
-        if problem:
-            unknown.setdefault(problem, []).append(reference)
-    for problem, several in unknown.items():
-        yield Check("images", "unknown", f"{', '.join(several)}: not checked: {problem}")
+    for problem in dict.fromkeys(filter(None, problems.values())):
+        several = [each for each, found in problems.items() if found == problem]
+        yield Check(
+            "images", "unknown", f"{len(several)}, such as {several[0]}: not checked: {problem}"
+        )
     there = [each for each, problem in problems.items() if problem is None]
     if there:
         yield Check("images", "ok", f"{len(there)} of {len(references)} are in their registries")

@@ -413,6 +413,22 @@ def test_what_a_recipe_names_must_be_there(
     assert {found(caplog)[kind] for kind in kinds} == {"ok"}
 
 
+def test_what_kubernetes_does_not_show_is_unknown(
+    kubeflow: Kubeflow,
+    recipe: Callable[[str], Path],
+    check: Check,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kubeflow.forbidden = {CLASSES, QUOTAS, NODES, KUEUE, ARGO, f"{SECRETS}/registry"}
+    sections = "pods: {pull_secret: registry, queue: team, queue_priority: high, disk_class: fast}"
+
+    assert check("--file", str(recipe(sections))) == 0
+
+    kinds = ("pull secret", "queue", "priority", "disk class", "node pool", "quota", "Argo")
+    assert {found(caplog)[kind] for kind in kinds} == {"unknown"}
+    assert caplog.text.count("not checked: Kubernetes answers 403 Forbidden") == len(kinds)
+
+
 def test_argos_settings_matter_only_for_disks_of_a_class(
     check: Check, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -459,9 +475,9 @@ def test_what_argos_defaults_mean_is_said(
     [
         (
             {"requests.nvidia.com/gpu": "2"},
-            "team: allows 2 requests.nvidia.com/gpu, but finetune asks for 4: raise it",
+            "team: allows 2 of requests.nvidia.com/gpu, but finetune asks for 4: raise it",
         ),
-        ({"limits.memory": "16Gi"}, "allows 17179869184 limits.memory, but "),
+        ({"limits.memory": "16Gi"}, "allows 16Gi of limits.memory, but ingest asks for 32Gi"),
     ],
 )
 def test_a_quota_that_the_largest_pod_exceeds_is_missing(
