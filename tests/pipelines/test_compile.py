@@ -528,3 +528,17 @@ def test_the_command_refuses_an_unknown_recipe_in_one_line() -> None:
     assert ended.returncode == 2
     assert "experiment-photos, paper, sample, smoke, or give" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_the_command_warns_of_images_that_no_registry_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    command = ["--recipe", "smoke", "--output", str(tmp_path / "smoke.yaml")]
+
+    main(command)
+
+    assert "webly/text:ingest-" in caplog.text and "names no registry" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("WEBLY_REGISTRY", "registry.example.org/team")
+    main(command)
+    assert "names no registry" not in caplog.text
