@@ -64,7 +64,8 @@ def _run(command: str, namespace: Namespace) -> int:
         plan = argo.undone if command == "undo" else argo.applied
         change = plan(held.data, held.annotations)
         _show(change)
-        if command == "show" or not change.changes:
+        recorded = change.annotation == held.annotations.get(argo.ANNOTATION)
+        if command == "show" or (recorded and not change.changes):
             return int(change.changes or bool(change.problems))
         content = {argo.DEFAULTS: change.after}
         if namespace.merge_config_map(held, content, {argo.ANNOTATION: change.annotation}):

@@ -206,6 +206,21 @@ def test_what_an_upgrade_of_kfp_resets_is_set_again(
     assert server.read()["data"]["workflowDefaults"] == same
 
 
+def test_undo_forgets_what_an_upgrade_of_kfp_has_taken_away(
+    server: Server, run: Callable[[str], int]
+) -> None:
+    server.apply(kfps("2.17.0"))
+    run("apply")
+    chosen = "spec:\n  podGC: {strategy: OnPodSuccess}\n"
+    server.change({"workflowDefaults": kfps("2.17.0")["data"]["workflowDefaults"]})
+    run("undo")
+    server.change({"workflowDefaults": chosen})
+
+    assert run("undo") == 0
+
+    assert server.read()["data"]["workflowDefaults"] == chosen
+
+
 def test_what_will_change_is_shown_and_not_written(
     server: Server, run: Callable[[str], int], caplog: pytest.LogCaptureFixture
 ) -> None:
