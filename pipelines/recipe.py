@@ -120,6 +120,11 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
     _check_form(shown, taken)
     recipe = replace(recipe, values=values, form=tuple(shown))
     _check_seeds(recipe)
+    used = {each.name for task in pretraining(recipe) for each in task.fields()}
+    for field in form:
+        if field not in used:
+            raise UserError(f"form: {field} has no effect: its steps have their own values")
+    recipe = replace(recipe, form=tuple(field for field in shown if field in used))
     _check_models(tasks)
     task_checks.check(tasks)
     return recipe

@@ -62,6 +62,10 @@ class Task:
         """Return one of its outputs."""
         return Output(self.name, output)
 
+    def fields(self) -> Iterator[Field]:
+        """Yield the form's fields that set values of it."""
+        return (value for value in self.values.values() if isinstance(value, Field))
+
     def identity(self) -> dict[str, Any]:
         """Return step and candidate, for JSON."""
         return {"step": self.step, **self.candidate.parts()}

@@ -197,7 +197,8 @@ def test_the_command_says_what_a_cluster_cannot_reach(
 ) -> None:
     main(["--recipe", "demo", "--output", str(tmp_path / "demo.yaml")])
 
-    (message,) = caplog.messages
+    message, images = caplog.messages
+    assert "WEBLY_REGISTRY" in images
     assert "in place of ingest: dataset=runs/demo/data, tagging: tagger=runs/demo/data" in message
 
 

@@ -74,3 +74,16 @@ def test_truths_are_a_dropdown(tmp_path: Path) -> None:
     assert field["literals"] == [True, False]
     form = graph.read(tmp_path / "x.compiled.yaml", ["tagging_keep_query_words=false"]).form
     assert form["tagging_keep_query_words"] is False
+
+
+def test_a_field_without_effect_is_not_shown(tmp_path: Path) -> None:
+    recipe = tmp_path / "x.yaml"
+    head = "name: x\ncandidates: [{backbone: resnet18}]\n"
+    own = "finetune: {node_selector: {pool: a}, epochs: 3}\n"
+    recipe.write_text(head + own)
+
+    assert "gpu_node_selector" not in load(str(recipe)).form
+    assert "cpu_node_selector" in load(str(recipe)).form
+    recipe.write_text(f"{head}{own}form: [training_epochs]\n")
+    with pytest.raises(UserError, match="form: training_epochs has no effect"):
+        load(str(recipe))
