@@ -47,7 +47,7 @@ class Launcher(NamedTuple):
     fingerprint: str
 
 
-LAUNCHER = Launcher("trainjob", "launcher", "1")
+LAUNCHER = Launcher("trainjob", "launcher", "2")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -113,9 +113,8 @@ class ColouredSquares:
         for split, count, seed in (("train", 60, 0), ("validation", 30, 1)):
             pictures, labels = coloured_squares(count, 32, seed)
             ids = [f"{split}/{number}.jpg" for number in range(count)]
-            at, labelled = {"train": ("images", "labels"), "validation": (VALIDATION, LABELS)}[
-                split
-            ]
+            names = {"train": ("images", "labels"), "validation": (VALIDATION, LABELS)}
+            at, labelled = (folder / split / name for name in names[split])
             images = image_set(
                 folder / split,
                 pictures,

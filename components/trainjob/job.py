@@ -23,7 +23,7 @@ NODE = "node"
 QUEUE, PRIORITY = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
 _MANAGER = "webly/trainjob"
 # Variables of the task's environment that are for the launcher only.
-_OWN = ("WEBLY_TRAINJOB_", "WEBLY_NODE_")
+_OWN = ("WEBLY_TRAINJOB_", "WEBLY_NODE_", "WEBLY_RETRIES")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,7 +190,9 @@ def running_since(job: Mapping[str, Any]) -> datetime | None:
 
 
 def _pod_spec_overrides(labels: Mapping[str, str], spec: Mapping[str, Any]) -> list[Any]:
-    return [{"targetJobs": [{"name": NODE}], **spec}]  # it cannot set labels
+    """Leave out what it cannot set: labels, and the secret, which the service account may have."""
+    spec = {name: value for name, value in spec.items() if name != "imagePullSecrets"}
+    return [{"targetJobs": [{"name": NODE}], **spec}]
 
 
 def _pod_template_overrides(labels: Mapping[str, str], spec: Mapping[str, Any]) -> list[Any]:

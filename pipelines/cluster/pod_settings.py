@@ -167,10 +167,11 @@ def _with_retries(
     """Retry a task when it fails.
 
     KFP only says how often: when Argo retries is the cluster's choice. Until KFP 2.16 it does when
-    a container exits with a code other than 0, since 2.17 when a pod is lost. So a stage is told,
-    too, and retries within its pod what Argo does not (`components.shared.stage.tries`). Either way
-    it resumes from its checkpoint, saved every WEBLY_CHECKPOINT_MINUTES: KFP's launcher forwards no
-    signals, so a pod that is terminated cannot save another one.
+    a container exits with a code other than 0 or its node evicts it, since 2.17 when a pod is
+    deleted. So a stage is told, too, and retries within its pod what Argo does not
+    (`components.shared.stage.tries`). Either way it resumes from its checkpoint, saved every
+    WEBLY_CHECKPOINT_MINUTES: KFP's launcher forwards no signals, so a pod that is terminated cannot
+    save another one.
     """
     if retries:
         # Argo counts `backoff_max_duration` from the first attempt's start: with the default of an

@@ -31,10 +31,10 @@ def named(folder: Path, candidates: str, sections: str = "") -> list[str]:
     ("candidates", "sections", "expected"),
     [
         ("{backbone: resnet18, pretraining: [wt, none]}", "", ["WT pretrain", "scratch finetune"]),
-        ("{backbone: x1}, {backbone: x2}", "", ["scr tune x1", "scr tune x2"]),
+        ("{backbone: vgg11}, {backbone: vgg13}", "", ["scr tune vgg11", "scr tune vgg13"]),
         ("{backbone: resnet18}, {backbone: resnet50}", "", ["scr tune resnet18"]),
         ("{backbone: resnet18}", "seeds: [3, 4]", ["scr tune s3", "scr tune s4"]),
-        ("{backbone: resnet_of_a_long_name}, {backbone: resnext}", "", ["scr tune resnet-of-a"]),
+        ("{backbone: resnext101_32x8d}, {backbone: resnet18}", "", ["scr tune resnext101-"]),
     ],
 )
 def test_names_say_what_a_recipe_has_several_of(

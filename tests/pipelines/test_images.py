@@ -30,7 +30,7 @@ def test_the_launchers_reference_is_one_of_its_own() -> None:
     image, _, version = reference(LAUNCHER).partition(":")
 
     assert image == "webly/launcher"
-    assert version == "trainjob-1"
+    assert version == "trainjob-2"
 
 
 def test_the_command_prints_one_reference_per_stage_and_the_launchers(

@@ -115,6 +115,8 @@ def test_what_is_set_on_the_task_is_handed_over(
     monkeypatch.setenv("WEBLY_TRAINJOB_RUNTIME", "mine")
     monkeypatch.setenv("WEBLY_TRAINJOB_QUEUE", "gpus")
     monkeypatch.setenv("WEBLY_TRAINJOB_RESOURCES", '{"rdma/hca": 1}')
+    monkeypatch.setenv("WEBLY_TRAINJOB_PRIORITY", "high")
+    monkeypatch.setenv("WEBLY_TRAINJOB_PULL", "registry")
     monkeypatch.setenv("WEBLY_NODE_ENV", '{"TMPDIR": "/mnt/webly", "WEBLY_CACHE_GIGABYTES": 8}')
     memory = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}}
     mount = {"name": "shm", "mountPath": "/dev/shm"}
@@ -129,6 +131,7 @@ def test_what_is_set_on_the_task_is_handed_over(
         "app.kubernetes.io/part-of": "paper",
         "app.kubernetes.io/component": "finetune",
         "kueue.x-k8s.io/queue-name": "gpus",
+        "kueue.x-k8s.io/priority-class": "high",
     }
     workflow = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow"}
     owner = {**workflow, "name": "run", "uid": "uid-run"}
@@ -154,6 +157,8 @@ def test_what_is_set_on_the_task_is_handed_over(
         "WEBLY_CACHE_GIGABYTES": {"name": "WEBLY_CACHE_GIGABYTES", "value": "8"},
     }
     spec, labels = pod_spec(job, generation)
+    secrets = spec.pop("imagePullSecrets", None)
+    assert secrets == (None if labels is None else [{"name": "registry"}])  # 2.0 sets neither
     assert spec == {
         "serviceAccountName": "pipeline-runner",
         "nodeSelector": {"pool": "a100"},
