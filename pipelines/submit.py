@@ -144,9 +144,7 @@ def _run(given: argparse.Namespace, access: Access) -> int:
         if command == "diff":
             return _diff(submission, given, access)
         for source in task_checks.folders(submission.graph.tasks):
-            raise UserError(
-                f"{source}: a folder of this machine: copy it to S3, and give s3://bucket/prefix"
-            )
+            raise UserError(source.refusal)
         if given.dry_run:
             return _rehearse(submission, given, access)
         return _start(submission, given, access)

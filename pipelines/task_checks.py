@@ -50,6 +50,11 @@ class Folder(NamedTuple):
         """Return what was set."""
         return f"{self.step}: {self.parameter}={self.path}"
 
+    @property
+    def refusal(self) -> str:
+        """Why a cluster cannot read it, and what to do."""
+        return f"{self}: a folder of this machine: copy it to S3, and give s3://bucket/prefix"
+
 
 def check(tasks: Iterable[Task]) -> None:
     """Refuse values that a stage would refuse: one alone, several together, or with its inputs.

@@ -9,6 +9,7 @@ from typing import Any
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 from components.trainjob.settings import DEFAULT_RUNTIME
+from pipelines import task_checks
 from pipelines.cluster import argo, buckets
 from pipelines.cluster.checks import Check, existing, looked_up
 from pipelines.cluster.estimate import Estimate, estimate
@@ -122,7 +123,10 @@ def run(
             if uri
             else Check("bucket", "unknown", f"set {name} to the config map's future value")
         )
-    yield buckets.data_set(str(pipeline.form.get("dataset", "")))
+    local = task_checks.folders(pipeline.tasks)
+    yield from (Check("folder", "missing", folder.refusal) for folder in local)
+    if filesystem.is_s3(dataset := str(pipeline.form.get("dataset", ""))):
+        yield buckets.data_set(dataset)
 
 
 def estimates(pipeline: Graph, images: int, images_per_second: float) -> Iterator[str]:

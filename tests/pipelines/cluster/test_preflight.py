@@ -422,7 +422,7 @@ def test_what_kubernetes_does_not_show_is_unknown(
     kubeflow.forbidden = {CLASSES, QUOTAS, NODES, KUEUE, ARGO, f"{SECRETS}/registry"}
     sections = "pods: {pull_secret: registry, queue: team, queue_priority: high, disk_class: fast}"
 
-    assert check("--file", str(recipe(sections))) == 0
+    assert check("--file", str(recipe(sections)), "dataset=s3://bucket/data") == 0
 
     kinds = ("pull secret", "queue", "priority", "disk class", "node pool", "quota", "Argo")
     assert {found(caplog)[kind] for kind in kinds} == {"unknown"}
@@ -644,3 +644,10 @@ def test_gpu_hours_of_some_steps_are_the_least(
     some, complete = (line for line in caplog.messages if line.startswith("GPU hours"))
     assert some.startswith("GPU hours    at least ") and "finetune " in some
     assert "at least" not in complete and "pseudo_label " in complete
+
+
+def test_a_data_set_of_this_machine_is_missing_there(
+    check: Check, caplog: pytest.LogCaptureFixture, recipe: Callable[..., Path]
+) -> None:
+    assert check("--file", str(recipe("")), "dataset=/photos") == 1
+    assert "missing  folder       ingest: dataset=/photos: a folder of this machine" in caplog.text
