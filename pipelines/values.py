@@ -92,7 +92,7 @@ class Recipe:
         """
         if name == "num_nodes" and self.one_node:
             return "1"
-        for at in self._sections(step, name):
+        for at in self._sections(step, name, form, candidate):
             if candidate and name in candidate.values.get(at, {}):
                 return candidate.values[at][name]
             if field_name(at, name) in form:
@@ -102,15 +102,21 @@ class Recipe:
                     return given[name]
         return STEPS[step].arguments()[name].default
 
-    def _sections(self, step: str, name: str) -> Iterator[str]:
+    def _sections(
+        self, step: str, name: str, form: Mapping[str, Any], candidate: Candidate | None
+    ) -> Iterator[str]:
         """Yield the sections that may set a step's parameter, the most particular first."""
         at: str | None = step
         while at is not None:
             yield at
             at = STEPS[at].inherits
         if name in STEPS["gpu_pods"].arguments() and STEPS[step].component is not None:
-            on_gpus = STEPS[step].needs_gpu or self.values.get(step, {}).get("gpus", "0") != "0"
-            yield from self._sections("gpu_pods" if on_gpus else "cpu_pods", name)
+            # What the form sets may be any number: then it must be possible to have some.
+            on_gpus = STEPS[step].needs_gpu or (
+                "gpus" in STEPS[step].arguments()
+                and self.resolve(step, "gpus", form, candidate) != "0"
+            )
+            yield from self._sections("gpu_pods" if on_gpus else "cpu_pods", name, form, candidate)
 
     def fields(self) -> dict[str, Argument]:
         """Return the form's fields by name, each with the recipe's value as default."""

@@ -322,8 +322,10 @@ def test_weighting_takes_a_gpu_where_a_recipe_says_so(tmp_path: Path) -> None:
         else:
             assert count in accelerator["resourceCount"]
         selector = pods(documents)[name]["nodeSelector"]["nodeSelectorJson"]
-        kind = "gpu" if count == "1" else "cpu"
+        kind = "cpu" if count is None else "gpu"
         assert selector == {"componentInputParameter": f"{kind}_node_selector"}
+        if count is not None:  # a form may set both the number and the type
+            assert "pipelinechannel--gpu_type" in accelerator["resourceType"]
 
 
 def test_a_form_may_set_cores_and_memory(tmp_path: Path) -> None:
