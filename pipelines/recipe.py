@@ -80,10 +80,11 @@ def _read(path: Path) -> tuple[Any, Mapping[tuple[str, str], int]]:
         if not base.is_file():
             raise UserError(f"extends: no recipe {base.stem!r} in {FOLDER}")
         below, _ = _read(base)
+        sections = {step: content[step] or {} for step in STEPS if step in content}
         values = {
-            step: (below.get(step) or {}) | (content.get(step) or {})
-            for step in STEPS
-            if step in below or step in content
+            step: (below.get(step) or {}) | section
+            for step, section in sections.items()
+            if isinstance(section, dict)  # else it is refused later
         }
         content = below | {"form": []} | content | values
     return content, lines
@@ -97,7 +98,11 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
     if not re.fullmatch("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):  # a label's value, too
         raise UserError(f"name: {name!r}: use at most 63 characters of a-z, 0-9 and hyphens")
     description = content.pop("description", "")
+    if not isinstance(description, str):
+        raise UserError(f"description: {description!r} must be text")
     form = content.pop("form", [])
+    if not isinstance(form, list) or not all(isinstance(field, str) for field in form):
+        raise UserError(f"form: {form!r} must be a list of fields, such as [finetune_epochs]")
     seeds = tuple(_seeds(content.pop("seeds", None)))
     candidates = tuple(_candidates(content.pop("candidates", [])))
     drawn = dict(_drawn(content.pop("drawn", {})))

@@ -11,7 +11,7 @@ from pipelines.pretraining import pretraining
 from pipelines.recipe import FOLDER, load
 from pipelines.run import graph
 from pipelines.steps import STEPS
-from pipelines.tasks import Task
+from pipelines.tasks import Field, Task
 from pipelines.values import Candidate, Recipe
 
 HEAD = "name: webly-test\n"
@@ -132,6 +132,9 @@ candidates:
         ("finetune: [1]", "line 3: finetune: must be a mapping"),
         ("finetune: {epochs: 1, epochs: 2}", "line 3: epochs is set twice"),
         ("form: [finetune_lr]", "form: 'finetune_lr' .*finetune_learning_rate"),
+        ("form:", "form: None must be a list of fields"),
+        ("form: [{epochs: 1}]", "form: .* must be a list of fields"),
+        ("description:", "description: None must be text"),
         ("form: [finetune_large_epochs]", "form: 'finetune_large_epochs'"),
         ("form: [finetune_disk]", "form: 'finetune_disk' cannot be a field"),
         ("lw_pretrain: {epochs: 1}", "lw_pretrain: nothing in this recipe uses this step"),
@@ -345,6 +348,21 @@ def test_a_recipe_takes_from_another_what_it_does_not_say(tmp_path: Path) -> Non
     below = {name: base.resolve("finetune_large", name, {}) for name in large}
     assert values == below | {"epochs": 3}
     assert "wt_pretrain" not in {task.step for task in pretraining(read)}
+
+
+def test_a_section_that_is_no_mapping_is_refused_over_another_recipe_too(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="line 2: finetune: must be a mapping"):
+        recipe(tmp_path, "extends: demo\nfinetune: [1]\n", "")
+
+
+def test_a_variant_with_gpus_runs_where_gpus_are(tmp_path: Path) -> None:
+    own = "{backbone: resnet18, pretraining: [lw], variant: own, weighting: {gpus: '1'}}"
+    read = recipe(tmp_path, f"candidates: [{own}]\n", HEAD)
+
+    (weighting,) = [task for task in pretraining(read) if task.step == "weighting"]
+
+    assert weighting.values["node_selector"] == Field("gpu_node_selector")
+    assert weighting.values["gpu_type"] == Field("gpu_type")
 
 
 def test_a_recipe_draws_its_data(tmp_path: Path) -> None:
