@@ -26,7 +26,7 @@ from PIL import Image
 from components.shared.data import texts
 from components.shared.data.identity import Identity
 from components.shared.data.image_set import INDEX, ImageSet
-from components.shared.data.targets import TargetsWriter
+from components.shared.data.targets import CONCEPTS, TargetsWriter
 from components.shared.storage.shard_cache import Shard
 
 NUM_CLASSES, NUM_KEYWORDS, KEYWORDS = 5_000, 35_000, 5
@@ -143,15 +143,15 @@ def drawn_texts(labels: NDArray[np.int64], seed: int) -> Iterator[tuple[str, str
 
 
 def texts_and_labels(folder: Path, rows: int) -> None:
-    """Write Texts in row groups of full size, given labels, and the concepts."""
+    """Write Texts in row groups of full size, and given labels with their concepts."""
     from components.ingest import concepts
 
     folder.mkdir(parents=True, exist_ok=True)
     identity, known = Identity(rows, ""), words()
-    pq.write_table(concepts.from_wordnet(known.wnids), folder / "concepts.parquet")
     labels = np.random.default_rng(1).integers(0, NUM_CLASSES, rows)
     with TargetsWriter(folder / "labels", known.wnids, known.names, identity) as writer:
         writer.append(np.ones(rows, np.int64), labels, np.ones(rows, np.float32))
+    pq.write_table(concepts.from_wordnet(known.wnids), folder / "labels" / CONCEPTS)
     schema = identity.in_schema(texts.SCHEMA, texts.FORMAT)
     with pq.ParquetWriter(folder / "texts.parquet", schema, compression="zstd") as file:
         for start in range(0, rows, texts.ROW_GROUP):

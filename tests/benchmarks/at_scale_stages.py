@@ -55,11 +55,8 @@ def _prepare_ingest(folder: Path, rows: int) -> None:
 def _ingest(folder: Path) -> None:
     from components.ingest.stage import ingest
 
-    out = folder / "out"
-    folders = ("images", "texts.parquet", "labels", "validation_images", "validation_labels")
-    files = ("test_images", "concepts.parquet", "rejects.parquet", "report.html", "metrics.json")
     ingest(
-        *(out / name for name in (*folders, *files)),
+        *_outputs(folder, "images", "texts.parquet", "labels", "evaluation"),
         dataset=str(folder / "in"),
         shard_megabytes=_SHARD_MEGABYTES,
     )
@@ -80,9 +77,8 @@ def _weighting(folder: Path) -> None:
     from components.weighting.settings import SimilaritySettings
     from components.weighting.stage import weighting
 
-    names = ("texts.parquet", "labels", "concepts.parquet")
-    paths = [*(folder / "in" / name for name in names), *_outputs(folder, "weights")]
-    weighting(*paths, comparing=SimilaritySettings())
+    paths = [folder / "in" / name for name in ("texts.parquet", "labels")]
+    weighting(*paths, *_outputs(folder, "weights"), comparing=SimilaritySettings())
 
 
 def _prepare_wt_pretrain(folder: Path, rows: int) -> None:
@@ -97,13 +93,15 @@ def _wt_pretrain(folder: Path) -> None:
     import torch
 
     from components.shared.training import loop, transforms, validation
+    from components.shared.training.schedule import Division
     from components.shared.training.settings import TrainingSettings
     from components.wt_pretrain.stage import wt_pretrain
     from tests.synthetic import TRAINING
 
-    def taken(model: Any, examples: Iterator[Any], *rest: Any) -> torch.Tensor:
-        division = rest[-1]
-        for _ in islice(examples, division.parts):
+    def taken(
+        model: Any, examples: Iterator[Any], loss: Any, division: Division, *rest: int
+    ) -> torch.Tensor:
+        for _ in islice(examples, division.micro_batches):
             pass
         return torch.zeros(())
 
@@ -155,12 +153,13 @@ def _pseudo_label(folder: Path) -> None:
 
 
 def _prepare_ensemble(folder: Path, rows: int) -> None:
+    from components.shared.data.evaluation import LABELS, TEST, VALIDATION
     from tests import tiny_models
     from tests.benchmarks.plan import long_tailed
 
-    inputs.image_set(folder / "in" / "validation", rows // 2, "val")
-    inputs.image_set(folder / "in" / "test", rows - rows // 2, "test")
-    labels = long_tailed(folder / "in" / "labels", rows // 2, inputs.NUM_CLASSES, pairs=1)
+    inputs.image_set(folder / "in" / VALIDATION, rows // 2, "val")
+    inputs.image_set(folder / "in" / TEST, rows - rows // 2, "test")
+    labels = long_tailed(folder / "in" / LABELS, rows // 2, inputs.NUM_CLASSES, pairs=1)
     for seed in range(_MEMBERS):
         tiny_models.save(folder / "in" / f"model{seed}", labels.names, seed=seed)
 
@@ -168,19 +167,16 @@ def _prepare_ensemble(folder: Path, rows: int) -> None:
 def _ensemble(folder: Path) -> None:
     from components.ensemble.stage import ensemble
 
-    out = ("predictions.parquet", "submission.zip", "confusion.json", "report.html", "metrics.json")
     with _without_networks():
         ensemble(
-            folder / "in" / "validation",
-            folder / "in" / "labels",
-            folder / "in" / "test",
+            folder / "in",
             [folder / "in" / f"model{seed}" for seed in range(_MEMBERS)],
-            *(folder / "out" / name for name in out),
+            *_outputs(folder, "predictions.parquet", "submission.zip", "confusion.json"),
         )
 
 
-def _outputs(folder: Path, artifact: str) -> list[Path]:
-    return [folder / "out" / name for name in (artifact, "report.html", "metrics.json")]
+def _outputs(folder: Path, *artifacts: str) -> list[Path]:
+    return [folder / "out" / name for name in (*artifacts, "report.html")]
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def private_bytes() -> int:
 
 def run(folder: Path, models: list[Path]) -> None:
     """Label the images of a folder."""
-    inputs, outputs = ("images", "labels"), ("pseudo_labels", "report.html", "metrics.json")
+    inputs, outputs = ("images", "labels"), ("pseudo_labels", "report.html")
     pseudo_label(
         *(folder / name for name in inputs),
         models,
