@@ -1,7 +1,7 @@
 """What a stage is: a plain function whose signature declares its artifacts and parameters.
 
     def tagging(
-        texts: InputDataset, keywords: OutputDataset, report: OutputHTML, metrics: OutputMetrics, *,
+        texts: InputDataset, keywords: OutputDataset, report: OutputHTML, *,
         vocabulary_size: Annotated[int, Range(at_least=1)] = 35_000,
         max_share: Annotated[float, Range(above=0, at_most=1)] = 0.05,
     ) -> None:
