@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def recipe(tmp_path: Path, text: str, head: str = HEAD + BACKBONE) -> Recipe:
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
 def test_every_recipe_can_be_read(name: str) -> None:
     assert load(name).name.startswith("webly-")
+
+
+def test_the_readme_says_how_many_tasks_each_recipe_has() -> None:
+    rows = re.findall(r"^\| (`.*?) \|.*\| (\d+) \|$", (FOLDER / "README.md").read_text(), re.M)
+
+    said = {name: int(tasks) for names, tasks in rows for name in re.findall("`(.*?)`", names)}
+
+    assert said == {path.stem: len(pretraining(load(path.stem))) for path in FOLDER.glob("*.yaml")}
 
 
 def test_a_later_round_inherits_what_it_does_not_set_itself(tmp_path: Path) -> None:
