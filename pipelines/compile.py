@@ -97,6 +97,7 @@ class _Adding:
             pipeline=self._pipeline,
             component=component,
             identity=task.identity(),
+            candidate=str(task.candidate),
             label=self._labels[task.name],
             image=image,
             values=pod,

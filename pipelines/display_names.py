@@ -20,16 +20,21 @@ def display_names(tasks: Sequence[Task]) -> dict[str, str]:
     """Return a display name of each task by its name: unique, and at most `LONGEST` characters.
 
     It says what distinguishes the task from the pipeline's others: the way to pretrain and the
-    step, then what a recipe has several of: `WT again · resnet10t s1`. Words are shortened if one
-    of the names would be too long.
+    step, then what a recipe has several of: `WT again · resnet10t s1`. If one would be too long,
+    all are shortened, each as far as it must.
     """
     backbones, variants, seeds = _vocabularies(tasks)
-    for short, length in [({}, LONGEST), *((_SHORT, length) for length in range(LONGEST, 2, -1))]:
-        words = _cut(backbones, length) | _cut(variants, length) | {name: name for name in seeds}
-        names = {task.name: _display_name(task, words, short) for task in tasks}
-        if _fit(names.values()):
-            return names
-    return dict(_numbered(names))
+    whole = {name: name for name in (*backbones, *variants, *seeds)}
+    names = {task.name: _display_name(task, whole, {}) for task in tasks}
+    if _fit(names.values()):
+        return names
+    for task in tasks:
+        for length in range(LONGEST, 2, -1):
+            words = whole | _cut(backbones, length) | _cut(variants, length)
+            names[task.name] = _display_name(task, words, _SHORT)
+            if len(names[task.name]) <= LONGEST:
+                break
+    return names if _fit(names.values()) else dict(_numbered(names))
 
 
 def _vocabularies(tasks: Sequence[Task]) -> Iterator[set[str]]:
@@ -60,7 +65,7 @@ def _cut(words: Collection[str], length: int) -> dict[str, str]:
         own = (
             n for n in range(length, len(word)) if not any(o.startswith(word[:n]) for o in others)
         )
-        cut[word] = word[: next(own, len(word))]
+        cut[word] = word[: next(own, len(word))].rstrip("-")
     return cut
 
 
@@ -71,4 +76,4 @@ def _fit(names: Collection[str]) -> bool:
 def _numbered(names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for number, (task, name) in enumerate(names.items()):
         tail = f" {number}"
-        yield task, name if len(name) <= LONGEST else name[: LONGEST - len(tail)] + tail
+        yield task, name[: LONGEST - len(tail)] + tail

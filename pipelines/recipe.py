@@ -253,8 +253,9 @@ def _check_form(form: Collection[str], taken: Collection[str]) -> None:
     for name in form:
         if name not in allowed:
             new = renamed(name)
-            choices = f"choose from {', '.join(sorted(allowed))}"
-            hint = f"it is {new} now" if new in allowed else choices
+            step = max((each for each in taken if name.startswith(f"{each}_")), key=len, default="")
+            own = [each for each in sorted(allowed) if each.startswith(step)]
+            hint = f"it is {new} now" if new in allowed else f"choose from {', '.join(own)}"
             raise UserError(f"form: {name!r} cannot be a field; {hint}")
 
 

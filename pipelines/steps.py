@@ -166,11 +166,6 @@ class Step:
     color: str | None = None
 
     @property
-    def needs_gpu(self) -> bool:
-        """Whether it runs on nodes with GPUs unless a recipe says otherwise."""
-        return self.component is not None and self.component.target == "train"
-
-    @property
     def trains(self) -> bool:
         """Whether it trains a candidate's backbone."""
         return self.component is not None and any(

@@ -112,10 +112,8 @@ class Recipe:
             at = STEPS[at].inherits
         if name in STEPS["gpu_pods"].arguments() and STEPS[step].component is not None:
             # What the form sets may be any number: then it must be possible to have some.
-            on_gpus = STEPS[step].needs_gpu or (
-                "gpus" in STEPS[step].arguments()
-                and self.resolve(step, "gpus", form, candidate) != "0"
-            )
+            has_gpus = "gpus" in STEPS[step].arguments()
+            on_gpus = has_gpus and self.resolve(step, "gpus", form, candidate) != "0"
             yield from self._sections("gpu_pods" if on_gpus else "cpu_pods", name, form, candidate)
 
     def fields(self) -> dict[str, Argument]:

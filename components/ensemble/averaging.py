@@ -34,11 +34,12 @@ class Validation:
         scalars: dict[str, float] = {
             "images": self.ensemble.images,
             "missing_classes": len(self.ensemble.missing_classes),
-            "top1": self.ensemble.top1,
-            "top5": self.ensemble.top5,
+            "top1_percent": 100 * self.ensemble.top1,
+            "top5_percent": 100 * self.ensemble.top5,
         }
         for title, accuracy in zip(titles, self.models, strict=True):
-            scalars |= {f"{title}, top1": accuracy.top1, f"{title}, top5": accuracy.top5}
+            scalars[f"{title}: top1_percent"] = 100 * accuracy.top1
+            scalars[f"{title}: top5_percent"] = 100 * accuracy.top5
         return scalars
 
 

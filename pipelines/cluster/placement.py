@@ -29,7 +29,7 @@ class Placement(Protocol):
         """Set a variable of the environment."""
 
     def limit(self, timeout_hours: int) -> None:
-        """Limit an attempt's duration."""
+        """Limit the duration of a pod, with all the tries in it."""
 
     def wait_in(self, queue: str | None, priority: str | None) -> None:
         """Let it wait in a Kueue queue, with a priority class, if these are given."""
@@ -59,7 +59,7 @@ class Pod:
         self._task.set_env_variable(name, value)
 
     def limit(self, timeout_hours: int) -> None:
-        """Limit an attempt's duration."""
+        """Limit the duration of a pod, with all the tries in it."""
         kubernetes.set_timeout(self._task, 3600 * timeout_hours)
 
     def wait_in(self, queue: str | None, priority: str | None) -> None:

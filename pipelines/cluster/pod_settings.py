@@ -49,6 +49,7 @@ def configure(
     pipeline: str,
     component: Component,
     identity: Mapping[str, Any],
+    candidate: str,
     label: str,
     image: str,
     values: Mapping[str, Any],
@@ -62,6 +63,7 @@ def configure(
         pipeline: The pipeline's name.
         component: The stage that the task runs.
         identity: The task's step and candidate.
+        candidate: The candidate's name; empty if there is none.
         label: The task's display name, which the names of its artifacts begin with.
         image: The stage's image.
         values: The step's values of `steps.POD`, by name; some may be pipeline parameters.
@@ -72,6 +74,8 @@ def configure(
     _with_environment(task, (*_SETTINGS, *_NODE_SETTINGS) if several_nodes else _SETTINGS)
     placement.set_env("WEBLY_IMAGE", image)
     placement.set_env("WEBLY_TASK", label)
+    if candidate:
+        placement.set_env("WEBLY_CANDIDATE", candidate)
     _on_cpus(task, values["cpu"], values["memory"])
     queue, priority, secret = (
         None if values[name] == "none" else values[name]

@@ -29,7 +29,7 @@ from pipelines.steps import form_fields, renamed
 # Constants that describe a pod to itself, of no interest to readers of a pipeline.
 ENVIRONMENT = frozenset(
     (
-        *("WEBLY_IMAGE", "WEBLY_TASK", "WEBLY_RETRIES", "WEBLY_GPUS"),
+        *("WEBLY_IMAGE", "WEBLY_TASK", "WEBLY_CANDIDATE", "WEBLY_RETRIES", "WEBLY_GPUS"),
         *("WEBLY_CACHE", "WEBLY_CACHE_GIGABYTES", "TMPDIR"),
         *("WEBLY_NODE_ENV", "WEBLY_NODE_VOLUMES", "WEBLY_TRAINJOB_HOURS"),
         *("WEBLY_TRAINJOB_QUEUE", "WEBLY_TRAINJOB_PRIORITY", "WEBLY_TRAINJOB_PULL"),
@@ -213,7 +213,7 @@ def _given(fields: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[tupl
         typed = _typed(name, value, fields[name]["parameterType"])
         choices = fields[name].get("literals", [typed])
         if typed not in choices:
-            raise UserError(f"{name}={value}: choose one of {', '.join(choices)}")
+            raise UserError(f"{name}={value}: choose one of {', '.join(map(str, choices))}")
         if name in known:
             _, argument = known[name]
             replace(argument, name=name).parse(typed)
@@ -338,7 +338,7 @@ def _parameters(
             values[key] = _as_declared(source["runtimeValue"]["constant"], kind)
     for key, value in values.items():
         own = OWN_INPUT.fullmatch(value) if isinstance(value, str) else None
-        if own:
+        if own and own[1] in values:
             values[key] = values[own[1]]
         elif isinstance(value, str) and "{{$" in value:
             _refuse(name, {value})

@@ -105,6 +105,10 @@ def balanced(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
     return float(np.mean([np.mean(np.array(hits)[labels == label]) for label in np.unique(labels)]))
 
 
+def percent(scores: np.ndarray, labels: np.ndarray, k: int) -> Any:
+    return pytest.approx(100 * balanced(scores, labels, k), rel=1e-3)
+
+
 def test_metrics_are_the_balanced_accuracies_of_the_mean_and_of_each_model(
     given: Given, made: Path
 ) -> None:
@@ -112,14 +116,22 @@ def test_metrics_are_the_balanced_accuracies_of_the_mean_and_of_each_model(
     labels = np.array(given.labels.classes)
     assert metrics["images"] == 17
     assert metrics["missing_classes"] == len(NAMES) - len(np.unique(labels))
-    assert 0 < metrics["top1"] < metrics["top5"] < 1
-    assert metrics["top1"] == pytest.approx(balanced(given.together, labels, 1), rel=1e-3)
-    assert metrics["top5"] == pytest.approx(balanced(given.together, labels, 5), rel=1e-3)
+    assert 0 < metrics["top1_percent"] < metrics["top5_percent"] < 100
+    assert metrics["top1_percent"] == pytest.approx(
+        100 * balanced(given.together, labels, 1), rel=1e-3
+    )
+    assert metrics["top5_percent"] == pytest.approx(
+        100 * balanced(given.together, labels, 5), rel=1e-3
+    )
     for folder, suffix in zip(given.models, ["", " (2)", " (3)"], strict=True):
         alone = tiny_models.naive_probabilities(given.validation, [folder])
         title = f"resnet10t: finetune 32 px{suffix}"
-        assert metrics[f"{title}, top1"] == pytest.approx(balanced(alone, labels, 1), rel=1e-3)
-        assert metrics[f"{title}, top5"] == pytest.approx(balanced(alone, labels, 5), rel=1e-3)
+        assert metrics[f"{title}: top1_percent"] == pytest.approx(
+            100 * balanced(alone, labels, 1), rel=1e-3
+        )
+        assert metrics[f"{title}: top5_percent"] == pytest.approx(
+            100 * balanced(alone, labels, 5), rel=1e-3
+        )
 
 
 def test_predictions_hold_the_five_most_probable_concepts(given: Given, made: Path) -> None:

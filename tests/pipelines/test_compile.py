@@ -423,6 +423,7 @@ def golden(documents: list[Any]) -> str:
         assert environment.pop("WEBLY_IMAGE")
         content["tasks"][name]["label"] = task["taskInfo"]["name"]
         assert environment.pop("WEBLY_TASK") == task["taskInfo"]["name"]
+        environment.pop("WEBLY_CANDIDATE", None)
         pod = pods(documents)[component["executorLabel"]] | container["resources"]
         metadata = dict(pod["podMetadata"])
         identity = json.loads(metadata.pop("annotations")[graph.IDENTITY])

@@ -105,17 +105,26 @@ def _write_output(stage: Stage, outputs: Mapping[str, Any]) -> None:
         if argument.artifact is None or not argument.artifact.output:
             continue
         (artifact,) = outputs["artifacts"][argument.name]["artifacts"]
-        path = artifact_path(outputs["artifacts"][argument.name])
-        shown = (artifact.get("metadata") or {}) | metadata.read(path)
-        if argument.artifact.type in ("Metrics", "ClassificationMetrics"):
-            shown |= json.loads(path.read_text())
-        if task := os.environ.get("WEBLY_TASK"):  # else all of them have the same few names
-            shown["display_name"] = f"{task} · {argument.name}"
+        shown = (artifact.get("metadata") or {}) | _shown(argument, artifact)
         entry = {"name": artifact.get("name", ""), "uri": artifact["uri"], "metadata": shown}
         written[argument.name] = {"artifacts": [entry]}
     path = Path(outputs["outputFile"])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"artifacts": written}))
+
+
+def _shown(argument: Argument, artifact: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the UI shows of an artifact that a stage has made."""
+    assert argument.artifact is not None
+    path = artifact_path({"artifacts": [artifact]})
+    shown: dict[str, Any] = dict(metadata.read(path))
+    if argument.artifact.type in ("Metrics", "ClassificationMetrics"):
+        shown |= json.loads(path.read_text())
+    if argument.artifact.type == "Model":
+        shown |= {"candidate": os.environ.get("WEBLY_CANDIDATE", ""), "location": artifact["uri"]}
+    if task := os.environ.get("WEBLY_TASK"):  # else all of them have the same few names
+        shown["display_name"] = f"{task} · {argument.name}"
+    return shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 KFP says how often Argo may retry a task, but not when. Argo's own default, and KFP's until 2.16,
 is whenever a container fails. KFP 2.17 configures `OnError`: only when a pod is lost. So the policy
 is looked up where Argo's executor finds it, and exactly one of the two retries a stage that fails.
+
+What ends the whole pod cannot be retried within it: a time limit, an eviction, or a lack of memory,
+for which newer Kubernetes kills all of a container's processes.
 """
 
 import json
@@ -11,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -47,29 +51,45 @@ def in_child_processes(number: int, hopeless: int) -> None:
     if number < 1:
         return
     for attempt in range(number + 1):
-        child = os.fork()
-        if child == 0:
+        child = _Child()
+        if child.id == 0:
             del os.environ["WEBLY_RETRIES"]  # its own children are not to retry
             return
-        code, terminated = _wait(child)
-        if terminated or code in (0, hopeless, _TERMINATED) or attempt == number:
+        code = child.wait()
+        if child.terminated or code in (0, hopeless, _TERMINATED) or attempt == number:
             sys.exit(code)
         pause = _FIRST_PAUSE * 2**attempt
         logger.warning("exit code %d; retry %d of %d in %.0f s", code, attempt + 1, number, pause)
         time.sleep(pause)
 
 
-def _wait(child: int) -> tuple[int, bool]:
-    """Wait for a child process, passing SIGTERM on; return its exit code, and whether we did."""
-    terminated = False
+class _Child:
+    """A child process, to which SIGTERM is passed on.
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        nonlocal terminated
-        terminated = True
-        os.kill(child, signal.SIGTERM)
+    Attributes:
+        id: Its id; in the child itself 0.
+        terminated: Whether there was one.
+    """
 
-    before = signal.signal(signal.SIGTERM, pass_on)
-    _, status = os.waitpid(child, 0)
-    signal.signal(signal.SIGTERM, before)
-    code = os.waitstatus_to_exitcode(status)
-    return (128 - code if code < 0 else code), terminated
+    def __init__(self) -> None:
+        """Fork."""
+        self.id, self.terminated = -1, False
+        self._before = signal.signal(signal.SIGTERM, self._pass_on)
+        self.id = os.fork()
+        if self.id == 0 or self.terminated:  # the signal came before there was a child
+            signal.signal(signal.SIGTERM, self._before)
+        if self.terminated:
+            os.kill(self.id or os.getpid(), signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Wait for its end, and return its exit code."""
+        _, status = os.waitpid(self.id, 0)
+        signal.signal(signal.SIGTERM, self._before)
+        code = os.waitstatus_to_exitcode(status)
+        return 128 - code if code < 0 else code
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self.terminated = True
+        if self.id > 0:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.id, signal.SIGTERM)

@@ -126,6 +126,7 @@ def test_what_it_does_not_hand_over_is_told_to_the_launcher(tmp_path: Path) -> N
     assert environment == {
         "WEBLY_IMAGE": reference(finetune),
         "WEBLY_TASK": "WT large",
+        "WEBLY_CANDIDATE": "resnet18-wt",
         "WEBLY_CACHE": "/mnt/webly",
         "TMPDIR": "/mnt/webly",
         "WEBLY_GPUS": "8",

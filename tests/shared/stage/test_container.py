@@ -20,6 +20,7 @@ from components.shared.stage.interface import (
     OutputDataset,
     OutputHTML,
     OutputMetrics,
+    OutputModel,
     Range,
 )
 from pipelines.images import ROOT, components
@@ -349,3 +350,29 @@ def test_object_stores_are_read_where_the_launcher_mounts_them(
     ]
 
     assert paths == ["/s3/bucket/key", "/minio/bucket/key", "/gcs/bucket/key", "/oci/bucket/key"]
+
+
+def test_a_model_says_whose_it_is_and_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(model: OutputModel) -> None:
+        """Make a model.
+
+        Args:
+            model: It.
+        """
+        model.mkdir()
+        metadata.write(model, {"top1_percent": 200 / 3})
+
+    monkeypatch.setenv("WEBLY_CANDIDATE", "resnet18-wt")
+    made = artifact("model", "system.Model", "s3://bucket/model")
+    output = tmp_path / "output.json"
+
+    container.run(make, {"outputs": {"artifacts": {"model": made}, "outputFile": str(output)}})
+
+    (model,) = json.loads(output.read_text())["artifacts"]["model"]["artifacts"]
+    assert model["metadata"] == {
+        "top1_percent": 66.67,
+        "candidate": "resnet18-wt",
+        "location": "s3://bucket/model",
+    }
