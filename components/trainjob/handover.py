@@ -118,6 +118,8 @@ class Handover:
                 # The metadata are the stage's measurements; the URI is this side's.
                 (there,), (here,) = artifacts["artifacts"], outputs["artifacts"][name]["artifacts"]
                 there |= {"name": here.get("name", ""), "uri": here["uri"]}
+                if "location" in there.get("metadata", {}):
+                    there["metadata"]["location"] = here["uri"]
         except FileNotFoundError:
             return False
         with filesystem.complete(Path(outputs["outputFile"])) as path:
