@@ -97,9 +97,11 @@ def _headline(run: RunRecord) -> Iterator[tuple[str, str]]:
     for candidate, each in reversed(of_candidates.items()):
         name = names.get(candidate, Name(candidate))
         if name.is_pretrained and each["of"]["step"] == first:
-            error = f" ± {100 * each['error']:.1f}" if "error" in each else ""
+            where = ""
+            if "both" in each:
+                where = " [{:+.1f}, {:+.1f}]".format(*(100 * end for end in each["both"]))
             what = replace(name, backbone="").title(PRETRAINING_TITLES)
-            yield f"{100 * each['mean']:+.1f}{error}", f"points of {what} over scratch"
+            yield f"{100 * each['mean']:+.1f}", f"points of {what} over scratch{where}"
     labels = _output(run, "ingest", "labels")
     if labels:
         targets = Targets.load(labels)

@@ -44,7 +44,6 @@ def test_every_number_has_a_range_that_its_default_is_in(argument: Argument) -> 
         ("pseudo_label", {"top_k": 10**9}, "must be at least 1 and at most 100"),
         ("pseudo_label", {"num_teachers": 0}, "must be at least 1"),
         ("ensemble", {"batch_size": 0}, "must be at least 1"),
-        ("compare", {"resamples": 10}, "must be at least 100"),
     ],
 )
 def test_a_stage_refuses_nonsense_before_it_reads_anything(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.compare.results import Cell, Comparison, Difference
-from components.compare.statistics import Estimate
+from components.compare.statistics import Estimate, Interval
 from components.compare.tables import markdown
 from components.shared.reports import metrics
 from components.shared.storage import filesystem, formats
@@ -92,12 +92,16 @@ def _difference(difference: Difference) -> dict[str, Any]:
         "of": _cell(difference.of),
         "to": _cell(difference.to),
         **_estimate(difference.gain),
-        "images": list(difference.images),
+        **_intervals(images=difference.images, both=difference.both),
     }
 
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate, without the interval if there is a single seed."""
-    if math.isnan(estimate.error):
-        return {"mean": estimate.mean}
-    return {"mean": estimate.mean, "error": estimate.error, "seeds": list(estimate.seeds)}
+    """Return an estimate, without error and interval if there is a single seed."""
+    error = {} if math.isnan(estimate.error) else {"error": estimate.error}
+    return {"mean": estimate.mean, **error, **_intervals(seeds=estimate.seeds)}
+
+
+def _intervals(**intervals: Interval) -> dict[str, list[float]]:
+    """Return those of the intervals that are known."""
+    return {name: list(each) for name, each in intervals.items() if not math.isnan(each.low)}

@@ -167,10 +167,7 @@ def plot_classes(
     color = _color(comparison, difference.of)
     colors = np.where(gains[order] >= 0, color, "#adb5bd")
     if len(order) <= _CLASSES_NAMED:
-        bars: Any = None
-        if len(difference.classes) > 1:
-            bars = 100 * standard_error(difference.classes)[order]
-        axes.bar(range(len(order)), gains[order], color=colors, yerr=bars, ecolor="#495057")
+        axes.bar(range(len(order)), gains[order], color=colors)
         every = math.ceil(len(order) * _LETTER_HEIGHT / width)
         words = [cut(names[i], _LETTERS_OF_A_CLASS) for i in order[::every]]
         turned: Any = {"rotation": 40, "ha": "right"} if width > NARROW else {"rotation": 90}

@@ -1,5 +1,6 @@
 """The report of the stage `compare`."""
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,11 +27,11 @@ def draw(path: Path, comparison: Comparison, classes: Sequence[str]) -> None:
     titles = Titles(comparison)
     count = len(next(iter(comparison.cells.values())).seeds)
     seeds = f"{count} seeds" if count > 1 else "one seed"
+    images = np.unique(comparison.labels, return_counts=True)[1]
     page = Page(
         "Comparison",
-        f"{len(comparison.candidates)} candidates, {seeds}, "
-        f"{len(comparison.labels):,} validation images of {len(np.unique(comparison.labels)):,} "
-        "classes.",
+        f"{len(comparison.candidates)} candidates, {seeds}, {images.sum():,} validation images of "
+        f"{len(images):,} classes, {images.min():,} or more of each.",
     )
     tiles = list(_headline(comparison, titles))
     if tiles:
@@ -54,7 +55,7 @@ def draw(path: Path, comparison: Comparison, classes: Sequence[str]) -> None:
 
 def _headline(comparison: Comparison, titles: Titles) -> Iterator[tuple[str, str]]:
     for each in comparison.first_gains:
-        where = f" {interval(each.gain.seeds)}" if len(each.classes) > 1 else ""
+        where = "" if math.isnan(each.both.low) else f" {interval(each.both)}"
         yield f"{100 * each.gain.mean:+.1f}", f"points of {titles.difference(each)}{where}"
 
 

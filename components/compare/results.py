@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compare.names import Names
-from components.compare.statistics import Estimate, Interval, balanced, over_images, per_class
+from components.compare.statistics import (
+    Estimate,
+    Interval,
+    balanced,
+    image_weight,
+    interval,
+    over_images,
+    over_seeds,
+    per_class,
+)
 from components.shared.data.identity import Identity
 from components.shared.data.predictions import History, read
 from components.shared.reports.titles import SCRATCH, Name
@@ -69,7 +78,8 @@ class Difference:
         of: The one.
         to: The other.
         gain: The difference, paired by seed.
-        images: The interval of the mean, by bootstrap over the images.
+        images: The interval of the mean for other images.
+        both: Its interval for other seeds and other images.
         classes: (S, C') The difference for each seed, in each class that has images.
     """
 
@@ -77,6 +87,7 @@ class Difference:
     to: Cell
     gain: Estimate
     images: Interval
+    both: Interval
     classes: NDArray[np.float64]
 
 
@@ -135,14 +146,13 @@ class Comparison:
         return [each for each in gains if _is_plain(each.of.candidate)]
 
 
-def compare(paths: Sequence[Path], names: Names, identity: Identity, resamples: int) -> Comparison:
+def compare(paths: Sequence[Path], names: Names, identity: Identity) -> Comparison:
     """Read predictions and compare them.
 
     Args:
         paths: The files.
         names: What the pipeline says about them.
         identity: The validation set's.
-        resamples: As in `statistics.over_images`.
 
     Raises:
         UserError: They are for other images, or the number of names differs.
@@ -160,8 +170,8 @@ def compare(paths: Sequence[Path], names: Names, identity: Identity, resamples: 
         found.setdefault(cell, []).append((candidate.seed, hits, history))
     classes = labels.astype(np.int64)
     cells = {cell: _classifiers(each, classes) for cell, each in found.items()}
-    gains = list(_differences(cells, list(_to_scratch(cells)), classes, resamples))
-    tricks = list(_differences(cells, list(_to_before(cells)), classes, resamples))
+    gains = list(_differences(cells, list(_to_scratch(cells)), classes))
+    tricks = list(_differences(cells, list(_to_before(cells)), classes))
     return Comparison(names, classes, cells, gains, tricks)
 
 
@@ -175,7 +185,8 @@ def _classifiers(
     ordered = sorted(found, key=lambda each: each[0] or 0)
     seeds, hits, histories = zip(*ordered, strict=True)
     first, among_five = np.stack(hits, axis=1)
-    top1, top5 = (Estimate.of(balanced(each, labels)) for each in (first, among_five))
+    weight = image_weight(labels)
+    top1, top5 = (Estimate.of(balanced(each, labels), weight) for each in (first, among_five))
     return Classifiers(seeds, first, top1, top5, histories)
 
 
@@ -221,17 +232,19 @@ def _to_before(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
 
 
 def _differences(
-    cells: dict[Cell, Classifiers],
-    pairs: Sequence[tuple[Cell, Cell]],
-    labels: NDArray[np.int64],
-    resamples: int,
+    cells: dict[Cell, Classifiers], pairs: Sequence[tuple[Cell, Cell]], labels: NDArray[np.int64]
 ) -> Iterator[Difference]:
     by_seed = [
         cells[of].hits.astype(np.float64) - cells[to].hits.astype(np.float64) for of, to in pairs
     ]
     if not by_seed:
         return
-    intervals = over_images(np.stack([each.mean(axis=0) for each in by_seed]), labels, resamples)
-    for (of, to), differences, interval in zip(pairs, by_seed, intervals, strict=True):
+    weight = image_weight(labels)
+    spreads = over_images(np.stack([each.mean(axis=0) for each in by_seed]), labels)
+    for (of, to), differences, spread in zip(pairs, by_seed, spreads, strict=True):
         classes = per_class(differences, labels)
-        yield Difference(of, to, Estimate.of(classes.mean(axis=1)), interval, classes)
+        values = classes.mean(axis=1)
+        gain = Estimate.of(values, weight)
+        images = interval(gain.mean, spread)
+        both = interval(gain.mean, spread, over_seeds(values, weight))
+        yield Difference(of, to, gain, images, both, classes)

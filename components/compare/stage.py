@@ -9,7 +9,6 @@ from components.shared.stage.interface import (
     OutputHTML,
     OutputMarkdown,
     OutputMetrics,
-    Range,
     json_object,
 )
 
@@ -23,7 +22,6 @@ def compare(
     metrics: OutputMetrics,
     *,
     names: Annotated[str, json_object] = '{"predictions": []}',
-    resamples: Annotated[int, Range(at_least=100, at_most=100_000)] = 1000,
 ) -> None:
     """Compare candidates over seeds: means, differences and their intervals.
 
@@ -35,7 +33,6 @@ def compare(
         report: The tables, accuracy against images seen, gains by class.
         metrics: Top-1 accuracy of each pretraining after the last step, and its gain over scratch.
         names: Whose the predictions are, and how to show steps and pretrainings (JSON; `names.py`).
-        resamples: Number of bootstrap resamples of the validation images.
     """
     from components.compare import outputs, results
     from components.compare.names import Names
@@ -44,7 +41,7 @@ def compare(
     from components.shared.data.targets import Targets
 
     labels = Targets.load(evaluation / LABELS)
-    found = results.compare(predictions, Names.parse(names), labels.identity, resamples)
+    found = results.compare(predictions, Names.parse(names), labels.identity)
     outputs.write_comparison(comparison, found)
     outputs.write_summary(summary, found)
     draw(report, found, labels.titles)

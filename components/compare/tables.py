@@ -81,9 +81,18 @@ def tables(comparison: Comparison) -> Iterator[Table]:
             yield Table(
                 heading,
                 f"Points of top-1 accuracy, {note}. In brackets 95 % confidence intervals of the "
-                "mean: for the choice of seeds (Student's t over pairs of the same seed), and for "
-                "that of validation images (bootstrap).",
-                ["candidate", "to", "points", "other seeds", "other images", "top-1 better in"],
+                "mean: for other seeds on the same images, for other validation images with the "
+                "same seeds, and for both. A single seed, or a class with a single image, has no "
+                f"spread to measure: {NONE}.",
+                [
+                    "candidate",
+                    "to",
+                    "points",
+                    "other seeds",
+                    "other images",
+                    "both",
+                    "top-1 better in",
+                ],
                 list(_difference_rows(differences, titles)),
             )
     yield Table(
@@ -160,6 +169,7 @@ def _difference_rows(differences: Sequence[Difference], titles: Titles) -> Itera
             estimate(each.gain, "+"),
             interval(each.gain.seeds),
             interval(each.images),
+            interval(each.both),
             f"{better:,} of {classes:,} classes",
         ]
 

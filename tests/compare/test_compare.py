@@ -102,7 +102,7 @@ def test_variants_with_a_scratch_of_their_own_meet_that_one(tmp_path: Path) -> N
         ("finetune", f"net-{name}"): np.arange(60) % 7 < number
         for number, name in enumerate(["wt-noisy", "none-noisy", "none-clean", "wt-titles", "none"])
     }
-    run(tmp_path, images, right, resamples=100)
+    run(tmp_path, images, right)
     pairs = [
         (each["of"]["candidate"], each["to"]["candidate"]) for each in figures(tmp_path)["gains"]
     ]
@@ -123,7 +123,7 @@ def test_steps_are_compared_with_those_before_and_the_ensemble_with_the_best(fol
     assert tricks[-1]["to"]["candidate"] == "net-wt"
 
 
-def test_the_bootstraps_interval_is_that_of_the_mean_over_images(tmp_path: Path) -> None:
+def test_the_interval_for_other_images_is_that_of_their_mean(tmp_path: Path) -> None:
     """Of independent images, it is 1.96 standard errors to each side."""
     images, count = Images(tmp_path, labels(3000)), 3000
     random = np.random.default_rng(0)
@@ -141,7 +141,7 @@ def test_classes_weigh_the_same_however_many_images_they_have(tmp_path: Path) ->
     truth = np.repeat([0, 1], [90, 10])
     images = Images(tmp_path, truth)
     right = {("finetune", "net-wt"): truth == 1, ("finetune", "net-none"): truth == 5}
-    run(tmp_path, images, right, resamples=100)
+    run(tmp_path, images, right)
     found = figures(tmp_path)
     assert found["accuracy"][0]["top1"]["mean"] == 0.5
     assert found["gains"][0]["mean"] == 0.5
@@ -157,6 +157,47 @@ def test_one_seed_has_no_error_but_an_interval_over_images(tmp_path: Path) -> No
     assert gain["images"][0] < gain["mean"] < gain["images"][1]
     assert "nan" not in (tmp_path / "report.html").read_text().lower()
     assert "nan" not in (tmp_path / "summary.md").read_text().lower()
+
+
+def test_the_interval_for_both_is_no_narrower_than_either(folder: Path) -> None:
+    found = figures(folder)
+    for gain in [*found["gains"], *found["tricks"]]:
+        low, high = gain["both"]
+        assert low <= min(gain["seeds"][0], gain["images"][0])
+        assert high >= max(gain["seeds"][1], gain["images"][1])
+
+
+def test_a_class_with_a_single_image_leaves_no_interval_over_images(tmp_path: Path) -> None:
+    """Fourteen images of eight classes once gave "+37.5 points [+29.2, +45.8]"."""
+    truth = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5])
+    images, random = Images(tmp_path, truth), np.random.default_rng(0)
+    right = {
+        ("finetune", f"net-{name}-seed{seed}"): random.random(14) < share
+        for name, share in (("wt", 0.9), ("none", 0.4))
+        for seed in range(3)
+    }
+    run(tmp_path, images, right)
+    (gain,) = figures(tmp_path)["gains"]
+    assert gain.keys() == {"of", "to", "mean", "error", "seeds"}
+    (row,) = [
+        line for line in (tmp_path / "summary.md").read_text().splitlines() if "| WT " in line
+    ][1:2]
+    assert [cell.strip() for cell in row.split("|")][5:7] == ["–", "–"]
+    assert "points of WT over scratch</div>" in (tmp_path / "report.html").read_text()
+
+
+def test_seeds_that_agree_by_chance_have_an_interval(tmp_path: Path) -> None:
+    """Once it was "[−12.5, −12.5]"."""
+    images = Images(tmp_path, labels(18))
+    right = {
+        ("finetune", f"net-{name}-seed{seed}"): np.arange(18) < number
+        for name, number in (("wt", 12), ("none", 15))
+        for seed in range(2)
+    }
+    run(tmp_path, images, right)
+    (gain,) = figures(tmp_path)["gains"]
+    assert gain["error"] == 0
+    assert gain["seeds"][0] < gain["mean"] < gain["seeds"][1]
 
 
 def test_the_summary_holds_what_the_page_holds(folder: Path) -> None:
@@ -220,7 +261,7 @@ def test_metrics_have_the_same_names_whatever_the_backbones(tmp_path: Path) -> N
             )
         )
     }
-    run(tmp_path, images, right, resamples=100)
+    run(tmp_path, images, right)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics.keys() == {"top-1 %, WT", "top-1 %, scratch", "points over scratch, WT"}
 

@@ -82,7 +82,7 @@ def main(folder: Path) -> None:
     }
     names = described([Task(step, candidate, {}, {}) for step, candidate in compared])
     predictions = [outputs["predictions"] for outputs in compared.values()]
-    run("compare", predictions=predictions, names=names, resamples=100)
+    run("compare", predictions=predictions, names=names)
     results = {"data": digests(data)} | run.results
     (folder / "results.json").write_text(json.dumps(results))
 

@@ -154,7 +154,7 @@ def test_comparisons_of_many_candidates_and_long_names_fit_the_window(
         for name in ("wt", "wt-noquery", "lw", "multitask", "none", "none-longer")
         for seed in range(2)
     }
-    run(tmp_path, images, right, resamples=100)
+    run(tmp_path, images, right)
 
     seen = browser.see(tmp_path / "report.html", width)
 
