@@ -1,7 +1,7 @@
 """The outputs, joined from finished parts in the order of positions, one part at a time."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress, pairwise
 from pathlib import Path
 
@@ -10,14 +10,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.ingest.dataset import REJECTS, DataSet, Reject, table
+from components.ingest.dataset import REJECTS, DataSet, Reject, commonest, table
 from components.ingest.plan import Plan
 from components.ingest.shards import Shards
+from components.ingest.text_parts import TextParts
 from components.shared.data import texts
 from components.shared.data.identity import Identity
 from components.shared.data.image_set import INDEX, ImageSet
 from components.shared.data.targets import TargetsWriter
+from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
+
+NONE_LEFT = {  # what is said of a split that must have images, but has none
+    "train": "no training images are left",
+    "validation": "no validation images are left: add some, or let validation_share hold some out "
+    "of classes that have two images or more",
+}
 
 
 def write_images(folder: Path, shards: Shards, split: str) -> Identity:
@@ -77,22 +85,54 @@ def write_rejects(path: Path, data: DataSet, shards: Shards) -> Counter[str]:
     return counts
 
 
+def check_lists(data: DataSet, text_parts: TextParts) -> None:
+    """Refuse a data set whose lists and files leave no images for training or for validation.
+
+    Raises:
+        UserError: It says what became of them.
+    """
+    start, end = text_parts.plan.ends[:2]
+    _check({"train": start, "validation": end - start}, _of_lists(data, text_parts))
+
+
+def check_images(data: DataSet, shards: Shards) -> None:
+    """Refuse a data set that has none left now that all images have been read, as `check_lists`."""
+    images = {
+        split: sum(shards.shard(number).images for number in shards.of_split(split))
+        for split in ("train", "validation")
+    }
+    _check(images, _rejects(data, shards))
+
+
 def counts(splits: Mapping[str, int], kinds: Mapping[str, int]) -> dict[str, int]:
     """Return how many images each split has, and how many rejects there are of each kind."""
     images = {f"{split}_images": count for split, count in splits.items()}
     return images | {kind.replace(" ", "_"): count for kind, count in sorted(kinds.items())}
 
 
+def _check(images: Mapping[str, int], rejects: Iterable[pa.Table]) -> None:
+    for split, problem in NONE_LEFT.items():
+        if not images[split]:
+            rows = (Reject(**row) for each in rejects for row in each.to_pylist())
+            why = commonest(row for row in rows if row.split in (split, ""))
+            raise UserError("; ".join(filter(None, (problem, why))))
+
+
 def _rejects(data: DataSet, shards: Shards) -> Iterator[pa.Table]:
-    yield table(data.rejects)
-    yield from _unlisted(data, shards.text_parts.plan)
-    for number in range(len(shards.text_parts.blocks)):
-        yield shards.text_parts.rejects(number)
+    yield from _of_lists(data, shards.text_parts)
     for number, shard in enumerate(shards.ranges):
         part = shards.part(number, REJECTS.names[1:])
         part = part.filter(pc.not_equal(part["kind"], ""))
         split = pa.array([shard.split] * len(part), pa.string())
         yield part.add_column(0, REJECTS.field("split"), split).cast(REJECTS)
+
+
+def _of_lists(data: DataSet, text_parts: TextParts) -> Iterator[pa.Table]:
+    """Yield what was wrong before any image was read."""
+    yield table(data.rejects)
+    yield from _unlisted(data, text_parts.plan)
+    for number in range(len(text_parts.blocks)):
+        yield text_parts.rejects(number)
 
 
 def _unlisted(data: DataSet, plan: Plan) -> Iterator[pa.Table]:

@@ -7,6 +7,7 @@ id, and everything about them is in arrays.
 
 import hashlib
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ REJECTS = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("split", "kind", "source", "id")]
     + [pa.field("detail", pa.string(), nullable=False)]
 )
+
+
+_KINDS = 4  # of rejects that a message names
 
 
 class Reject(NamedTuple):
@@ -193,6 +197,18 @@ def table(rejects: Sequence[Reject]) -> pa.Table:
     columns = zip(*rejects, strict=True) if rejects else [()] * len(REJECTS)
     arrays = [pa.array([clean(text)[:500] for text in column], pa.string()) for column in columns]
     return pa.table(arrays, schema=REJECTS)
+
+
+def commonest(rejects: Iterable[Reject]) -> str:
+    """Return the commonest kinds of rejects in a line, each with its count and an example."""
+    counts, examples = Counter[str](), dict[str, Reject]()
+    for reject in rejects:
+        counts[reject.kind] += 1
+        examples.setdefault(reject.kind, reject)
+    return "; ".join(
+        f"{count:,} × {kind}, such as {examples[kind].id:.100} ({examples[kind].detail:.100})"
+        for kind, count in counts.most_common(_KINDS)
+    )
 
 
 def clean(text: str) -> str:

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 # Why a row gets no position.
 UNREADABLE, MISSING, REPEATED, BEYOND_LIMIT = -1, -2, -3, -4
 _CHUNK = 1 << 18
+_HELD_OUT = 20  # images of a class, or a fifth of it
+_FEW = 30  # fewer validation images of a class bring a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Plan:
         labels: (N,) int32, per position; 0 in the test split.
         ends: For each of `SPLITS`, the position where it ends.
         unlisted: (F,) bool, per file: no row refers to it.
+        held_out: Whether the validation images are training images that were held out.
     """
 
     positions: NDArray[np.int32]
@@ -40,6 +43,7 @@ class Plan:
     labels: NDArray[np.int32]
     ends: tuple[int, ...]
     unlisted: NDArray[np.bool_]
+    held_out: bool
 
     def digest(self) -> str:
         """Return a hash of which image goes where."""
@@ -58,7 +62,8 @@ def make(
         data: The data set.
         blocks: Its lists.
         limit: Training images of each class; 0 for all.
-        validation_share: Held out of training if no validation image is there.
+        validation_share: Held out of each class if no validation image is there, as `num_held_out`
+            says; nothing at 0.
         seed: Of the order of training images.
     """
     hashes, order = _sorted(data.files)
@@ -66,19 +71,22 @@ def make(
     files, unlisted = _match(keys, labels, hashes, order)
     del hashes, order
     training, validation = SPLITS.index("train"), SPLITS.index("validation")
-    if not ((splits == validation) & (files >= 0)).any():
-        logger.info("no validation images: holding out %g of the training images", validation_share)
-        threshold = np.uint64(validation_share * 2**64)
-        for chunk in _chunks(keys):
-            held = (_mixed(keys[chunk], 0) < threshold) & (splits[chunk] == training)
-            splits[chunk][held] = validation
+    held_out = validation_share > 0 and not ((splits == validation) & (files >= 0)).any()
+    if held_out:
+        rows = np.flatnonzero((splits == training) & (files >= 0)).astype(np.int32)
+        sizes = np.bincount(labels[rows], minlength=len(data.names))
+        held, _ = _divided(rows, labels, keys, num_held_out(sizes, validation_share))
+        logger.info("no validation images: holding out %d of %d images", len(held), len(rows))
+        splits[held] = validation
+        del rows, held
     if limit:
-        _limit(files, labels, keys, splits == training, limit)
+        rows = np.flatnonzero((splits == training) & (files >= 0)).astype(np.int32)
+        _, beyond = _divided(rows, labels, keys, np.full(len(data.names), limit))
+        files[beyond] = BEYOND_LIMIT
+        del rows, beyond
     for chunk in _chunks(keys):
         keys[chunk] = _mixed(keys[chunk], seed + 1)
     counts = [int(np.count_nonzero((splits == split) & (files >= 0))) for split in range(3)]
-    if not counts[validation]:
-        logger.warning("no validation images are left, but later stages need some")
     keys[(splits != training) | (files < 0)] = np.iinfo(np.uint64).max
     rows = np.empty(sum(counts), np.int32)
     rows[: counts[training]] = np.argsort(keys)[: counts[training]]
@@ -90,7 +98,20 @@ def make(
     del splits
     labels, files_in_order = labels[rows], files[rows]
     files[rows] = np.arange(len(rows), dtype=np.int32)
-    return Plan(files, files_in_order, labels, tuple(np.cumsum(counts).tolist()), unlisted)
+    ends = tuple(np.cumsum(counts).tolist())
+    _warn_of_few(data.names, labels[: ends[0]], labels[ends[0] : ends[1]])
+    return Plan(files, files_in_order, labels, ends, unlisted, held_out)
+
+
+def num_held_out(sizes: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Return how many images of each class to hold out, given how many it has.
+
+    That is this share of them, but at least 20 or a fifth, whichever is less: with fewer, whether
+    one classifier is better than another is mostly chance. One image remains for training.
+    """
+    wanted = np.ceil(np.maximum(share * sizes, np.minimum(_HELD_OUT, sizes / 5)))
+    held: NDArray[np.int64] = np.minimum(wanted, np.maximum(sizes - 1, 0)).astype(np.int64)
+    return held
 
 
 def _sorted(files: Files) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
@@ -140,19 +161,33 @@ def _match(
     return files, free
 
 
-def _limit(
-    files: NDArray[np.int32],
+def _divided(
+    rows: NDArray[np.int32],
     labels: NDArray[np.int32],
     keys: NDArray[np.uint64],
-    training: NDArray[np.bool_],
-    limit: int,
-) -> None:
-    """Leave so many training images of each class their file, those of the smallest keys."""
-    rows = np.flatnonzero(training & (files >= 0))
+    quotas: NDArray[np.int64],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return of each class the rows of the smallest keys, at most its quota, and all others."""
     rows = rows[np.lexsort((keys[rows], labels[rows]))]
-    _, starts, counts = np.unique(labels[rows], return_index=True, return_counts=True)
-    ranks = np.arange(len(rows)) - np.repeat(starts, counts)
-    files[rows[ranks >= limit]] = BEYOND_LIMIT
+    sizes = np.bincount(labels[rows], minlength=len(quotas))
+    ends = np.cumsum(sizes)
+    first = np.arange(len(rows)) < np.repeat(ends - sizes + quotas, sizes)
+    return rows[first], rows[~first]
+
+
+def _warn_of_few(
+    names: Sequence[str], training: NDArray[np.int32], validation: NDArray[np.int32]
+) -> None:
+    """Say which classes have too few validation images, given the labels of both splits."""
+    trained, counts = (np.bincount(each, minlength=len(names)) for each in (training, validation))
+    few = np.flatnonzero((trained > 0) & (counts < _FEW))
+    if few.size:
+        fewest = few[np.argmin(counts[few])]
+        logger.warning(
+            "%d of %d classes have fewer than %d validation images (%s has %d): in these, "
+            "differences of 20 points and more may be chance",
+            *(len(few), len(names), _FEW, names[fewest], counts[fewest]),
+        )
 
 
 def _mixed(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:

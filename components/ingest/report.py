@@ -24,8 +24,19 @@ def write_report(
     labels: Path,
     splits: Mapping[str, int],
     rejects: Mapping[str, int],
+    held_out: Path | None = None,
 ) -> None:
-    """Write the report from the outputs; `splits` and `rejects` are counts by split and by kind."""
+    """Write the report from the outputs.
+
+    Args:
+        path: The report.
+        images: The training images.
+        texts: Their texts.
+        labels: Their given labels.
+        splits: How many images each split has.
+        rejects: How many rejects there are of each kind.
+        held_out: The validation images' labels, if they are training images that were held out.
+    """
     image_set, targets = ImageSet.load(images), Targets.load(labels)
     page = Page("Ingest", "The images, texts and given labels, as later stages see them.")
     size = sum(shard.bytes for shard in image_set.shards)
@@ -35,6 +46,14 @@ def write_report(
         f"No short side is longer than {image_set.image_side} pixels."
     )
     page.table(["split", "images"], list(splits.items()))
+    if held_out is not None:
+        counts = np.bincount(Targets.load(held_out).classes, minlength=len(targets.names))
+        each = " to ".join(f"{count:,}" for count in sorted({counts.min(), counts.max()}))
+        page.paragraph(
+            "The data set has no validation images of its own, so some of the training images were "
+            f"held out: {each} of each class. Their labels are as noisy as the others: no accuracy "
+            "on them can be trusted further than these are right."
+        )
     page.heading("What was left out or is missing")
     if rejects:
         page.table(["kind", "count"], Counter(rejects).most_common())

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.ingest import source_images
-from components.ingest.dataset import SPLITS, Files
+from components.ingest.dataset import SPLITS, Files, Reject, commonest
 from components.ingest.encoding import InvalidImageError, stored
 from components.ingest.text_parts import TextParts
 from components.shared.data import image_set, texts
@@ -192,25 +192,23 @@ def plan_shards(
     """Divide the positions into shards of about this many bytes, judging by the first images.
 
     Raises:
-        UserError: There are no training images, or none of the first is readable.
+        UserError: None of the first training images is readable.
     """
     plan = text_parts.plan
-    if plan.ends[0] == 0:
-        raise UserError(
-            f"no training images: {len(plan.positions):,} rows are listed, {plan.ends[-1]:,} of "
-            "them held out or in another split; the others have no file or cannot be read"
-        )
     ids = text_parts.between(0, min(_NUM_SAMPLES, plan.ends[0]))["id"].to_pylist()
-    sizes, error = [], ""
+    sizes, rejects = [], []
     reads = source_images.readers(files, plan.files[: len(ids)].tolist(), ids)
     for id, read in zip(ids, reads, strict=True):
         try:
             content = stored(read(), image_side)
             sizes.append(len(content) + 1.5 * tarfile.BLOCKSIZE)  # a header, and half a block lost
         except InvalidImageError as invalid:
-            error = f"; {id}: {invalid.kind}, {invalid.detail}"
+            rejects.append(Reject("train", invalid.kind, "", id, invalid.detail))
     if not sizes:
-        raise UserError(f"none of the first {len(ids)} training images is readable{error}")
+        raise UserError(
+            f"none of {len(ids)} training images, drawn at random, is readable: "
+            f"{commonest(rejects)}"
+        )
     most = max(1, int(shard_bytes / float(np.mean(sizes))))
     found = []
     for split, start, end in zip(SPLITS, (0, *plan.ends), plan.ends, strict=False):

@@ -43,7 +43,8 @@ def ingest(
         layout: WebVision's files, or one folder of images per class.
         image_side: Images are downscaled to a short side of at most this many pixels.
         limit: Training images per class; 0 takes all.
-        validation_share: Share to hold out if the data set has no validation images.
+        validation_share: Share of each class to hold out if the data set has no validation images;
+            at least 20 images or a fifth of the class, whichever is less. 0 holds out none.
         shard_megabytes: Largest size of a shard; a small set has at least 64 smaller ones.
         seed: Seed of the order of images.
     """
@@ -87,10 +88,12 @@ def ingest(
         name = f"{fingerprint}-{planned.digest()[:16]}"
         text_parts = TextParts(folder / name, blocks, len(titles), data.text, planned)
         text_parts.make_all()
+        assembly.check_lists(data, text_parts)
         ranges = plan_shards(text_parts, data.files, 1_000_000 * shard_megabytes, image_side)
         prefix = f"{environment.store()}/images/{name}"
         shards = Shards(text_parts, data.files, folder / name, prefix, ranges, image_side)
         shards.make_all()
+        assembly.check_images(data, shards)
 
         train = assembly.write_images(images, shards, "train")
         kinds = assembly.write_rejects(images / "rejects.parquet", data, shards)
@@ -105,6 +108,7 @@ def ingest(
             )
             test = assembly.write_images(folder / TEST, shards, "test")
         splits = {"train": train.images, "validation": validation.images, "test": test.images}
-        write_report(report, images, texts, labels, splits, kinds)
+        held_out = evaluation / LABELS if planned.held_out else None
+        write_report(report, images, texts, labels, splits, kinds, held_out)
         metadata.write(images, assembly.counts(splits, kinds))
         shards.tidy()

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 
+from components.ingest import assembly
 from components.ingest.stage import ingest
 from components.shared.data import image_set
 from components.shared.stage import environment
@@ -22,8 +24,12 @@ OUTPUTS = {
 
 
 def run(folder: Path, dataset: Path | str, **parameters: Any) -> Path:
+    """Run ingest; with a validation share of 0 it may leave all images to training."""
     outputs = {name: folder / file for name, file in OUTPUTS.items()}
-    ingest(**outputs, dataset=str(dataset), **parameters)
+    with pytest.MonkeyPatch.context() as patch:
+        if parameters.get("validation_share") == 0:
+            patch.delitem(assembly.NONE_LEFT, "validation")
+        ingest(**outputs, dataset=str(dataset), **parameters)
     return folder
 
 

@@ -1,6 +1,7 @@
 import io
 import json
 import shutil
+import subprocess
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -18,7 +19,7 @@ from components.shared.data.texts import Texts
 from components.shared.stage import metadata, parallel
 from components.shared.stage.errors import UserError
 from tests.ingest import layouts
-from tests.ingest.running import contents, rejects, rows, run
+from tests.ingest.running import command, contents, rejects, rows, run
 
 pytestmark = pytest.mark.slow
 
@@ -265,13 +266,34 @@ def test_captions_may_be_json_lines_or_parquet(many: Path, tmp_path: Path, forma
     assert (row["description"], row["tags"]) == ("a dot", "red dot")
 
 
-def test_a_share_is_held_out_where_there_is_no_validation_split(many: Path, tmp_path: Path) -> None:
+def test_a_share_of_each_class_is_held_out_where_there_is_no_validation_split(
+    many: Path, tmp_path: Path
+) -> None:
     out = run(tmp_path / "out", many, validation_share=0.5)
 
     validation = ImageSet.load(out / "evaluation" / "validation").ids()
     train = ImageSet.load(out / "images").ids()
-    assert len(validation) + len(train) == len({*validation, *train}) == 90
-    assert 30 <= len(validation) <= 60  # 45 ± 3 deviations of 4.7
+    assert len({*validation, *train}) == 90
+    labels = Targets.load(out / "evaluation" / "validation_labels")
+    assert np.bincount(labels.classes).tolist() == [15, 15, 15]
+    assert (
+        "held out: 15 of each class. Their labels are as noisy" in (out / "report.html").read_text()
+    )
+
+
+def with_validation(data: Path) -> Path:
+    """Add an image for validation."""
+    (data / "val" / "class0").mkdir(parents=True)
+    (data / "val" / "class0" / "90.jpg").write_bytes(layouts.jpeg((0, 0, 0)))
+    return data
+
+
+def test_the_report_of_a_set_with_validation_images_says_nothing_of_noise(
+    many: Path, tmp_path: Path
+) -> None:
+    out = run(tmp_path / "out", with_validation(many))
+
+    assert "as noisy" not in (out / "report.html").read_text()
 
 
 def test_a_share_is_held_out_where_the_validation_images_are_missing(tmp_path: Path) -> None:
@@ -324,18 +346,68 @@ def test_what_cannot_be_read_is_refused(
 
 
 def test_a_data_set_without_any_readable_image_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data" / "cat").mkdir(parents=True)
-    (tmp_path / "data" / "cat" / "1.jpg").write_text("<html>")
+    for number in range(10):
+        path = tmp_path / "data" / "cat" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(layouts.jpeg((0, 0, 0))[:400] if number < 3 else b"<html>")
 
-    with pytest.raises(UserError, match=r"cat/1.jpg: undecodable image"):
-        run(tmp_path / "out", tmp_path / "data", validation_share=0.0)
+    message = (
+        r"none of 8 training images, drawn at random, is readable: [56] × undecodable image, such "
+        r"as cat/\d.jpg \(6 bytes that begin with b'<html>'\); [23] × truncated image, such as cat/"
+    )
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "out", tmp_path / "data")
+
+
+def test_validation_images_of_which_none_is_readable_are_refused(
+    many: Path, tmp_path: Path
+) -> None:
+    (with_validation(many) / "val" / "class0" / "90.jpg").write_text("<html>")
+
+    message = r"no validation images are left: .*; 1 × undecodable image, such as val/class0/90.jpg"
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "out", many)
+
+    assert not (tmp_path / "out" / "images").exists()
+
+
+def test_classes_of_one_image_leave_none_for_validation(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "1.jpg").write_bytes(layouts.jpeg((0, 0, 0)))
+
+    with pytest.raises(UserError, match="no validation images are left: add some, or let"):
+        run(tmp_path / "out", tmp_path / "data")
+
+
+def test_a_share_of_zero_leaves_none_for_validation(many: Path, tmp_path: Path) -> None:
+    argv = [*command(tmp_path / "out", many), "--validation_share", "0"]
+
+    found = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert found.returncode == 2
+    assert "no validation images are left: add some, or let" in found.stderr
+
+
+def test_lists_whose_images_are_missing_are_refused_with_what_is_there(tmp_path: Path) -> None:
+    layouts.webvision(tmp_path / "data", "tars")
+    for path in (tmp_path / "data").glob("webvision_train_*.tar"):
+        path.unlink()
+
+    message = (
+        r"no training images are left; 11 × missing image, such as google/q00001/-image1M.jpg "
+        r"\(listed, but in no archive and no folder\); 1 × unreadable row, such as"
+    )
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "out", tmp_path / "data")
 
 
 def test_classes_without_any_image_are_refused(tmp_path: Path) -> None:
     (tmp_path / "data" / "cat").mkdir(parents=True)
     (tmp_path / "data" / "cat" / "notes.txt").touch()
 
-    with pytest.raises(UserError, match="no training images: 0 rows"):
+    message = r"no training images are left; 1 × not an image, such as cat/notes.txt"
+    with pytest.raises(UserError, match=message):
         run(tmp_path / "out", tmp_path / "data")
 
 
