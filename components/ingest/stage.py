@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from components.shared.stage.errors import UserError
 from components.shared.stage.interface import (
     Location,
     OutputDataset,
@@ -21,7 +20,7 @@ def ingest(
     *,
     dataset: Annotated[str, Location()] = "data",
     dataset_version: str = "1",
-    layout: Literal["auto", "webvision", "folders"] = "auto",
+    layout: Literal["auto", "webvision", "folders", "classes"] = "auto",
     image_side: Annotated[int, Range(at_least=1)] = 256,
     limit: Annotated[int, Range(at_least=0)] = 0,
     validation_share: Annotated[float, Range(at_least=0, below=1)] = 0.05,
@@ -40,7 +39,8 @@ def ingest(
         report: Counts and samples of what was read.
         dataset: The data set's folder, local or s3://; it is read in place.
         dataset_version: Any string; change it when the data at `dataset` change.
-        layout: WebVision's files, or one folder of images per class.
+        layout: WebVision's files; a folder per class, below train/, val/ and test/ if there are
+            such (folders), or all folders as classes (classes); or what is recognised (auto).
         image_side: Images are downscaled to a short side of at most this many pixels.
         limit: Training images per class; 0 takes all.
         validation_share: Share to hold out if the data set has no validation images.
@@ -49,7 +49,7 @@ def ingest(
     """
     import pyarrow.parquet as pq
 
-    from components.ingest import assembly, folders, lists, plan, webvision, workdir
+    from components.ingest import assembly, layouts, lists, plan, workdir
     from components.ingest import concepts as meanings
     from components.ingest.report import write_report
     from components.ingest.shards import Shards, plan_shards
@@ -71,13 +71,7 @@ def ingest(
         seed=seed,
     )
     with workdir.locked(fingerprint) as folder:
-        is_webvision = layout == "webvision" or (layout == "auto" and webvision.is_there(root))
-        data = (webvision if is_webvision else folders).read(root, folder / "lists")
-        if layout == "auto" and not is_webvision and {"google", "flickr"} <= {*data.names}:
-            raise UserError(
-                f"{root}: google and flickr look like classes: add WebVision's info/synsets.txt or "
-                "info.tar there, or set layout=webvision or layout=folders"
-            )
+        data = layouts.read(root, layout, folder / "lists")
         table = meanings.of_classes(data.names, data.taxonomy)
         titles = [lemmas[0] for lemmas in table["lemmas"].to_pylist()[: len(data.names)]]
 

@@ -331,14 +331,6 @@ def test_a_data_set_without_any_readable_image_is_refused(tmp_path: Path) -> Non
         run(tmp_path / "out", tmp_path / "data", validation_share=0.0)
 
 
-def test_classes_without_any_image_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "data" / "cat").mkdir(parents=True)
-    (tmp_path / "data" / "cat" / "notes.txt").touch()
-
-    with pytest.raises(UserError, match="no training images: 0 rows"):
-        run(tmp_path / "out", tmp_path / "data")
-
-
 def test_lists_may_begin_with_a_mark_and_end_with_blank_lines(tmp_path: Path) -> None:
     layouts.webvision(tmp_path / "data", "folders")
     synsets = tmp_path / "data" / "info" / "synsets.txt"
