@@ -164,8 +164,8 @@ class DataSet:
     ids: Callable[[str], Iterable[str]]
     text: TextSource
     rejects: list[Reject]
-    layout: str = "as WebVision"
-    about_texts: str = "none"
+    layout: str
+    about_texts: str
     skipped: Mapping[str, int] = field(default_factory=dict)
 
 

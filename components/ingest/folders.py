@@ -67,6 +67,7 @@ def read(listing: Listing, scratch: Path, layout: str) -> DataSet:
         text=text,
         rejects=rejects,
         layout=arrangement.words,
+        about_texts=captions[0] if captions else "none",
         skipped=listing.skipped,
     )
 

@@ -5,6 +5,12 @@ from pathlib import Path
 from components.ingest import folders, webvision
 from components.ingest.dataset import DataSet
 from components.ingest.listing import Listing
+from components.shared.storage import filesystem
+
+
+def root(dataset: str) -> str:
+    """Return a data set's folder as it is named everywhere: local ones are absolute."""
+    return dataset.rstrip("/") if filesystem.is_s3(dataset) else str(Path(dataset).resolve())
 
 
 def read(root: str, layout: str, scratch: Path) -> DataSet:

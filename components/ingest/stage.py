@@ -1,6 +1,6 @@
 """The stage `ingest`."""
 
-from pathlib import Path
+import logging
 from typing import Annotated, Literal
 
 from components.shared.stage.interface import (
@@ -9,6 +9,8 @@ from components.shared.stage.interface import (
     OutputHTML,
     Range,
 )
+
+logger = logging.getLogger(__name__)
 
 
 def ingest(
@@ -49,7 +51,7 @@ def ingest(
     """
     import pyarrow.parquet as pq
 
-    from components.ingest import assembly, layouts, lists, plan, workdir
+    from components.ingest import assembly, layouts, lists, plan, survey, workdir
     from components.ingest import concepts as meanings
     from components.ingest.report import write_report
     from components.ingest.shards import Shards, plan_shards
@@ -59,7 +61,7 @@ def ingest(
     from components.shared.stage import environment, metadata
     from components.shared.storage import filesystem
 
-    root = dataset.rstrip("/") if filesystem.is_s3(dataset) else str(Path(dataset).resolve())
+    root = layouts.root(dataset)
     fingerprint = workdir.fingerprint(
         dataset=root,
         dataset_version=dataset_version,
@@ -77,6 +79,8 @@ def ingest(
 
         blocks = lists.blocks(data.lists, NUM_ROWS)
         planned = plan.make(data, blocks, limit=limit, validation_share=validation_share, seed=seed)
+        for line in survey.lines(root, data, blocks, planned):
+            logger.info("%s", line)
         # Parts are only reused for the very same images at the same positions.
         name = f"{fingerprint}-{planned.digest()[:16]}"
         text_parts = TextParts(folder / name, blocks, len(titles), data.text, planned)

@@ -121,6 +121,8 @@ def read(root: str, scratch: Path) -> DataSet:
             {key: location for key, location in others.items() if key not in _LISTS}, queries
         ),
         rejects=rejects,
+        layout="WebVision's lists",
+        about_texts="WebVision's records",
     )
 
 
