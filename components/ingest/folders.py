@@ -1,12 +1,8 @@
 """People's own data: a folder of images per class, and texts around them if there are any.
 
-    train/<class>/…   validation/<class>/…   test/…      or just <class>/…
-    captions.csv, captions.jsonl or captions.parquet
-    info/taxonomy.jsonl
-
-The file of captions has a column `path` (or `file_name`, `id`) with the image's path below the data
-set's folder, and any of `title`, `description` (or `caption`, `text`), `tags` (a list, or a text
-that separates them by blanks, or by commas where tags have several words).
+train/<class>/…   validation/<class>/…   test/…      or just <class>/…
+captions.csv or metadata.jsonl, at the top or in one of these folders
+info/taxonomy.jsonl
 """
 
 from array import array
@@ -14,26 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from components.ingest import metadata
 from components.ingest.arrangement import Arrangement, Images, arranged
-from components.ingest.dataset import DataSet, FileList, Files, Reject, Text, id_hash, is_listable
+from components.ingest.captions import Captions
+from components.ingest.dataset import DataSet, FileList, Files, Reject, id_hash, is_listable
 from components.ingest.listing import Listing
-from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 
 _TAXONOMY = "info/taxonomy.jsonl"
-_COLUMNS = {
-    "path": ("path", "file_name", "id"),
-    "title": ("title",),
-    "description": ("description", "caption", "text"),
-    "tags": ("tags",),
-}
 
 
 def read(listing: Listing, scratch: Path, layout: str) -> DataSet:
@@ -45,10 +29,6 @@ def read(listing: Listing, scratch: Path, layout: str) -> DataSet:
     """
     root, taxonomy = listing.root, scratch / "taxonomy.jsonl"
     arrangement = arranged(root, Images(listing), layout)
-    captions = [file.name for file in listing if file.name.startswith("captions.")]
-    if len(captions) > 1:
-        found = ", ".join(captions)
-        raise UserError(f"{root}: several files of captions: {found}; keep only one")
     has_taxonomy = filesystem.exists(f"{root}/{_TAXONOMY}")
     if has_taxonomy:
         filesystem.fetch(f"{root}/{_TAXONOMY}", taxonomy)
@@ -57,7 +37,10 @@ def read(listing: Listing, scratch: Path, layout: str) -> DataSet:
     rejects = list(_write_lists(listing, arrangement, lists, folders))
     files = Files()
     files.add_folders(folders)
-    text = _Captions(f"{root}/{captions[0]}" if captions else "", scratch, files, rejects)
+    text = Captions(
+        root, listing, scratch, lambda: _listed_ids(lists), [*arrangement.splits.values()], rejects
+    )
+    rejects = [each for each in rejects if each.id not in text.names]
     return DataSet(
         names=list(arrangement.labels),
         taxonomy=taxonomy if has_taxonomy else None,
@@ -67,7 +50,7 @@ def read(listing: Listing, scratch: Path, layout: str) -> DataSet:
         text=text,
         rejects=rejects,
         layout=arrangement.words,
-        about_texts=captions[0] if captions else "none",
+        about_texts=text.about,
         skipped=listing.skipped,
     )
 
@@ -104,71 +87,8 @@ def _write_lists(
                 folders[f"{listing.root}/{id}".rpartition("/")[0]].append(id_hash(id))
 
 
-class _Captions:
-    """Finds an image's caption by its path."""
-
-    def __init__(self, source: str, scratch: Path, files: Files, rejects: list[Reject]) -> None:
-        self._columns: dict[str, pa.ChunkedArray] = {}
-        self._hashes, self._rows = np.empty(0, np.uint64), np.empty(0, np.int64)
-        if not source:
-            return
-        copy = scratch / source.rpartition("/")[2]
-        filesystem.fetch(source, copy)
-        try:
-            table = _table(copy)
-        except pa.ArrowInvalid as error:
-            raise UserError(f"{source}: {error}") from None
-        for name, alternatives in _COLUMNS.items():
-            for column in alternatives:
-                if column in table.column_names and name not in self._columns:
-                    self._columns[name] = table.column(table.column_names.index(column))
-        if "path" not in self._columns:
-            raise UserError(f"{source}: no column named path, file_name or id")
-        paths = [
-            metadata.text(path).removeprefix("./") for path in self._columns.pop("path").to_pylist()
-        ]
-        found = np.fromiter(map(id_hash, paths), np.uint64, len(paths))
-        for row in np.flatnonzero(~files.contain(found)).tolist():
-            detail = f"row {row + 1}: no such image"
-            rejects.append(Reject("", "caption of no image", copy.name, paths[row], detail))
-        self._rows = np.argsort(found, kind="stable")
-        self._hashes = found[self._rows]
-        for row in self._rows[1:][self._hashes[1:] == self._hashes[:-1]].tolist():
-            detail = f"row {row + 1}: an earlier row is taken"
-            rejects.append(Reject("", "repeated caption", copy.name, paths[row], detail))
-
-    def __call__(self, id: str, record: str) -> Text:
-        key = np.uint64(id_hash(id))
-        position = np.searchsorted(self._hashes, key)
-        if position == len(self._hashes) or self._hashes[position] != key:
-            return Text()
-        row = self._rows[position]
-        fields: dict[str, Any] = {
-            name: (_tags if name == "tags" else metadata.text)(column[row].as_py())
-            for name, column in self._columns.items()
-        }
-        return Text(**fields)
-
-
-def _tags(value: object) -> str:
-    if isinstance(value, str) and "," in value:
-        value = value.split(",")
-    return metadata.tags(value)
-
-
-def _table(source: Path) -> pa.Table:
-    from pyarrow import csv, json
-
-    match source.suffix:
-        case ".csv":
-            texts = {column: pa.string() for names in _COLUMNS.values() for column in names}
-            return csv.read_csv(
-                source,
-                parse_options=csv.ParseOptions(newlines_in_values=True),
-                convert_options=csv.ConvertOptions(column_types=texts),
-            )
-        case ".jsonl":
-            return json.read_json(source)
-        case ".parquet":
-            return pq.read_table(source)
-    raise UserError(f"{source.name}: captions are read from .csv, .jsonl or .parquet")
+def _listed_ids(lists: Sequence[FileList]) -> Iterator[str]:
+    for each in lists:
+        with each.path.open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                yield line.rstrip("\n") if each.split == "test" else line.rpartition(" ")[0]
