@@ -169,7 +169,7 @@ def _source(root: str, name: str, path: Path, namer: Namer) -> _Source | str:
     }
     texts = {field: of for field, of in texts.items() if of}
     if image is None or not texts:
-        return f"{name} is not read: no column title, caption or tags" if must else ""
+        return f"{name} has none: no column title, caption or tags" if must else ""
     return _Source(table, namer.of_table(columns.folder(name)), image, texts)
 
 

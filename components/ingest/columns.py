@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from components.ingest.listing import Found
 from components.ingest.naming import Namer
@@ -70,14 +70,22 @@ def usual_image_column(table: Table) -> str | None:
     return next(iter(named(table, _IMAGE)), None)
 
 
-def image_column(table: Table, rows: Sequence[Row], namer: Namer) -> str | None:
+def image_column(
+    table: Table, rows: Sequence[Row], namer: Namer, known: Collection[str] = ()
+) -> str | None:
     """Return the column whose values mean the most images, the most usual one if several do.
 
     One of an unusual name must have paths or names of files, as numbers may mean anything.
+
+    Args:
+        table: The table.
+        rows: Its first rows, with all columns.
+        namer: Finds images.
+        known: Columns of which it is known that they are others.
     """
-    known = named(table, _IMAGE)
-    others = [each for each in table.columns if each not in known]
-    for columns in (known, others):
+    usual = [each for each in named(table, _IMAGE) if each not in known]
+    others = [each for each in table.columns if each not in usual and each not in known]
+    for columns in (usual, others):
         counts = {}
         for column in columns:
             place = table.columns.index(column)

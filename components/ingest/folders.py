@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from components.ingest.arrangement import Arrangement, Images, arranged
+from components.ingest.arrangement import Arrangement
 from components.ingest.captions import Captions
 from components.ingest.dataset import DataSet, FileList, Files, Reject, id_hash, is_listable
 from components.ingest.listing import Listing
@@ -20,15 +20,18 @@ from components.shared.storage import filesystem
 _TAXONOMY = "info/taxonomy.jsonl"
 
 
-def read(listing: Listing, scratch: Path, layout: str) -> DataSet:
-    """Return the data set in a folder; lists of its images are written to `scratch`.
+def read(listing: Listing, scratch: Path, arrangement: Arrangement) -> DataSet:
+    """Return the data set in a folder.
+
+    Args:
+        listing: Its files.
+        scratch: A folder for lists of its images.
+        arrangement: Which folders are splits and classes.
 
     Raises:
-        UserError: There are no folders of classes, or it is not clear which these are, or the
-            captions cannot be read.
+        UserError: The captions cannot be read.
     """
     root, taxonomy = listing.root, scratch / "taxonomy.jsonl"
-    arrangement = arranged(root, Images(listing), layout)
     has_taxonomy = filesystem.exists(f"{root}/{_TAXONOMY}")
     if has_taxonomy:
         filesystem.fetch(f"{root}/{_TAXONOMY}", taxonomy)

@@ -22,7 +22,8 @@ def ingest(
     *,
     dataset: Annotated[str, Location()] = "data",
     dataset_version: str = "1",
-    layout: Literal["auto", "webvision", "folders", "classes"] = "auto",
+    layout: Literal["auto", "webvision", "folders", "classes", "table"] = "auto",
+    label_field: str = "auto",
     image_side: Annotated[int, Range(at_least=1)] = 256,
     limit: Annotated[int, Range(at_least=0)] = 0,
     validation_share: Annotated[float, Range(at_least=0, below=1)] = 0.05,
@@ -42,7 +43,9 @@ def ingest(
         dataset: The data set's folder, local or s3://; it is read in place.
         dataset_version: Any string; change it when the data at `dataset` change.
         layout: WebVision's files; a folder per class, below train/, val/ and test/ if there are
-            such (folders), or all folders as classes (classes); or what is recognised (auto).
+            such (folders), or all folders as classes (classes); images with a table of their labels
+            (table); or what is recognised (auto).
+        label_field: The column of a table with the images' labels; auto takes one of a usual name.
         image_side: Images are downscaled to a short side of at most this many pixels.
         limit: Training images per class; 0 takes all.
         validation_share: Share to hold out if the data set has no validation images.
@@ -66,6 +69,7 @@ def ingest(
         dataset=root,
         dataset_version=dataset_version,
         layout=layout,
+        label_field=label_field,
         image_side=image_side,
         limit=limit,
         validation_share=validation_share,
@@ -73,7 +77,7 @@ def ingest(
         seed=seed,
     )
     with workdir.locked(fingerprint) as folder:
-        data = layouts.read(root, layout, folder / "lists")
+        data = layouts.read(root, folder / "lists", layout=layout, label_field=label_field)
         table = meanings.of_classes(data.names, data.taxonomy)
         titles = [lemmas[0] for lemmas in table["lemmas"].to_pylist()[: len(data.names)]]
 

@@ -28,7 +28,7 @@ from components.shared.stage import cli
 from components.shared.stage.interface import arguments, bound
 from components.shared.storage import filesystem
 
-PARAMETERS = ("layout", "limit", "validation_share", "seed")
+PARAMETERS = ("layout", "label_field", "limit", "validation_share", "seed")
 # A survey by the way, of a data set that somebody is about to use, takes no longer than seconds.
 _MOST_FILES, _MOST_TAR_BYTES = 10_000, 2**30
 _SHOWN = 3  # classes at each end
@@ -65,7 +65,8 @@ def survey(dataset: str, **parameters: object) -> list[str]:
     values |= bound(ingest, parameters)
     root = layouts.root(dataset)
     with tempfile.TemporaryDirectory() as scratch:
-        data = layouts.read(root, values.pop("layout"), Path(scratch))
+        layout, label_field = values.pop("layout"), values.pop("label_field")
+        data = layouts.read(root, Path(scratch), layout=layout, label_field=label_field)
         blocks = lists.blocks(data.lists, NUM_ROWS)
         return lines(root, data, blocks, plan.make(data, blocks, **values))
 

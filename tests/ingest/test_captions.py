@@ -265,7 +265,7 @@ def test_other_tables_are_left_alone(tmp_path: Path, name: str, content: str) ->
 def test_a_table_without_texts_is_said_not_to_be_read(tmp_path: Path) -> None:
     data = with_table(tmp_path / "data", "file_name,label\ncat/0.jpg,1\n", "metadata.csv")
 
-    assert data.about_texts == "metadata.csv is not read: no column title, caption or tags"
+    assert data.about_texts == "metadata.csv has none: no column title, caption or tags"
 
 
 def test_parquet_may_hold_lists_and_dates_that_python_does_not_know(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ def write(root: Path, *names: str, content: bytes = JPEG) -> None:
         (root / name).write_bytes(content)
 
 
-def read(root: Path, layout: str = "auto") -> DataSet:
+def read(root: Path, layout: str = "auto", label_field: str = "auto") -> DataSet:
     scratch = root.parent / "scratch"
     scratch.mkdir()
-    return layouts.read(str(root), layout, scratch)
+    return layouts.read(str(root), scratch, layout=layout, label_field=label_field)
 
 
 def ids(data: DataSet) -> dict[str, list[str]]:
