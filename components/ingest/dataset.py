@@ -1,8 +1,8 @@
 """A data set as it was found: which images are listed, where each is, and its web text.
 
-`webvision.py` and `folders.py` each read one layout into a `DataSet`; all else works on that. At
-16 M images a Python object per image would not fit, so images are known by a 64-bit hash of their
-id, and everything about them is in arrays.
+`webvision.py`, `webdataset.py` and `folders.py` each read one layout into a `DataSet`; all else
+works on that. At 16 M images a Python object per image would not fit, so images are known by a
+64-bit hash of their id, and everything about them is in arrays.
 """
 
 import hashlib
@@ -155,6 +155,8 @@ class DataSet:
         layout: How it is arranged, in words.
         about_texts: Where its texts come from, in words.
         skipped: How many files and folders of operating systems are there, by their names.
+        num_unwanted: How many more classes the lists have, after those of `names`: their images are
+            left out without a word.
     """
 
     names: list[str]
@@ -167,6 +169,7 @@ class DataSet:
     layout: str
     about_texts: str
     skipped: Mapping[str, int] = field(default_factory=dict)
+    num_unwanted: int = 0
 
 
 def listed(root: str) -> Iterator[filesystem.Entry]:

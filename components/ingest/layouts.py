@@ -1,8 +1,9 @@
 """How a data set is arranged is recognised here; a module for each layout then reads it."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from components.ingest import folders, labelled, webvision
+from components.ingest import folders, labelled, webdataset, webvision
 from components.ingest.arrangement import Images, arranged
 from components.ingest.dataset import DataSet
 from components.ingest.listing import Listing
@@ -15,7 +16,15 @@ def root(dataset: str) -> str:
     return dataset.rstrip("/") if filesystem.is_s3(dataset) else str(Path(dataset).resolve())
 
 
-def read(root: str, scratch: Path, *, layout: str, label_field: str) -> DataSet:
+def read(
+    root: str,
+    scratch: Path,
+    *,
+    layout: str,
+    label_field: str = "auto",
+    sources: str = "both",
+    num_classes: int = 0,
+) -> DataSet:
     """Return what is known of a data set before any of its images is read.
 
     Args:
@@ -23,13 +32,30 @@ def read(root: str, scratch: Path, *, layout: str, label_field: str) -> DataSet:
         scratch: A folder for lists.
         layout: As the parameter of ingest.
         label_field: As the parameter of ingest.
+        sources: As the parameter of ingest.
+        num_classes: As the parameter of ingest.
 
     Raises:
-        UserError: It is arranged in no way that is known, or it is not clear in which.
+        UserError: It is arranged in no way that is known, it is not clear in which, or it lacks
+            what the parameters ask for.
     """
+    data = _read(root, scratch, layout, label_field, sources)
+    if num_classes > len(data.names):
+        raise UserError(f"num_classes={num_classes}: {root} has {len(data.names)} classes")
+    names = data.names[: num_classes or None]
+    return replace(data, names=names, num_unwanted=len(data.names) - len(names))
+
+
+def _read(root: str, scratch: Path, layout: str, label_field: str, sources: str) -> DataSet:
     if layout == "webvision" or (layout == "auto" and webvision.is_there(root)):
-        return webvision.read(root, scratch)
+        return webvision.read(root, scratch, sources)
     listing = Listing(root, scratch / "names")
+    if layout == "auto" and webvision.is_below(file.name for file in listing):
+        return webvision.read(root, scratch, sources)
+    if sources != "both":
+        raise UserError(f"sources={sources}: {root} is not in WebVision's layout")
+    if layout == "webdataset" or (layout == "auto" and webdataset.is_there(listing)):
+        return webdataset.read(listing, scratch, label_field)
     if layout == "auto" and label_field != "auto":
         layout = "table"
     tables = labelled.sources(listing, scratch, label_field) if layout in ("auto", "table") else []

@@ -22,8 +22,10 @@ def ingest(
     *,
     dataset: Annotated[str, Location()] = "data",
     dataset_version: str = "1",
-    layout: Literal["auto", "webvision", "folders", "classes", "table"] = "auto",
+    layout: Literal["auto", "webvision", "folders", "classes", "table", "webdataset"] = "auto",
     label_field: str = "auto",
+    sources: Literal["both", "google", "flickr"] = "both",
+    num_classes: Annotated[int, Range(at_least=0)] = 0,
     image_side: Annotated[int, Range(at_least=1)] = 256,
     limit: Annotated[int, Range(at_least=0)] = 0,
     validation_share: Annotated[float, Range(at_least=0, below=1)] = 0.05,
@@ -44,8 +46,11 @@ def ingest(
         dataset_version: Any string; change it when the data at `dataset` change.
         layout: WebVision's files; a folder per class, below train/, val/ and test/ if there are
             such (folders), or all folders as classes (classes); images with a table of their labels
-            (table); or what is recognised (auto).
-        label_field: The column of a table with the images' labels; auto takes one of a usual name.
+            (table); tar shards of samples (webdataset); or what is recognised (auto).
+        label_field: The column of a table, or field of samples' JSON, with the images' labels; auto
+            takes one of a usual name.
+        sources: Whose of WebVision's images are taken.
+        num_classes: Only the first so many classes are taken; 0 takes all.
         image_side: Images are downscaled to a short side of at most this many pixels.
         limit: Training images per class; 0 takes all.
         validation_share: Share to hold out if the data set has no validation images.
@@ -70,6 +75,8 @@ def ingest(
         dataset_version=dataset_version,
         layout=layout,
         label_field=label_field,
+        sources=sources,
+        num_classes=num_classes,
         image_side=image_side,
         limit=limit,
         validation_share=validation_share,
@@ -77,7 +84,14 @@ def ingest(
         seed=seed,
     )
     with workdir.locked(fingerprint) as folder:
-        data = layouts.read(root, folder / "lists", layout=layout, label_field=label_field)
+        data = layouts.read(
+            root,
+            folder / "lists",
+            layout=layout,
+            label_field=label_field,
+            sources=sources,
+            num_classes=num_classes,
+        )
         table = meanings.of_classes(data.names, data.taxonomy)
         titles = [lemmas[0] for lemmas in table["lemmas"].to_pylist()[: len(data.names)]]
 

@@ -28,7 +28,8 @@ from components.shared.stage import cli
 from components.shared.stage.interface import arguments, bound
 from components.shared.storage import filesystem
 
-PARAMETERS = ("layout", "label_field", "limit", "validation_share", "seed")
+_OF_LAYOUTS = ("layout", "label_field", "sources", "num_classes")
+PARAMETERS = (*_OF_LAYOUTS, "limit", "validation_share", "seed")
 # A survey by the way, of a data set that somebody is about to use, takes no longer than seconds.
 _MOST_FILES, _MOST_TAR_BYTES = 10_000, 2**30
 _SHOWN = 3  # classes at each end
@@ -65,8 +66,7 @@ def survey(dataset: str, **parameters: object) -> list[str]:
     values |= bound(ingest, parameters)
     root = layouts.root(dataset)
     with tempfile.TemporaryDirectory() as scratch:
-        layout, label_field = values.pop("layout"), values.pop("label_field")
-        data = layouts.read(root, Path(scratch), layout=layout, label_field=label_field)
+        data = layouts.read(root, Path(scratch), **{name: values.pop(name) for name in _OF_LAYOUTS})
         blocks = lists.blocks(data.lists, NUM_ROWS)
         return lines(root, data, blocks, plan.make(data, blocks, **values))
 
