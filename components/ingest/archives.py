@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _COMPRESSED = re.compile(r".+\.(tar\.(gz|bz2|xz|zst)|tgz|tbz2|txz)", re.IGNORECASE)
 _UNPACK, _AGAIN = "unpack it: it is read at random", "download it again, or remove it"
-_MOST_ALONG = 2**20  # bytes of a file that are read with the headers
+MOST_ALONG = 2**20  # bytes of a file that are read with the headers
 # What is found in place of a tar, by the first bytes, and what to do about it.
 _NO_TARS = {
     b"<": ("an HTML or XML page", _AGAIN),
@@ -85,7 +85,7 @@ def members(
                     content = b""
                     if read_along(member.name):
                         file.seek(member.offset_data)
-                        content = file.read(min(member.size, _MOST_ALONG))
+                        content = file.read(min(member.size, MOST_ALONG))
                     yield Member(member.name, member.offset_data, member.size, content)
         # tarfile takes a damaged header for the end; the true end is a block of zeros.
         if size > end and any(read(uri, end, tarfile.BLOCKSIZE)):
@@ -101,6 +101,11 @@ def warn_of_broken(root: str, rejects: Iterable[Reject]) -> None:
     for reject in rejects:
         if reject.kind == "broken archive":
             logger.warning("%s: %s, %s: %s", root, reject.source, reject.id, reject.detail)
+
+
+def is_archive(name: str) -> bool:
+    """Return whether a file is a tar by its name, compressed or not."""
+    return name.endswith(".tar") or _COMPRESSED.fullmatch(name) is not None
 
 
 def is_tar(uri: str) -> bool:

@@ -2,6 +2,8 @@
 
     train-00000.tar, val/00000.tar, 00000.tar, …
         000000012.jpg, 000000012.json, 000000012.txt, 000000012.cls, …
+    00000/, 00001/, …   the same unpacked, with img2dataset's 00000_stats.json, … beside them
+    classnames.txt      where labels are numbers
 
 A *sample* is an image and the files of the same name beside it. Its label is what `.cls` or a field
 of the JSON says; its text is in `.txt` and in the JSON. A shard's split is a word of its name or
@@ -17,7 +19,8 @@ import re
 import tarfile
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import compress, islice
 from pathlib import Path
@@ -52,6 +55,8 @@ _LABELS = ("label", "class", "class_name", "category")
 _TITLES, _TAGS, _QUERIES = ("title",), ("tags", "keywords"), ("query",)
 _DESCRIPTIONS = ("caption", "captions", "alt", "alt_text", "text", "description")
 _TAXONOMY = "info/taxonomy.jsonl"
+_STATS = "_stats.json"  # what img2dataset writes beside each shard
+_CLASS_NAMES = ("classnames.txt", "class_names.txt", "classes.txt", "labels.txt")
 _MOST_CLASSES = 100_000
 # How many shards, and files in each, are looked at for samples.
 _LOOKS_AT_SHARDS, _LOOKS_AT_FILES = 5, 200
@@ -91,13 +96,26 @@ class _Row(NamedTuple):
 
 
 def is_there(listing: Listing) -> bool:
-    """Return whether a folder has shards of samples, judging by the first of its tars."""
-    tars = (file for file in listing if archives.is_tar(file.name))
-    for tar in islice(tars, _LOOKS_AT_SHARDS):
-        members = archives.members(f"{listing.root}/{tar.name}", tar.bytes)
-        for sample in samples(islice(members, _LOOKS_AT_FILES)):
-            if isinstance(sample, Sample) and sample.images() and sample.file(*RECORDS):
-                return True
+    """Return whether a folder has shards of samples, judging by the first of them.
+
+    Raises:
+        UserError: It has no image, and nothing but tars of another kind.
+    """
+    tars, folders, has_images = _found(listing)
+    if folders:
+        return True
+    error = None
+    for name, size in tars[:_LOOKS_AT_SHARDS]:
+        try:
+            archives.is_tar(name)
+            members = islice(archives.members(f"{listing.root}/{name}", size), _LOOKS_AT_FILES)
+            for sample in samples(members):
+                if isinstance(sample, Sample) and sample.images() and sample.file(*RECORDS):
+                    return True
+        except UserError as other:
+            error = other
+    if error and not has_images:
+        raise error
     return False
 
 
@@ -117,7 +135,8 @@ def read(listing: Listing, scratch: Path, label_field: str) -> DataSet:
     shards = list(_shards(listing, scratch))
     reading = ordered(partial(_read, root, label_field), shards)
     contents = list(progress(reading, total=len(shards), unit="shard", what="samples"))
-    names = _names(root, shards, contents, label_field)
+    labels = _labels(root, shards, contents, label_field)
+    names = _class_names(listing, scratch, labels) or [*labels]
     lists = [
         FileList(scratch / f"{split}.txt", split, records=scratch / f"{split}.jsonl")
         for split in _SPLITS
@@ -127,7 +146,7 @@ def read(listing: Listing, scratch: Path, label_field: str) -> DataSet:
     rejects = [reject for content in contents for reject in content.rejects]
     archives.warn_of_broken(root, rejects)
     for file_list in lists:
-        rejects += _write_list(root, file_list, names, zip(shards, contents, strict=True), files)
+        rejects += _write_list(root, file_list, labels, zip(shards, contents, strict=True), files)
     taxonomy = None
     if filesystem.exists(f"{root}/{_TAXONOMY}"):
         taxonomy = scratch / "taxonomy.jsonl"
@@ -147,11 +166,36 @@ def read(listing: Listing, scratch: Path, label_field: str) -> DataSet:
     )
 
 
+def _found(listing: Listing) -> tuple[list[tuple[str, int]], list[str], bool]:
+    """Return the tars with their sizes, folders of img2dataset, and whether there are images."""
+    tars, folders, marked = [], set[str](), set[str]()
+    for name, size, is_image in listing:
+        if archives.is_archive(name):
+            tars.append((name, size))
+        elif is_image:
+            folders.add(name.rpartition("/")[0])
+        elif name.endswith(_STATS) and _number_of(name.removesuffix(_STATS)) >= 0:
+            marked.add(name.removesuffix(_STATS))
+    if marked and not folders and not tars:
+        raise UserError(
+            f"{listing.root}: img2dataset's, but neither tars nor images: let it write them with "
+            "--output_format webdataset"
+        )
+    unpacked = marked & folders - {name.removesuffix(".tar") for name, _ in tars}
+    return tars, sorted(unpacked), bool(folders)
+
+
+def _number_of(name: str) -> int:
+    return number(name.rpartition("/")[2])
+
+
 def _shards(listing: Listing, scratch: Path) -> Iterator[_Shard]:
     root = listing.root
-    tars = [(name, size, _split(name)) for name, size, _ in listing if archives.is_tar(name)]
-    examples = {split: name for name, _, split in reversed(tars)}
-    if not tars:
+    tars, folders, _ = _found(listing)
+    found = [(name, size, _split(name)) for name, size in tars if archives.is_tar(name)]
+    found += [(name, 0, _split(name)) for name in folders]
+    examples = {split: name for name, _, split in reversed(found)}
+    if not found:
         raise UserError(f"{root}: no tar archives there")
     if "" in examples and len(examples) > 1:
         split = next(filter(None, examples))
@@ -161,7 +205,7 @@ def _shards(listing: Listing, scratch: Path) -> Iterator[_Shard]:
         )
     if examples.keys().isdisjoint(("", "train")):
         raise UserError(f"{root}: shards for {' and '.join(examples)}, but none for training")
-    for position, (name, size, split) in enumerate(tars):
+    for position, (name, size, split) in enumerate(found):
         paths = (scratch / f"{position:06d}.{kind}" for kind in ("ids", "texts"))
         yield _Shard(name, size, split or "train", *paths)
 
@@ -177,8 +221,8 @@ def _words(shards: Sequence[_Shard], label_field: str) -> str:
 def _split(name: str) -> str:
     """Return the split that a shard's name, or else a folder's, has as a word; empty if none."""
     for part in reversed(name.removesuffix(".tar").split("/")):
-        words = re.split(r"[\W\d_]+", part.lower())
-        found = [split for split, names in _SPLITS.items() if not {*words}.isdisjoint(names)]
+        parts = {*re.split(r"[\W\d_]+", part.lower())}
+        found = [split for split, names in _SPLITS.items() if not parts.isdisjoint(names)]
         if len(found) > 1:
             raise UserError(f"{name}: of which split is it, {' or '.join(found)}? Rename it")
         if found:
@@ -191,7 +235,7 @@ def _read(root: str, label_field: str, shard: _Shard) -> _Content:
     content, with_text = _Content([], array("Q"), array("I"), array("I"), [], 0), 0
     labels: dict[str, int] = {}
     seen = set[int]()
-    members = archives.members(f"{root}/{shard.name}", shard.size, is_record)
+    members = _members(root, shard)
     with shard.ids.open("w", encoding="utf-8") as ids, shard.texts.open("w") as texts:
         for sample in samples(members):
             row = _row(shard, sample, label_field) if isinstance(sample, Sample) else sample
@@ -211,6 +255,21 @@ def _read(root: str, label_field: str, shard: _Shard) -> _Content:
                 texts.write(f"{json.dumps(row.text)}\n")
                 with_text += any(row.text[:3])
     return content._replace(labels=[*labels], with_text=with_text)
+
+
+def _members(root: str, shard: _Shard) -> Iterator[Member | Reject]:
+    """Yield the files of a shard, those of records with their content."""
+    uri = f"{root}/{shard.name}"
+    if shard.name.endswith(".tar"):
+        yield from archives.members(uri, shard.size, is_record)
+        return
+    for name, size in filesystem.listed(uri):
+        if "/" not in name:
+            content = b""
+            if size and is_record(name):
+                with suppress(FileNotFoundError, PermissionError):
+                    content = filesystem.read(f"{uri}/{name}", 0, archives.MOST_ALONG)
+            yield Member(name, 0, 0, content)
 
 
 def _row(shard: _Shard, sample: Sample, label_field: str) -> _Row | Reject:
@@ -274,10 +333,10 @@ def _decoded(file: Member) -> str:
     return file.content.decode("utf-8-sig", errors="replace")
 
 
-def _names(
+def _labels(
     root: str, shards: Sequence[_Shard], contents: Sequence[_Content], label_field: str
-) -> list[str]:
-    """Return the classes' names, sorted, as numbers if they are."""
+) -> dict[str, int]:
+    """Return the labels of training in order, of numbers if all are, with their positions."""
     names = {
         name
         for shard, content in zip(shards, contents, strict=True)
@@ -290,7 +349,8 @@ def _names(
             "name a field that has classes"
         )
     if names:
-        return sorted(names, key=number if all(number(name) >= 0 for name in names) else None)
+        order = number if all(number(name) >= 0 for name in names) else None
+        return {name: label for label, name in enumerate(sorted(names, key=order))}
     rejects = [reject for content in contents for reject in content.rejects]
     kinds = Counter(reject.kind for reject in rejects)
     for kind, count in kinds.most_common(1):
@@ -302,9 +362,34 @@ def _names(
     raise UserError(f"{root}: no samples in {len(shards):,} tar archives")
 
 
+def _class_names(listing: Listing, scratch: Path, labels: dict[str, int]) -> list[str]:
+    """Return the names that numbers stand for, if a file has them; `labels` become these numbers.
+
+    Raises:
+        UserError: The file has fewer names.
+    """
+    if any(number(name) < 0 for name in labels):
+        return []
+    names = (file.name for file in listing if file.name.rpartition("/")[2] in _CLASS_NAMES)
+    source = min(names, key=lambda name: name.count("/"), default="")
+    if not source:
+        return []
+    copy = scratch / "class-names.txt"
+    filesystem.fetch(f"{listing.root}/{source}", copy)
+    lines = copy.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
+    for name in labels:
+        labels[name] = number(name)
+    if max(labels.values()) >= len(lines):
+        raise UserError(
+            f"{listing.root}/{source}: {len(lines):,} lines, but there is a label "
+            f"{max(labels.values())}: line 1 is the name of class 0"
+        )
+    return [" ".join(line.split()) for line in lines]
+
+
 def _advice(root: str, shards: Sequence[_Shard]) -> str:
     for shard in shards:
-        for sample in samples(archives.members(f"{root}/{shard.name}", shard.size, is_record)):
+        for sample in samples(_members(root, shard)):
             if isinstance(sample, Sample) and (file := sample.file("json")):
                 fields = metadata.record(_decoded(file)).fields
                 return f"; set label_field to one of {', '.join(fields)}" if fields else ""
@@ -314,14 +399,13 @@ def _advice(root: str, shards: Sequence[_Shard]) -> str:
 def _write_list(
     root: str,
     file_list: FileList,
-    names: Sequence[str],
+    labels: Mapping[str, int],
     scanned: Iterable[tuple[_Shard, _Content]],
     files: Files,
 ) -> Iterator[Reject]:
     """Write the list of a split from those of its shards, and add its images to `files`."""
     assert file_list.records is not None
     split = file_list.split
-    labels = {name: label for label, name in enumerate(names)}
     with file_list.path.open("w", encoding="utf-8") as rows, file_list.records.open("w") as records:
         for shard, content in scanned:
             if shard.split != split:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -72,6 +73,14 @@ def img2dataset(root: Path, shards: int = 2, samples: int = 4) -> None:
         (root / f"{number:05d}_stats.json").write_text(json.dumps(stats))
 
 
+def unpack(root: Path) -> None:
+    """Write a set as img2dataset does into folders in place of tars, which it does by default."""
+    for path in root.rglob("*.tar"):
+        with tarfile.open(path) as tar:
+            tar.extractall(path.with_suffix(""), filter="data")
+        path.unlink()
+
+
 def labels(out: Path) -> dict[str, str]:
     """Return each training image's class by its id."""
     targets = Targets.load(out / "labels")
@@ -99,6 +108,71 @@ def test_a_set_of_img2dataset_is_recognised_and_read(tmp_path: Path) -> None:
         "rank": 0,
     }
     assert rejects(out) == []
+
+
+def test_folders_of_img2dataset_are_no_classes(tmp_path: Path) -> None:
+    img2dataset(tmp_path / "data")
+    unpack(tmp_path / "data")
+    (tmp_path / "data" / "00000" / "000000001.json").write_text("")
+
+    out = run(tmp_path / "out", tmp_path / "data", validation_share=0.0)
+
+    assert labels(out) == {
+        f"{number:05d}/{number:05d}{position:04d}.jpg": CLASSES[position % 2]
+        for number in range(2)
+        for position in range(4)
+        if (number, position) != (0, 1)
+    }
+    assert rows(out)["00001/000010003.jpg"]["description"] == "a photo of a dog number 000010003"
+    assert rejects(out) == [("train", "no label", "00000/000000001.jpg")]
+
+
+def test_a_shard_that_is_there_packed_and_unpacked_is_read_once(tmp_path: Path) -> None:
+    for name in ("data", "again"):
+        img2dataset(tmp_path / name)
+    unpack(tmp_path / "again")
+    shutil.copytree(tmp_path / "again", tmp_path / "data", dirs_exist_ok=True)
+
+    assert len(rows(run(tmp_path / "out", tmp_path / "data", validation_share=0.0))) == 8
+
+
+def test_images_that_img2dataset_wrote_into_tables_are_refused(tmp_path: Path) -> None:
+    img2dataset(tmp_path / "data")
+    for path in (tmp_path / "data").glob("*.tar"):
+        path.unlink()
+
+    with pytest.raises(UserError, match="--output_format webdataset"):
+        run(tmp_path / "out", tmp_path / "data")
+
+
+def test_numbers_are_named_by_a_file_of_names(tmp_path: Path) -> None:
+    files = [(f"{i}.{s}", c) for i in (0, 2) for s, c in (("jpg", JPEG), ("cls", str(i)))]
+    shard(tmp_path / "data" / "0.tar", files)
+    (tmp_path / "data" / "classnames.txt").write_text("red fox\nowl\ncrane\n")
+
+    out = run(tmp_path / "out", tmp_path / "data", validation_share=0.0)
+
+    assert Targets.load(out / "labels").names == ["red fox", "owl", "crane"]
+    assert labels(out) == {"0.tar/0.jpg": "red fox", "0.tar/2.jpg": "crane"}
+
+
+def test_a_file_of_too_few_names_is_refused(tmp_path: Path) -> None:
+    shard(tmp_path / "data" / "0.tar", {"0.jpg": JPEG, "0.cls": "2"})
+    (tmp_path / "data" / "classnames.txt").write_text("red fox\nowl\n")
+
+    with pytest.raises(UserError, match=r"classnames.txt: 2 lines, but there is a label 2"):
+        run(tmp_path / "out", tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("0.tar", "an HTML or XML page"), ("0.tar.gz", "compressed; unpack it")]
+)
+def test_archives_of_another_kind_alone_are_named(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).write_text("<html>404</html>")
+
+    with pytest.raises(UserError, match=f"{name}: {message}"):
+        run(tmp_path / "out", tmp_path / "data")
 
 
 def test_what_is_understood_of_shards_is_said(tmp_path: Path) -> None:
@@ -378,6 +452,8 @@ def test_folders_of_classes_with_an_archive_beside_them_stay_folders(
     many: Path, tmp_path: Path
 ) -> None:
     shard(many / "all.tar", {"train/class0/0.jpg": JPEG})
+    (many / "more.tar").write_text("<html>404</html>")
+    (many / "backup.tar.gz").write_bytes(b"\x1f\x8b")
 
     out = run(tmp_path / "out", many)
 
@@ -385,10 +461,13 @@ def test_folders_of_classes_with_an_archive_beside_them_stay_folders(
 
 
 @pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("packed", [True, False])
 def test_outputs_depend_neither_on_cores_nor_on_the_place(
-    location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
 ) -> None:
     img2dataset(tmp_path / "data", shards=5, samples=12)
+    if not packed:
+        unpack(tmp_path / "data")
     place = upload(tmp_path / "data", f"{location}/sets/data")
     found = []
     for cores, data in ((1, str(tmp_path / "data")), (3, place)):
