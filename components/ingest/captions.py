@@ -1,12 +1,15 @@
 """The texts around people's own images: tables with a caption a row, under the names people use.
 
-Such a table is looked for at the top of the data set and in the folders there. Its columns are
-known by usual names, that of the images by which values are images'. Several captions of an image
-are joined. What is in a table is written as Arrow, to be read in place by all processes.
+Or text files are beside the images: `0.txt` beside `0.jpg`.
+
+A table is looked for at the top of the data set and in the folders there. Its columns are known by
+usual names, that of the images by which values are images'. Several captions of an image are
+joined. What is in a table is written as Arrow, to be read in place by all processes.
 """
 
 import itertools
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +20,15 @@ import pyarrow as pa
 from components.ingest import columns, wording
 from components.ingest.dataset import Reject, Text, clean
 from components.ingest.listing import Found
-from components.ingest.naming import Namer, key
+from components.ingest.naming import Keys, Namer, key, stem
 from components.ingest.tables import LineRejects, Table
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 
 logger = logging.getLogger(__name__)
 
+_LONGEST = 65_536  # bytes of a text file beside an image
+_LETTER = re.compile(r"[^\W\d_]")  # boxes of objects have none
 _SCHEMA = pa.schema([("key", pa.uint64()), ("title", pa.string()), ("description", pa.string()),
                      ("tags", pa.string())])  # fmt: skip
 
@@ -49,6 +54,7 @@ class Captions:
         self,
         root: str,
         files: Iterable[Found],
+        beside: Keys,
         scratch: Path,
         ids: Callable[[], Iterator[str]],
         prefixes: Sequence[str],
@@ -59,6 +65,7 @@ class Captions:
         Args:
             root: Its folder.
             files: What is in it.
+            beside: Which images have a text file beside them, as `texts_beside` returns it.
             scratch: A folder for copies.
             ids: Yields the ids of its images, each time again.
             prefixes: What the ids of each split begin with.
@@ -89,24 +96,34 @@ class Captions:
         self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         self._rows = np.argsort(found, kind="stable").astype(np.int32)
         self._keys = found[self._rows]
+        self._root, self._beside = root, beside
+        if len(beside):
+            about.append(f"{len(beside):,} files .txt beside images of the same name")
         self.about = "; ".join(about) or "none"
 
     def __call__(self, id: str, record: str) -> Text:
         """Return the texts of an image, those of several rows joined."""
-        if not len(self._keys):
-            return Text()
         wanted = np.uint64(key(id))
         first = np.searchsorted(self._keys, wanted)
         last = np.searchsorted(self._keys, wanted, "right")
-        if first == last:
-            return Text()
         found: dict[str, dict[str, None]] = {name: {} for name in columns.TEXTS}
         for row in self._rows[first:last].tolist():
             for name, values in found.items():
                 if value := self._table[name][row].as_py():
                     values[value] = None
+        if len(self._beside) and is_beside(self._beside, stem(id)):
+            found["description"][self._read_beside(stem(id))] = None
         tags = dict.fromkeys(tag for value in found["tags"] for tag in value.split(" "))
-        return Text(" ".join(found["title"]), " ".join(found["description"]), " ".join(tags))
+        title, description = (" ".join(found[name]) for name in ("title", "description"))
+        return Text(title, description.strip(), " ".join(tags))
+
+    def _read_beside(self, name: str) -> str:
+        try:
+            content = filesystem.read(f"{self._root}/{name}.txt", 0, _LONGEST)
+        except (FileNotFoundError, PermissionError):
+            return ""
+        text = wording.words(content.decode("utf-8-sig", errors="replace"))
+        return " ".join(text.split()) if _LETTER.search(text) else ""
 
     def _read(self, root: str, source: _Source, writer: Any) -> tuple[Any, str]:
         """Write the rows that belong to images; return their images' keys, and a summary."""
@@ -144,6 +161,22 @@ class Captions:
         fields = ", ".join(f"{'+'.join(of)} as {to}" for to, of in source.texts.items())
         images = f"{len(np.unique(found)):,} of {source.namer.num_images:,} images have a text"
         return found, f"{share}; {images} ({fields})"
+
+
+def texts_beside(files: Iterable[Found]) -> Keys:
+    """Return the sorted keys of the paths, without suffix, of images with a text beside them."""
+    texts = (key(file.name[:-4]) for file in files if file.name.endswith(".txt"))
+    found = np.fromiter(texts, np.uint64)
+    if not len(found):
+        return found
+    images = (key(stem(file.name)) for file in files if file.is_image)
+    return np.intersect1d(found, np.fromiter(images, np.uint64))
+
+
+def is_beside(beside: Keys, name: str) -> bool:
+    """Return whether a path without suffix is one of an image with a text beside it."""
+    wanted = np.uint64(key(name))
+    return bool(np.searchsorted(beside, wanted, "right") > np.searchsorted(beside, wanted))
 
 
 def _source(root: str, name: str, path: Path, namer: Namer) -> _Source | str:

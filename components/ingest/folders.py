@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from components.ingest.arrangement import Arrangement
-from components.ingest.captions import Captions
+from components.ingest.captions import Captions, is_beside, texts_beside
 from components.ingest.dataset import DataSet, FileList, Files, Reject, id_hash, is_listable
 from components.ingest.listing import Listing
+from components.ingest.naming import Keys
 from components.shared.storage import filesystem
 
 _TAXONOMY = "info/taxonomy.jsonl"
@@ -37,11 +38,18 @@ def read(listing: Listing, scratch: Path, arrangement: Arrangement) -> DataSet:
         filesystem.fetch(f"{root}/{_TAXONOMY}", taxonomy)
     lists = [FileList(scratch / f"{split}.txt", split) for split in arrangement.splits]
     folders: dict[str, array[int]] = defaultdict(lambda: array("Q"))
-    rejects = list(_write_lists(listing, arrangement, lists, folders))
+    beside = texts_beside(listing)
+    rejects = list(_write_lists(listing, arrangement, beside, lists, folders))
     files = Files()
     files.add_folders(folders)
     text = Captions(
-        root, listing, scratch, lambda: _listed_ids(lists), [*arrangement.splits.values()], rejects
+        root,
+        listing,
+        beside,
+        scratch,
+        lambda: _listed_ids(lists),
+        [*arrangement.splits.values()],
+        rejects,
     )
     rejects = [each for each in rejects if each.id not in text.names]
     return DataSet(
@@ -65,6 +73,7 @@ def _ids(container: str) -> Iterator[str]:
 def _write_lists(
     listing: Listing,
     arrangement: Arrangement,
+    beside: Keys,
     lists: Sequence[FileList],
     folders: "dict[str, array[int]]",
 ) -> Iterator[Reject]:
@@ -81,7 +90,8 @@ def _write_lists(
             if not is_listable(id):
                 yield Reject(split, "unreadable name", "", repr(id), "rename the file")
             elif not is_image:
-                if "/" in id and id != _TAXONOMY:
+                is_text = id.endswith(".txt") and is_beside(beside, id[:-4])
+                if "/" in id and id != _TAXONOMY and not is_text:
                     yield Reject(split, "not an image", "", id, "by its file name or first bytes")
             elif split != "test" and label is None:
                 yield Reject(split, "unknown class", "", id, "no such folder in training")

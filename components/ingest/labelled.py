@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from components.ingest import columns, wording
 from components.ingest.arrangement import Arrangement, class_name, split_of
-from components.ingest.captions import Captions
+from components.ingest.captions import Captions, texts_beside
 from components.ingest.dataset import (
     SPLITS,
     DataSet,
@@ -158,7 +158,9 @@ def read(listing: Listing, scratch: Path, found: Sequence[Source]) -> DataSet:
     files = Files()
     files.add_folders(folders)
     lists = [each for each in lists if each.path.stat().st_size]
-    text = Captions(root, listing, scratch, partial(_ids, listing), [], rejects)
+    text = Captions(
+        root, listing, texts_beside(listing), scratch, partial(_ids, listing), [], rejects
+    )
     taxonomy = None
     if filesystem.exists(f"{root}/{_TAXONOMY}"):
         taxonomy = scratch / "taxonomy.jsonl"

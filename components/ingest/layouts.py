@@ -56,6 +56,7 @@ def _read(root: str, scratch: Path, layout: str, label_field: str, sources: str)
         raise UserError(f"sources={sources}: {root} is not in WebVision's layout")
     if layout == "webdataset" or (layout == "auto" and webdataset.is_there(listing)):
         return webdataset.read(listing, scratch, label_field)
+    listing.check()
     if layout == "auto" and label_field != "auto":
         layout = "table"
     tables = labelled.sources(listing, scratch, label_field) if layout in ("auto", "table") else []

@@ -15,36 +15,11 @@ from components.shared.storage import filesystem
 _SYSTEM = {"__macosx", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "lost+found"}
 _SYSTEM |= {"__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "system volume information"}
 _IMAGES = {"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp"}
-_OTHERS = {
-    "txt",
-    "json",
-    "jsonl",
-    "ndjson",
-    "csv",
-    "tsv",
-    "xml",
-    "md",
-    "yaml",
-    "yml",
-    "py",
-    "parquet",
-}
-_OTHERS |= {
-    "ipynb",
-    "pdf",
-    "npy",
-    "npz",
-    "mat",
-    "pkl",
-    "h5",
-    "pt",
-    "pth",
-    "log",
-    "db",
-    "idx",
-    "arrow",
-}
-_OTHERS |= {"zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar", "mp4", "mov", "avi", "mp3", "wav"}
+_PACKED = {"zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar"}
+# Suffixes of which many lie in data sets, and none is an image's.
+_KNOWN = _IMAGES | _PACKED | {"txt", "json", "jsonl", "ndjson", "csv", "tsv", "xml", "md", "yaml"}
+_KNOWN |= {"yml", "py", "parquet", "ipynb", "pdf", "npy", "npz", "mat", "pkl", "h5", "pt", "pth"}
+_KNOWN |= {"log", "db", "idx", "arrow", "mp4", "mov", "avi", "mp3", "wav"}
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
 _MOST_LOOKS = 500  # into files on S3, where each takes some ten milliseconds
 
@@ -63,6 +38,7 @@ class Listing:
     Attributes:
         root: The data set's folder, without a slash at its end.
         skipped: How many files and folders of systems there are, by their names.
+        num_images: How many images there are.
     """
 
     def __init__(self, root: str, copy: Path) -> None:
@@ -72,25 +48,48 @@ class Listing:
             UserError: There is no such folder, no file in it, or a folder that nobody may read.
         """
         self.root, self.skipped = root, Counter[str]()
-        self._copy, self._looks, empty = copy, 0, True
+        self.num_images = 0
+        self._copy, self._looks, self._others = copy, 0, Counter[str]()
         last = ""
         with copy.open("w") as lines:
             for name, size in filesystem.listed(root, skip=self._skip):
                 parts = name.split("/")
                 system = next((i for i, part in enumerate(parts) if is_system(part)), None)
                 if system is None:
-                    lines.write(f"{json.dumps((name, size, self._is_image(name, size)))}\n")
-                    empty = False
+                    is_image = self._is_image(name, size)
+                    lines.write(f"{json.dumps((name, size, is_image))}\n")
+                    if is_image:
+                        self.num_images += 1
+                    else:
+                        self._others[_suffix(name)] += 1
                 elif (above := "/".join(parts[: system + 1])) != last:
                     self.skipped[parts[system]] += 1
                     last = above
-        if empty:
+        if not self.num_images and not self._others:
             raise UserError(f"{root}: no such folder, or no files in it")
 
     def __iter__(self) -> Iterator[Found]:
         with self._copy.open() as lines:
             for line in lines:
                 yield Found(*json.loads(line))
+
+    def check(self) -> None:
+        """Refuse a data set without a single image.
+
+        Raises:
+            UserError: It says what is there instead.
+        """
+        if not self.num_images:
+            found = ", ".join(
+                f"{count:,} {f'.{suffix}' if suffix else 'without a suffix'}"
+                for suffix, count in self._others.most_common(4)
+            )
+            packed = sorted(_PACKED & {*self._others})
+            remedy = f"; unpack what is in {', '.join(f'.{each}' for each in packed)}"
+            raise UserError(
+                f"{self.root}: no folders with images there: of {self._others.total():,} files "
+                f"({found}) none is a JPEG, PNG, GIF, WebP or BMP{remedy if packed else ''}"
+            )
 
     def _skip(self, folder: str) -> bool:
         if is_system(folder):
@@ -100,8 +99,8 @@ class Listing:
 
     def _is_image(self, name: str, size: int) -> bool:
         """Tell an image by the suffix that it has, else by its first bytes."""
-        suffix = name.rpartition("/")[2].partition("?")[0].rpartition(".")[2].casefold()
-        if suffix in _IMAGES or suffix in _OTHERS or not size:
+        suffix = _suffix(name)
+        if suffix in _KNOWN or not size:
             return suffix in _IMAGES
         self._looks += 1
         if self._looks > _MOST_LOOKS and filesystem.is_s3(self.root):
@@ -111,6 +110,11 @@ class Listing:
         except (FileNotFoundError, PermissionError):
             return False
         return head.startswith(_BEGINNINGS) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
+
+
+def _suffix(name: str) -> str:
+    file = name.rpartition("/")[2].partition("?")[0]
+    return file.rpartition(".")[2].casefold() if "." in file else ""
 
 
 def is_system(name: str) -> bool:

@@ -86,7 +86,7 @@ class Namer:
             return
         # A path is more than a name: it means the image of that name only where no path fits.
         name = _bare if others_match else _name
-        forms: list[_Form] = [str, str, str, name, lambda path: _stem(name(path))]
+        forms: list[_Form] = [str, str, str, name, lambda path: stem(name(path))]
         for number, of_value in enumerate(forms):
             names, _ = self._index(number)
             hashes = np.array([id_hash(of_value(_plain(path))) for path in left], np.uint64)
@@ -96,8 +96,8 @@ class Namer:
     def _index(self, number: int) -> tuple[Keys, Keys]:
         """Return the names of one form that only one image has, sorted, and these images' keys."""
         if number not in self._made:
-            form: _Form = (self._within, _stem, lambda id: _stem(self._within(id)), _name,
-                           lambda id: _stem(_name(id)))[number]  # fmt: skip
+            form: _Form = (self._within, stem, lambda id: stem(self._within(id)), _name,
+                           lambda id: stem(_name(id)))[number]  # fmt: skip
             names = np.fromiter((id_hash(form(nfc(id))) for id in self.ids()), np.uint64)
             keys = np.fromiter(map(key, self.ids()), np.uint64)
             order = np.argsort(names, kind="stable")
@@ -157,7 +157,8 @@ def _name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _stem(path: str) -> str:
+def stem(path: str) -> str:
+    """Return an image's path without its suffix."""
     return _SUFFIXES.sub("", path)
 
 

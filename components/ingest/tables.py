@@ -281,11 +281,24 @@ def _objects_of_json(path: Path, name: str) -> list[dict[str, Any]]:
         found = json.loads(path.read_bytes().decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name}: no JSON: {error}") from None
-    if isinstance(found, dict) and found and all(isinstance(v, str) for v in found.values()):
-        found = [{"path": key, "text": value} for key, value in found.items()]
-    if not isinstance(found, list):
+    if isinstance(found, dict):
+        found = _of_coco(found) or [{"path": path, "text": text} for path, text in found.items()
+                                    if isinstance(text, str)]  # fmt: skip
+    if not isinstance(found, list) or not found:
         raise UserError(f"{name}: no list of objects; give a CSV or JSON lines")
     return [row for row in found if isinstance(row, dict)]
+
+
+def _of_coco(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the captions of a file as COCO has them, or none if it is not one."""
+    try:
+        names = {image["id"]: image["file_name"] for image in found["images"]}
+        return [
+            {"file_name": names.get(each["image_id"]), "caption": each["caption"]}
+            for each in found["annotations"]
+        ]
+    except (KeyError, TypeError):
+        return []
 
 
 def _values(column: pa.Array) -> list[Any]:

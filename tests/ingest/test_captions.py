@@ -46,6 +46,9 @@ def with_table(root: Path, content: str | bytes, name: str = "captions.csv") -> 
                            '{"file_name":"dog/0.jpg","text":"two","more":1}\n'),
         ("captions.json", '[{"path":"cat/0.jpg","text":"one"},{"path":"dog/0.jpg","text":"two"}]'),
         ("captions.json", '{"cat/0.jpg":"one","dog/0.jpg":"two"}'),
+        ("annotations/captions_train.json",
+         '{"images":[{"id":7,"file_name":"cat/0.jpg"},{"id":8,"file_name":"dog/0.jpg"}],'
+         '"annotations":[{"image_id":8,"caption":"two"},{"image_id":7,"caption":"one"}]}'),
         ("cat/metadata.csv", "file_name,text\n0.jpg,one\n../dog/0.jpg,\ndog/0.jpg,two\n"),
     ],
 )  # fmt: skip
@@ -129,6 +132,19 @@ def test_tables_of_several_folders_are_read(tmp_path: Path) -> None:
 
     assert titles(data) == {"train/a/0.jpg": "train", "test/a/0.jpg": "test"}
     assert data.rejects == []
+
+
+def test_texts_beside_images_are_read_unless_they_are_boxes(tmp_path: Path) -> None:
+    write(tmp_path / "data", *IMAGES)
+    for name, text in (("cat/0", " a cat\n"), ("cat/1", "0 0.5 0.5 1 1"), ("cat/notes", "none")):
+        write(tmp_path / "data", f"{name}.txt", content=text.encode())
+    write(tmp_path / "data", "captions.csv", content=b"path,title\ncat/0.jpg,Puss")
+
+    data = read(tmp_path / "data")
+
+    assert texts(data) == {"cat/0.jpg": Text(title="Puss", description="a cat")}
+    assert "2 files .txt beside images" in data.about_texts
+    assert [reject.id for reject in data.rejects] == ["cat/notes.txt"]
 
 
 def utf16(text: str) -> bytes:

@@ -107,7 +107,7 @@ REFUSED = {
         ["animal/cat/0.jpg", "animal/dog/0.jpg", "plant/rose/0.jpg"],
         "set layout=folders if the first are the classes",
     ),
-    "no image": (["cat/notes.txt"], "no folders there that hold images"),
+    "no image": (["cat/a.tif.zip", "b.zip", "c.md"], "2 .zip, 1 .md. none is a JPEG.*unpack"),
     "WebVision without its lists": (["google/q00001/0.jpg", "x/0.jpg"], "add WebVision's"),
 }
 
