@@ -10,7 +10,7 @@ joined. What is in a table is written as Arrow, to be read in place by all proce
 import itertools
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from components.ingest import columns, wording
 from components.ingest.dataset import Reject, Text, clean
-from components.ingest.listing import Found
+from components.ingest.listing import Listing
 from components.ingest.naming import Keys, Namer, key, stem
 from components.ingest.tables import LineRejects, Table
 from components.shared.stage.errors import UserError
@@ -52,8 +52,7 @@ class Captions:
 
     def __init__(
         self,
-        root: str,
-        files: Iterable[Found],
+        listing: Listing,
         beside: Keys,
         scratch: Path,
         ids: Callable[[], Iterator[str]],
@@ -63,8 +62,7 @@ class Captions:
         """Read the tables of a data set.
 
         Args:
-            root: Its folder.
-            files: What is in it.
+            listing: Its files.
             beside: Which images have a text file beside them, as `texts_beside` returns it.
             scratch: A folder for copies.
             ids: Yields the ids of its images, each time again.
@@ -74,11 +72,11 @@ class Captions:
         Raises:
             UserError: A table that is named as one of captions has no such columns, or no image's.
         """
-        path = scratch / "captions.arrow"
+        root, path = listing.root, scratch / "captions.arrow"
         self.names, self._rejects, about = list[str](), rejects, list[str]()
         keys = []
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
-            tables = columns.tables(root, files)
+            tables = columns.tables(listing)
             namer = Namer(root, ids, prefixes) if tables else None
             for number, name in enumerate(tables):
                 assert namer is not None
@@ -163,13 +161,13 @@ class Captions:
         return found, f"{share}; {images} ({fields})"
 
 
-def texts_beside(files: Iterable[Found]) -> Keys:
+def texts_beside(listing: Listing) -> Keys:
     """Return the sorted keys of the paths, without suffix, of images with a text beside them."""
-    texts = (key(file.name[:-4]) for file in files if file.name.endswith(".txt"))
+    texts = (key(file.name[:-4]) for file in listing.others() if file.name.endswith(".txt"))
     found = np.fromiter(texts, np.uint64)
     if not len(found):
         return found
-    images = (key(stem(file.name)) for file in files if file.is_image)
+    images = (key(stem(file.name)) for file in listing if file.is_image)
     return np.intersect1d(found, np.fromiter(images, np.uint64))
 
 

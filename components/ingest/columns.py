@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-from components.ingest.listing import Found
+from components.ingest.listing import Listing
 from components.ingest.naming import Namer
 from components.ingest.tables import SUFFIXES, Row, Table
 from components.shared.stage.errors import UserError
@@ -25,14 +25,14 @@ _DEEPEST = 3  # folders above a table: data/train/metadata.jsonl
 _SAMPLE = 1_000  # rows by which columns are chosen
 
 
-def tables(root: str, files: Iterable[Found]) -> list[str]:
+def tables(listing: Listing) -> list[str]:
     """Return the files that may be tables of captions or labels.
 
     Raises:
         UserError: Two of the same name: one is probably a copy of the other.
     """
     found: dict[str, str] = {}
-    for name, size, _ in files:
+    for name, size, _ in listing.others():
         stem, dot, suffix = name.rpartition(".")
         if f".{suffix.casefold()}" not in SUFFIXES or name.count("/") > _DEEPEST or not dot:
             continue
@@ -40,10 +40,10 @@ def tables(root: str, files: Iterable[Found]) -> list[str]:
         if not named and (suffix.casefold() in ("txt", "json") or len(found) >= _MOST_TABLES):
             continue
         if suffix.casefold() == "json" and size > _MOST_JSON:
-            raise UserError(f"{root}/{name}: too large for JSON: make it JSON lines")
+            raise UserError(f"{listing.root}/{name}: too large for JSON: make it JSON lines")
         if named and stem in found:
             what = f"{found[stem]}, {name}"
-            raise UserError(f"{root}: several files of captions: {what}; keep only one")
+            raise UserError(f"{listing.root}: several files of captions: {what}; keep only one")
         found[stem] = name
     return [name for name in found.values() if name != "info/taxonomy.jsonl"]
 

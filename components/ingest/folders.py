@@ -43,7 +43,6 @@ def read(listing: Listing, scratch: Path, arrangement: Arrangement) -> DataSet:
     files = Files()
     files.add_folders(folders)
     text = Captions(
-        root,
         listing,
         beside,
         scratch,

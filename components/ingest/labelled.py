@@ -99,7 +99,7 @@ def sources(listing: Listing, scratch: Path, label_field: str) -> list[Source]:
     """
     found = []
     namers = functools.cache(lambda split: Namer(listing.root, partial(_ids, listing, split), []))
-    for position, name in enumerate(columns.tables(listing.root, listing)):
+    for position, name in enumerate(columns.tables(listing)):
         stem = name.rpartition("/")[2].rpartition(".")[0]
         if any(word in stem.casefold() for word in _EXAMPLES):
             continue
@@ -158,9 +158,7 @@ def read(listing: Listing, scratch: Path, found: Sequence[Source]) -> DataSet:
     files = Files()
     files.add_folders(folders)
     lists = [each for each in lists if each.path.stat().st_size]
-    text = Captions(
-        root, listing, texts_beside(listing), scratch, partial(_ids, listing), [], rejects
-    )
+    text = Captions(listing, texts_beside(listing), scratch, partial(_ids, listing), [], rejects)
     taxonomy = None
     if filesystem.exists(f"{root}/{_TAXONOMY}"):
         taxonomy = scratch / "taxonomy.jsonl"

@@ -15,11 +15,11 @@ from components.shared.storage import filesystem
 _SYSTEM = {"__macosx", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "lost+found"}
 _SYSTEM |= {"__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "system volume information"}
 _IMAGES = {"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp"}
-_PACKED = {"zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar"}
+_PACKED = {"parquet", "arrow", "zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar"}
 # Suffixes of which many lie in data sets, and none is an image's.
 _KNOWN = _IMAGES | _PACKED | {"txt", "json", "jsonl", "ndjson", "csv", "tsv", "xml", "md", "yaml"}
-_KNOWN |= {"yml", "py", "parquet", "ipynb", "pdf", "npy", "npz", "mat", "pkl", "h5", "pt", "pth"}
-_KNOWN |= {"log", "db", "idx", "arrow", "mp4", "mov", "avi", "mp3", "wav"}
+_KNOWN |= {"yml", "py", "ipynb", "pdf", "npy", "npz", "mat", "pkl", "h5", "pt", "pth"}
+_KNOWN |= {"log", "db", "idx", "mp4", "mov", "avi", "mp3", "wav"}
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
 _MOST_LOOKS = 500  # into files on S3, where each takes some ten milliseconds
 
@@ -49,29 +49,34 @@ class Listing:
         """
         self.root, self.skipped = root, Counter[str]()
         self.num_images = 0
-        self._copy, self._looks, self._others = copy, 0, Counter[str]()
+        self._copy, self._looks, self._suffixes = copy, 0, Counter[str]()
+        self._others = copy.with_name(f"{copy.name}-others")
         last = ""
-        with copy.open("w") as lines:
+        with copy.open("w") as lines, self._others.open("w") as others:
             for name, size in filesystem.listed(root, skip=self._skip):
                 parts = name.split("/")
                 system = next((i for i, part in enumerate(parts) if is_system(part)), None)
                 if system is None:
                     is_image = self._is_image(name, size)
-                    lines.write(f"{json.dumps((name, size, is_image))}\n")
+                    line = f"{json.dumps((name, size, is_image))}\n"
+                    lines.write(line)
                     if is_image:
                         self.num_images += 1
                     else:
-                        self._others[_suffix(name)] += 1
+                        others.write(line)
+                        self._suffixes[_suffix(name)] += 1
                 elif (above := "/".join(parts[: system + 1])) != last:
                     self.skipped[parts[system]] += 1
                     last = above
-        if not self.num_images and not self._others:
+        if not self.num_images and not self._suffixes:
             raise UserError(f"{root}: no such folder, or no files in it")
 
     def __iter__(self) -> Iterator[Found]:
-        with self._copy.open() as lines:
-            for line in lines:
-                yield Found(*json.loads(line))
+        return _read(self._copy)
+
+    def others(self) -> Iterator[Found]:
+        """Yield the files that are no images, of which there are few."""
+        return _read(self._others)
 
     def check(self) -> None:
         """Refuse a data set without a single image.
@@ -82,12 +87,12 @@ class Listing:
         if not self.num_images:
             found = ", ".join(
                 f"{count:,} {f'.{suffix}' if suffix else 'without a suffix'}"
-                for suffix, count in self._others.most_common(4)
+                for suffix, count in self._suffixes.most_common(4)
             )
-            packed = sorted(_PACKED & {*self._others})
+            packed = sorted(_PACKED & {*self._suffixes})
             remedy = f"; unpack what is in {', '.join(f'.{each}' for each in packed)}"
             raise UserError(
-                f"{self.root}: no folders with images there: of {self._others.total():,} files "
+                f"{self.root}: no folders with images there: of {self._suffixes.total():,} files "
                 f"({found}) none is a JPEG, PNG, GIF, WebP or BMP{remedy if packed else ''}"
             )
 
@@ -110,6 +115,12 @@ class Listing:
         except (FileNotFoundError, PermissionError):
             return False
         return head.startswith(_BEGINNINGS) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
+
+
+def _read(path: Path) -> Iterator[Found]:
+    with path.open() as lines:
+        for line in lines:
+            yield Found(*json.loads(line))
 
 
 def _suffix(name: str) -> str:

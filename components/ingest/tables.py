@@ -87,7 +87,8 @@ class Table:
         self._suffix = path.suffix.casefold()
         try:
             if self._suffix == ".parquet":
-                self.columns = [str(column) for column in pq.read_schema(path).names]
+                fields = pq.read_schema(path)
+                self.columns = [each.name for each in fields if not _holds_bytes(each.type)]
                 return
             self._path = _utf8(path)
             if self._suffix in (".jsonl", ".ndjson", ".json"):
@@ -287,6 +288,13 @@ def _objects_of_json(path: Path, name: str) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not found:
         raise UserError(f"{name}: no list of objects; give a CSV or JSON lines")
     return [row for row in found if isinstance(row, dict)]
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    """Return whether values have bytes in them, such as whole images."""
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return True
+    return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _of_coco(found: dict[str, Any]) -> list[dict[str, Any]]:
