@@ -143,7 +143,7 @@ def _refused(root: Path) -> str:
 
 ROWS: dict[str, tuple[Callable[[Path], list[str]], list[str]]] = {
     "WebVision": (_webvision, ["layout      WebVision's lists"]),
-    "WebVision's Google": (_mini_webvision, ["classes     1", "zebra 2"]),
+    "WebVision's Google": (_mini_webvision, ["classes     1", "zebra 1"]),
     "a folder of images per class": (_classes, ["layout      a folder per class", "cat 2, dog 1"]),
     "`train/<class>/…`, and": (
         _splits,
@@ -163,7 +163,7 @@ ROWS: dict[str, tuple[Callable[[Path], list[str]], list[str]]] = {
     "a text file beside": (_beside, ["1 files .txt beside images"]),
     "tar shards of": (_samples, ["a 1, b 1"]),
     "COCO": (_coco, ["cat 1, dog 1", "1 of 2 images have a text"]),
-    "archives": (_archives, ["unpack what is in .gz, .zip"]),
+    "archives": (_archives, ["test.tar.gz: compressed; unpack it"]),
     "TIFF": (_formats, ["1 .tif, 1 .heic) none is a JPEG"]),
 }
 
