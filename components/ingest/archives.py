@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _COMPRESSED = re.compile(r".+\.(tar\.(gz|bz2|xz|zst)|tgz|tbz2|txz)", re.IGNORECASE)
 _UNPACK, _AGAIN = "unpack it: it is read at random", "download it again, or remove it"
+_MOST_BYTES = 2**32 - 1  # of a file, as `Files` holds its length; and of its block
 MOST_ALONG = 2**20  # bytes of a file that are read with the headers
 # What is found in place of a tar, by the first bytes, and what to do about it.
 _NO_TARS = {
@@ -77,6 +78,12 @@ def members(
                     continue
                 if not member.isfile() or name.is_absolute() or ".." in name.parts:
                     detail = "leaves its folder" if member.isfile() else "not a regular file"
+                    yield Reject("", "unsafe member", archive, member.name, detail)
+                elif (
+                    member.size > _MOST_BYTES
+                    or member.offset_data > _MOST_BYTES * tarfile.BLOCKSIZE
+                ):
+                    detail = f"{member.size:,} bytes at byte {member.offset_data:,}: too many"
                     yield Reject("", "unsafe member", archive, member.name, detail)
                 elif member.offset_data + member.size > size:
                     detail = f"the archive ends after {size:,} bytes"

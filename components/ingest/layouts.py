@@ -47,10 +47,14 @@ def read(
 
 
 def _read(root: str, scratch: Path, layout: str, label_field: str, sources: str) -> DataSet:
-    if layout == "webvision" or (layout == "auto" and webvision.is_there(root)):
+    if layout == "auto" and webvision.is_there(root):  # known without a list of all its images
+        layout = "webvision"
+    if label_field != "auto" and layout in ("webvision", "folders", "classes"):
+        raise UserError(f"label_field={label_field}: with layout={layout} no field has the labels")
+    if layout == "webvision":
         return webvision.read(root, scratch, sources)
     listing = Listing(root, scratch / "names")
-    if layout == "auto" and webvision.is_below(file.name for file in listing):
+    if layout == "auto" and webvision.is_below(file.name for file in listing.others()):
         return webvision.read(root, scratch, sources)
     if sources != "both":
         raise UserError(f"sources={sources}: {root} is not in WebVision's layout")

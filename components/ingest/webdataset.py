@@ -38,7 +38,7 @@ from components.ingest.dataset import (
     is_listable,
     number,
 )
-from components.ingest.listing import Listing
+from components.ingest.listing import Found, Listing
 from components.ingest.samples import IMAGES, RECORDS, Sample, is_record, samples
 from components.ingest.wording import tags, words
 from components.shared.stage.errors import UserError
@@ -101,20 +101,19 @@ def is_there(listing: Listing) -> bool:
     Raises:
         UserError: It has no image, and nothing but tars of another kind.
     """
-    tars, folders, has_images = _found(listing)
-    if folders:
+    if _folders(listing):
         return True
     error = None
-    for name, size in tars[:_LOOKS_AT_SHARDS]:
+    for tar in islice(_archives(listing), _LOOKS_AT_SHARDS):
         try:
-            archives.is_tar(name)
-            members = islice(archives.members(f"{listing.root}/{name}", size), _LOOKS_AT_FILES)
-            for sample in samples(members):
+            archives.is_tar(tar.name)
+            members = archives.members(f"{listing.root}/{tar.name}", tar.bytes)
+            for sample in samples(islice(members, _LOOKS_AT_FILES)):
                 if isinstance(sample, Sample) and sample.images() and sample.file(*RECORDS):
                     return True
         except UserError as other:
             error = other
-    if error and not has_images:
+    if error and not listing.num_images:
         raise error
     return False
 
@@ -166,34 +165,36 @@ def read(listing: Listing, scratch: Path, label_field: str) -> DataSet:
     )
 
 
-def _found(listing: Listing) -> tuple[list[tuple[str, int]], list[str], bool]:
-    """Return the tars with their sizes, folders of img2dataset, and whether there are images."""
-    tars, folders, marked = [], set[str](), set[str]()
-    for name, size, is_image in listing:
-        if archives.is_archive(name):
-            tars.append((name, size))
-        elif is_image:
-            folders.add(name.rpartition("/")[0])
-        elif name.endswith(_STATS) and _number_of(name.removesuffix(_STATS)) >= 0:
-            marked.add(name.removesuffix(_STATS))
-    if marked and not folders and not tars:
+def _archives(listing: Listing) -> Iterator[Found]:
+    return (file for file in listing.others() if archives.is_archive(file.name))
+
+
+def _folders(listing: Listing) -> set[str]:
+    """Return the folders that img2dataset has filled; `00000_stats.json` says so of `00000/`.
+
+    Raises:
+        UserError: It has filled something else.
+    """
+    names = (each.name.removesuffix(_STATS) for each in listing.others()
+             if each.name.endswith(_STATS))  # fmt: skip
+    written = {name for name in names if number(name.rpartition("/")[2]) >= 0}
+    if not written:
+        return written
+    tars = {file.name.removesuffix(".tar") for file in _archives(listing)}
+    if not tars and not listing.num_images:
         raise UserError(
             f"{listing.root}: img2dataset's, but neither tars nor images: let it write them with "
             "--output_format webdataset"
         )
-    unpacked = marked & folders - {name.removesuffix(".tar") for name, _ in tars}
-    return tars, sorted(unpacked), bool(folders)
-
-
-def _number_of(name: str) -> int:
-    return number(name.rpartition("/")[2])
+    written -= tars
+    return written & {file.name.rpartition("/")[0] for file in listing if file.is_image}
 
 
 def _shards(listing: Listing, scratch: Path) -> Iterator[_Shard]:
     root = listing.root
-    tars, folders, _ = _found(listing)
-    found = [(name, size, _split(name)) for name, size in tars if archives.is_tar(name)]
-    found += [(name, 0, _split(name)) for name in folders]
+    sizes = {tar.name: tar.bytes for tar in _archives(listing) if archives.is_tar(tar.name)}
+    sizes |= dict.fromkeys(sorted(_folders(listing)), 0)
+    found = [(name, size, _split(name)) for name, size in sizes.items()]
     examples = {split: name for name, _, split in reversed(found)}
     if not found:
         raise UserError(f"{root}: no tar archives there")
@@ -370,7 +371,7 @@ def _class_names(listing: Listing, scratch: Path, labels: dict[str, int]) -> lis
     """
     if any(number(name) < 0 for name in labels):
         return []
-    names = (file.name for file in listing if file.name.rpartition("/")[2] in _CLASS_NAMES)
+    names = (file.name for file in listing.others() if file.name.rpartition("/")[2] in _CLASS_NAMES)
     source = min(names, key=lambda name: name.count("/"), default="")
     if not source:
         return []

@@ -91,7 +91,7 @@ def is_there(root: str) -> bool:
 
 
 def is_below(names: Iterable[str]) -> bool:
-    """Return whether there are WebVision's files one folder down, by the names of all files."""
+    """Return whether there are WebVision's files one folder down, by the names of files."""
     return any(_BELOW.fullmatch(name) for name in names)
 
 

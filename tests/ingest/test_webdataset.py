@@ -448,6 +448,14 @@ def test_a_field_with_a_value_per_image_is_no_label(
         run(tmp_path / "out", tmp_path / "data", label_field="url")
 
 
+@pytest.mark.parametrize("layout", ["webvision", "folders", "classes"])
+def test_a_field_of_labels_is_refused_where_none_is_read(
+    many: Path, tmp_path: Path, layout: str
+) -> None:
+    with pytest.raises(UserError, match=f"label_field=species: with layout={layout}"):
+        run(tmp_path / "out", many, layout=layout, label_field="species")
+
+
 def test_folders_of_classes_with_an_archive_beside_them_stay_folders(
     many: Path, tmp_path: Path
 ) -> None:
