@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from components.ingest.listing import Found
 from components.shared.stage.errors import UserError
 
 _WORDS = {
@@ -65,10 +64,11 @@ class Arrangement:
 class Images:
     """How many images lie where."""
 
-    def __init__(self, files: Iterable[Found]) -> None:
-        """Count the images of a data set."""
-        folders = (file.name.split("/")[:-1] for file in files if file.is_image)
-        self._counts = Counter(tuple(folder[:_DEPTH]) for folder in folders)
+    def __init__(self, folders: Mapping[str, int]) -> None:
+        """Take how many there are in each folder, by its path."""
+        self._counts: Counter[Folder] = Counter()
+        for folder, count in folders.items():
+            self._counts[tuple(folder.split("/")[:_DEPTH] if folder else ())] += count
 
     def directly(self, folder: Folder) -> int:
         """Return how many images lie in a folder, not counting its folders."""

@@ -73,7 +73,7 @@ def _read(root: str, scratch: Path, layout: str, label_field: str, sources: str)
     if layout == "table":
         return labelled.read(listing, scratch, tables)
     try:
-        arrangement = arranged(root, Images(listing), layout)
+        arrangement = arranged(root, Images(listing.folders), layout)
     except UserError:
         if not tables:
             raise

@@ -3,11 +3,10 @@
 What an operating system or a NAS has left there is skipped.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO, cast
 
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
@@ -20,6 +19,7 @@ _PACKED = {"parquet", "arrow", "zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "ra
 _KNOWN = _IMAGES | _PACKED | {"txt", "json", "jsonl", "ndjson", "csv", "tsv", "xml", "md", "yaml"}
 _KNOWN |= {"yml", "py", "ipynb", "pdf", "npy", "npz", "mat", "pkl", "h5", "pt", "pth"}
 _KNOWN |= {"log", "db", "idx", "mp4", "mov", "avi", "mp3", "wav"}
+_STANDS_FOR = "\0"  # in a list, for a line feed: no name has it
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
 _MOST_LOOKS = 500  # into files on S3, where each takes some ten milliseconds
 
@@ -37,8 +37,8 @@ class Listing:
 
     Attributes:
         root: The data set's folder, without a slash at its end.
+        folders: How many images lie directly in each folder that has some, by its path.
         skipped: How many files and folders of systems there are, by their names.
-        num_images: How many images there are.
     """
 
     def __init__(self, root: str, copy: Path) -> None:
@@ -47,28 +47,27 @@ class Listing:
         Raises:
             UserError: There is no such folder, no file in it, or a folder that nobody may read.
         """
-        self.root, self.skipped = root, Counter[str]()
-        self.num_images = 0
-        self._copy, self._looks, self._suffixes = copy, 0, Counter[str]()
-        self._others = copy.with_name(f"{copy.name}-others")
-        last = ""
-        with copy.open("w") as lines, self._others.open("w") as others:
+        self.root, self.folders, self.skipped = root, Counter[str](), Counter[str]()
+        self._copy, self._others = copy, copy.with_name(f"{copy.name}-others")
+        self._looks, self._suffixes = 0, Counter[str]()
+        folder, is_skipped = None, False
+        with _opened(self._copy, "w") as lines, _opened(self._others, "w") as others:
             for name, size in filesystem.listed(root, skip=self._skip):
-                parts = name.split("/")
-                system = next((i for i, part in enumerate(parts) if is_system(part)), None)
-                if system is None:
-                    is_image = self._is_image(name, size)
-                    line = f"{json.dumps((name, size, is_image))}\n"
-                    lines.write(line)
-                    if is_image:
-                        self.num_images += 1
-                    else:
-                        others.write(line)
-                        self._suffixes[_suffix(name)] += 1
-                elif (above := "/".join(parts[: system + 1])) != last:
-                    self.skipped[parts[system]] += 1
-                    last = above
-        if not self.num_images and not self._suffixes:
+                above, _, file = name.rpartition("/")
+                if above != folder:
+                    folder, is_skipped = above, any(map(self._skip, above.split("/")))
+                if is_skipped or self._skip(file):
+                    continue
+                is_image = self._is_image(name, size)
+                written = name.replace("\n", _STANDS_FOR)
+                line = f"{is_image:d} {size} {written}\n"
+                lines.write(line)
+                if is_image:
+                    self.folders[above] += 1
+                else:
+                    others.write(line)
+                    self._suffixes[_suffix(name)] += 1
+        if not self.folders and not self._suffixes:
             raise UserError(f"{root}: no such folder, or no files in it")
 
     def __iter__(self) -> Iterator[Found]:
@@ -84,7 +83,7 @@ class Listing:
         Raises:
             UserError: It says what is there instead.
         """
-        if not self.num_images:
+        if not self.folders:
             found = ", ".join(
                 f"{count:,} {f'.{suffix}' if suffix else 'without a suffix'}"
                 for suffix, count in self._suffixes.most_common(4)
@@ -117,10 +116,16 @@ class Listing:
         return head.startswith(_BEGINNINGS) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
 
 
+def _opened(path: Path, mode: str) -> TextIO:
+    # Names may be no UTF-8.
+    return cast("TextIO", path.open(mode, encoding="utf-8", errors="surrogateescape", newline="\n"))
+
+
 def _read(path: Path) -> Iterator[Found]:
-    with path.open() as lines:
+    with _opened(path, "r") as lines:
         for line in lines:
-            yield Found(*json.loads(line))
+            is_image, size, name = line[:-1].split(" ", 2)
+            yield Found(name.replace(_STANDS_FOR, "\n"), int(size), is_image == "1")
 
 
 def _suffix(name: str) -> str:

@@ -113,7 +113,7 @@ def is_there(listing: Listing) -> bool:
                     return True
         except UserError as other:
             error = other
-    if error and not listing.num_images:
+    if error and not listing.folders:
         raise error
     return False
 
@@ -181,7 +181,7 @@ def _folders(listing: Listing) -> set[str]:
     if not written:
         return written
     tars = {file.name.removesuffix(".tar") for file in _archives(listing)}
-    if not tars and not listing.num_images:
+    if not tars and not listing.folders:
         raise UserError(
             f"{listing.root}: img2dataset's, but neither tars nor images: let it write them with "
             "--output_format webdataset"
