@@ -151,9 +151,9 @@ class Captions:
         found = np.concatenate(kept)
         share = f"{len(found):,} of {total:,} rows of {name} belong to images"
         image = next(source.namer.ids(), "")
-        unlike = f"it has {example!r}, but an image is {image!r}"
+        unlike = f"it has {example!r:.200}, but an image is {image!r}"
         if total and not len(found):
-            raise UserError(f"{root}: {share}, by its column {source.image}: {unlike}")
+            raise UserError(f"{root}: {share}, by its column {source.image:.200}: {unlike}")
         if 2 * len(found) < total:
             logger.warning("%s: %s: %s", root, share, unlike)
         fields = ", ".join(f"{'+'.join(of)} as {to}" for to, of in source.texts.items())
@@ -191,8 +191,8 @@ def _source(root: str, name: str, path: Path, namer: Namer) -> _Source | str:
         image = columns.usual_image_column(table)
         if image is None:
             raise UserError(
-                f"{root}/{name}: none of its columns ({', '.join(table.columns)}) has the images' "
-                "paths: call it path"
+                f"{root}/{name}: none of its columns ({', '.join(table.columns):.200}) has the "
+                "images' paths: call it path"
             )
     texts = {
         field: [each for each in columns.named(table, names) if each != image]

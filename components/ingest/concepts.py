@@ -97,7 +97,7 @@ def from_taxonomy(names: Sequence[str], path: Path) -> pa.Table:
             concept = Concept(**json.loads(line.decode("utf-8-sig")))
             _check(concept)
         except (ValueError, TypeError, RecursionError) as error:
-            raise UserError(f"{path.name}, line {number}: {error}") from None
+            raise UserError(f"{path.name}, line {number}: {error!s:.200}") from None
         concepts[concept.wnid] = concept
 
     def concept_of(wnid: str) -> Concept:

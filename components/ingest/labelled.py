@@ -252,7 +252,7 @@ def _said(root: str, found: Sequence[Source], rejects: list[Reject]) -> _Labels:
     if len(names) > _MOST_CLASSES or (len(names) > 1_000 and len(names) > len(labels) / 2):
         raise UserError(
             f"{root}: {len(names):,} different labels in {tables}, column {field}, such as "
-            f"{next(iter(names))!r}: name the column of classes by label_field"
+            f"{next(iter(names))!r:.200}: name the column of classes by label_field"
         )
     all_keys = np.concatenate(keys)
     order = np.argsort(all_keys, kind="stable")

@@ -28,6 +28,8 @@ _MOST_LINES = 1_000  # of a field: a quote that is open for longer was never clo
 _SAMPLE = 1_000  # rows whose keys are the columns of JSON lines
 _BATCH = 32_768
 MOST_REJECTS = 1_000
+# What Arrow raises for a damaged Parquet file.
+_DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError)
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -85,24 +87,20 @@ class Table:
         """
         self.name, self._path = name, path
         self._suffix = path.suffix.casefold()
-        try:
-            if self._suffix == ".parquet":
-                fields = pq.read_schema(path)
-                self.columns = [each.name for each in fields if not _holds_bytes(each.type)]
-                return
-            self._path = _utf8(path)
-            if self._suffix in (".jsonl", ".ndjson", ".json"):
-                sample = islice(self._objects(), _SAMPLE)
-                keys = (key for row in sample if not isinstance(row, BadLine) for key in row[1])
-                self.columns = list(dict.fromkeys(keys))
-                return
-            self._delimiter = _delimiter(self._path, self._suffix)
-            header = next(self._records(), None)
-            self.columns = []
-            if isinstance(header, Row):
-                self.columns = [str(value).strip() for value in header.values]
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{name}: cannot be read as {self._suffix}: {error}") from None
+        if self._suffix == ".parquet":
+            self.columns = self._parquet_columns()
+            return
+        self._path = _utf8(path)
+        if self._suffix in (".jsonl", ".ndjson", ".json"):
+            sample = islice(self._objects(), _SAMPLE)
+            keys = (key for row in sample if not isinstance(row, BadLine) for key in row[1])
+            self.columns = list(dict.fromkeys(keys))
+            return
+        self._delimiter = _delimiter(self._path, self._suffix)
+        header = next(self._records(), None)
+        self.columns = []
+        if isinstance(header, Row):
+            self.columns = [str(value).strip() for value in header.values]
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row | BadLine]:
         """Yield the rows, with the values of some columns; an absent value is None.
@@ -184,17 +182,24 @@ class Table:
                 else:
                     yield BadLine(number, line.rstrip("\n"), "no object")
 
-    def _parquet(self, columns: Sequence[str]) -> Iterator[Row]:
+    def _parquet_columns(self) -> list[str]:
         try:
-            line = 0
+            fields = pq.read_schema(self._path)
+            return [each.name for each in fields if not _holds_bytes(each.type)]
+        except _DAMAGE as error:
+            raise UserError(f"{self.name}: cannot be read as Parquet: {error!s:.200}") from None
+
+    def _parquet(self, columns: Sequence[str]) -> Iterator[Row]:
+        line = 0
+        try:
             with pq.ParquetFile(self._path) as file:
                 for batch in file.iter_batches(_BATCH, columns=list(columns)):
                     found = {name: _values(batch.column(name)) for name in set(columns)}
                     for values in zip(*(found[name] for name in columns), strict=True):
                         line += 1
                         yield Row(line, values)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{self.name}: damaged: {error}") from None
+        except _DAMAGE as error:
+            raise UserError(f"{self.name}: damaged after row {line:,}: {error!s:.200}") from None
 
 
 class _Lines:
@@ -281,7 +286,7 @@ def _objects_of_json(path: Path, name: str) -> list[dict[str, Any]]:
     try:
         found = json.loads(path.read_bytes().decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{name}: no JSON: {error}") from None
+        raise UserError(f"{name}: no JSON: {error!s:.200}") from None
     if isinstance(found, dict):
         found = _of_coco(found) or [{"path": path, "text": text} for path, text in found.items()
                                     if isinstance(text, str)]  # fmt: skip

@@ -186,8 +186,7 @@ def _folders(listing: Listing) -> set[str]:
             f"{listing.root}: img2dataset's, but neither tars nor images: let it write them with "
             "--output_format webdataset"
         )
-    written -= tars
-    return written & {file.name.rpartition("/")[0] for file in listing if file.is_image}
+    return (written - tars) & listing.folders.keys()
 
 
 def _shards(listing: Listing, scratch: Path) -> Iterator[_Shard]:

@@ -254,7 +254,7 @@ def test_of_many_rejects_the_first_are_listed(
          "image is 'cat/0.jpg'"),
         ("captions.csv", "where,title\nhere,a\n", "none of its columns .where, title."),
         ("captions.csv", "", "none of its columns"),
-        ("captions.parquet", "no Parquet", "captions.parquet: cannot be read as .parquet"),
+        ("captions.parquet", "no Parquet", "captions.parquet: cannot be read as Parquet"),
         ("captions.json", "{", "captions.json: no JSON"),
     ],
 )  # fmt: skip
