@@ -127,8 +127,8 @@ def execute(
         docker: Whether stages run in the containers that the pipeline names.
 
     Raises:
-        UserError: An override is invalid, the pipeline is not static, there are no jobs, or there
-            is no Docker engine that has the images.
+        UserError: An override is invalid, the pipeline is not static, there are no jobs, a data set
+            cannot be understood, or there is no Docker engine that has the images.
     """
     if jobs < 1:
         raise UserError(f"jobs={jobs}: must be at least 1")
@@ -144,6 +144,8 @@ def execute(
     for source in task_checks.folders(pipeline.tasks):
         if not Path(source.path).is_dir():
             raise UserError(f"{source}: no such folder; s3://bucket/prefix would do as well")
+    for line in _surveys(pipeline):
+        logger.info("%s", line)
     record = RunRecord(
         pipeline=pipeline.name,
         recipe=recipe,
@@ -157,6 +159,15 @@ def execute(
     record.ended = time.time()
     record.write(folder)
     return record
+
+
+def _surveys(pipeline: graph.Graph) -> Iterator[str]:
+    """Yield what is understood of each data set, before the long work starts."""
+    from components.ingest import survey  # imports pyarrow: late, to keep --help fast
+
+    for task in pipeline.tasks:
+        if task.step == "ingest":
+            yield from survey.survey_if_small(task.parameters["dataset"], task.parameters)
 
 
 def _machine(pipeline: graph.Graph, folder: Path, docker: bool) -> Machine:

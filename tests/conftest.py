@@ -78,6 +78,12 @@ def photos() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """A program that makes small data sets as people really have them."""
+    return _shared("cases")
+
+
+@pytest.fixture(scope="session")
 def nltk_data() -> Path:
     """WordNet and NLTK's English tagger, on NLTK's search path."""
     path = Path(os.environ.get("NLTK_DATA") or _shared("nltk_data"))

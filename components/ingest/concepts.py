@@ -92,13 +92,12 @@ def from_taxonomy(names: Sequence[str], path: Path) -> pa.Table:
         UserError: A line is not such an object, or a class or hypernym is missing.
     """
     concepts: dict[str, Concept] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").rstrip().split("\n"), start=1):
+    for number, line in enumerate(path.read_bytes().rstrip().split(b"\n"), start=1):
         try:
-            concept = Concept(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{path.name}, line {number}: {error}") from None
-        if not isinstance(concept.lemmas, list) or not concept.lemmas:
-            raise UserError(f"{path.name}, line {number}: lemmas is no list of one or more names")
+            concept = Concept(**json.loads(line.decode("utf-8-sig")))
+            _check(concept)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(f"{path.name}, line {number}: {error!s:.200}") from None
         concepts[concept.wnid] = concept
 
     def concept_of(wnid: str) -> Concept:
@@ -107,6 +106,21 @@ def from_taxonomy(names: Sequence[str], path: Path) -> pa.Table:
         return concepts[wnid]
 
     return _closed(names, concept_of)
+
+
+def _check(concept: Concept) -> None:
+    """Refuse a concept whose fields have values of other types than they should."""
+    for name in ("lemmas", "hypernyms"):
+        texts = getattr(concept, name)
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise UserError(f"{name} is no list of names: {texts!r:.80}")
+    for name in ("wnid", "gloss"):
+        if not isinstance(getattr(concept, name), str):
+            raise UserError(f"{name} is no text: {getattr(concept, name)!r:.80}")
+    if not concept.lemmas:
+        raise UserError("lemmas is no list of one or more names")
+    for text in (concept.wnid, concept.gloss, *concept.lemmas, *concept.hypernyms):
+        text.encode()  # raises where there is half of a surrogate pair
 
 
 def _is_wnid(name: str) -> bool:

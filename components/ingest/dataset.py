@@ -1,15 +1,15 @@
 """A data set as it was found: which images are listed, where each is, and its web text.
 
-`webvision.py` and `folders.py` each read one layout into a `DataSet`; all else works on that. At
-16 M images a Python object per image would not fit, so images are known by a 64-bit hash of their
-id, and everything about them is in arrays.
+`webvision.py`, `webdataset.py` and `folders.py` each read one layout into a `DataSet`; all else
+works on that. At 16 M images a Python object per image would not fit, so images are known by a
+64-bit hash of their id, and everything about them is in arrays.
 """
 
 import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -156,6 +156,11 @@ class DataSet:
         ids: Lists the ids of a container again, in the order of its files.
         text: Finds an image's text.
         rejects: What could not be read so far.
+        layout: How it is arranged, in words.
+        about_texts: Where its texts come from, in words.
+        skipped: How many files and folders of operating systems are there, by their names.
+        num_unwanted: How many more classes the lists have, after those of `names`: their images are
+            left out without a word.
     """
 
     names: list[str]
@@ -165,6 +170,10 @@ class DataSet:
     ids: Callable[[str], Iterable[str]]
     text: TextSource
     rejects: list[Reject]
+    layout: str
+    about_texts: str
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    num_unwanted: int = 0
 
 
 def listed(root: str) -> Iterator[filesystem.Entry]:
@@ -185,6 +194,15 @@ def id_hash(id: str) -> int:
     """Return a 64-bit hash of an id, the same everywhere and always."""
     encoded = id.encode(errors="surrogateescape")
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
+
+
+def is_listable(id: str) -> bool:
+    """Return whether an id can be a line of a list of UTF-8 text, with all of its characters."""
+    try:
+        id.encode()
+    except UnicodeEncodeError:  # a file's name in another encoding
+        return False
+    return "\n" not in id and not id.endswith((" ", "\r"))
 
 
 def number(text: str) -> int:

@@ -71,12 +71,13 @@ def _salvaged(text: str) -> list[Record]:
     while position < len(text):
         end = _RECORD_END.search(text, position)
         stop, following = (end.start() + 1, end.end()) if end else (len(text), len(text))
-        found.append(_read(text[position:stop]))
+        found.append(record(text[position:stop]))
         position = following
     return found
 
 
-def _read(text: str) -> Record:
+def record(text: str) -> Record:
+    """Return a record as it is, else repaired as `records` does, else as lost."""
     try:
         return _record(_DECODER.decode(text))
     except (ValueError, RecursionError) as error:

@@ -67,8 +67,9 @@ def make(
         seed: Of the order of training images.
     """
     hashes, order = _sorted(data.files)
-    keys, labels, splits = _rows(blocks, len(data.names))
+    keys, labels, splits = _rows(blocks, len(data.names) + data.num_unwanted)
     files, unlisted = _match(keys, labels, hashes, order)
+    files[labels >= len(data.names)] = BEYOND_LIMIT
     del hashes, order
     training, validation = SPLITS.index("train"), SPLITS.index("validation")
     held_out = validation_share > 0 and not ((splits == validation) & (files >= 0)).any()

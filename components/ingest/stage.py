@@ -1,15 +1,16 @@
 """The stage `ingest`."""
 
-from pathlib import Path
+import logging
 from typing import Annotated, Literal
 
-from components.shared.stage.errors import UserError
 from components.shared.stage.interface import (
     Location,
     OutputDataset,
     OutputHTML,
     Range,
 )
+
+logger = logging.getLogger(__name__)
 
 
 def ingest(
@@ -21,7 +22,10 @@ def ingest(
     *,
     dataset: Annotated[str, Location()] = "data",
     dataset_version: str = "1",
-    layout: Literal["auto", "webvision", "folders"] = "auto",
+    layout: Literal["auto", "webvision", "folders", "classes", "table", "webdataset"] = "auto",
+    label_field: str = "auto",
+    sources: Literal["both", "google", "flickr"] = "both",
+    num_classes: Annotated[int, Range(at_least=0)] = 0,
     image_side: Annotated[int, Range(at_least=1)] = 256,
     limit: Annotated[int, Range(at_least=0)] = 0,
     validation_share: Annotated[float, Range(at_least=0, below=1)] = 0.05,
@@ -40,7 +44,13 @@ def ingest(
         report: Counts and samples of what was read.
         dataset: The data set's folder, local or s3://; it is read in place.
         dataset_version: Any string; change it when the data at `dataset` change.
-        layout: WebVision's files, or one folder of images per class.
+        layout: WebVision's files; a folder per class, below train/, val/ and test/ if there are
+            such (folders), or all folders as classes (classes); images with a table of their labels
+            (table); tar shards of samples (webdataset); or what is recognised (auto).
+        label_field: The column of a table, or field of samples' JSON, with the images' labels; auto
+            takes one of a usual name.
+        sources: Whose of WebVision's images are taken.
+        num_classes: Only the first so many classes are taken; 0 takes all.
         image_side: Images are downscaled to a short side of at most this many pixels.
         limit: Training images per class; 0 takes all.
         validation_share: Share of each class to hold out if the data set has no validation images;
@@ -50,7 +60,7 @@ def ingest(
     """
     import pyarrow.parquet as pq
 
-    from components.ingest import assembly, folders, lists, plan, webvision, workdir
+    from components.ingest import assembly, layouts, lists, plan, survey, workdir
     from components.ingest import concepts as meanings
     from components.ingest.report import write_report
     from components.ingest.shards import Shards, plan_shards
@@ -60,11 +70,14 @@ def ingest(
     from components.shared.stage import environment, metadata
     from components.shared.storage import filesystem
 
-    root = dataset.rstrip("/") if filesystem.is_s3(dataset) else str(Path(dataset).resolve())
+    root = layouts.root(dataset)
     fingerprint = workdir.fingerprint(
         dataset=root,
         dataset_version=dataset_version,
         layout=layout,
+        label_field=label_field,
+        sources=sources,
+        num_classes=num_classes,
         image_side=image_side,
         limit=limit,
         validation_share=validation_share,
@@ -72,18 +85,21 @@ def ingest(
         seed=seed,
     )
     with workdir.locked(fingerprint) as folder:
-        is_webvision = layout == "webvision" or (layout == "auto" and webvision.is_there(root))
-        data = (webvision if is_webvision else folders).read(root, folder / "lists")
-        if layout == "auto" and not is_webvision and {"google", "flickr"} <= {*data.names}:
-            raise UserError(
-                f"{root}: google and flickr look like classes: add WebVision's info/synsets.txt or "
-                "info.tar there, or set layout=webvision or layout=folders"
-            )
+        data = layouts.read(
+            root,
+            folder / "lists",
+            layout=layout,
+            label_field=label_field,
+            sources=sources,
+            num_classes=num_classes,
+        )
         table = meanings.of_classes(data.names, data.taxonomy)
         titles = [lemmas[0] for lemmas in table["lemmas"].to_pylist()[: len(data.names)]]
 
         blocks = lists.blocks(data.lists, NUM_ROWS)
         planned = plan.make(data, blocks, limit=limit, validation_share=validation_share, seed=seed)
+        for line in survey.lines(root, data, blocks, planned):
+            logger.info("%s", line)
         # Parts are only reused for the very same images at the same positions.
         name = f"{fingerprint}-{planned.digest()[:16]}"
         text_parts = TextParts(folder / name, blocks, len(titles), data.text, planned)

@@ -22,7 +22,8 @@ from components.shared.storage import filesystem
 
 NUM_ROWS = 32_768
 _SCHEMA = pa.schema([pa.field("position", pa.int32(), nullable=False), *texts.SCHEMA])
-_NO_POSITION = {
+# A reject's kind and detail, by why its row has no position.
+NO_POSITION = {
     UNREADABLE: ("unreadable row", "a line is an image's id, a blank, and a label that there is"),
     MISSING: ("missing image", "listed, but in no archive and no folder"),
     REPEATED: ("repeated row", "listed before"),
@@ -89,7 +90,7 @@ class TextParts:
                 if text.kind:
                     rejects.append(Reject(split, text.kind, source, id, text.detail))
             elif position != BEYOND_LIMIT:
-                kind, detail = _NO_POSITION[position]
+                kind, detail = NO_POSITION[position]
                 name = line if position == UNREADABLE else id
                 rejects.append(Reject(split, kind, source, name, detail))
         columns = zip(*rows, strict=True) if rows else [()] * len(_SCHEMA)

@@ -2,15 +2,17 @@
 
 Archives and folders are recognised only by the names of the files in them: any
 `google…/…/q00001/x.jpg` is a training image, any `val000001.jpg` a validation image, and so on.
-Labels come from the file lists; `queries_synsets_map.txt` says the same again and is not read.
+Labels come from the file lists; `queries_synsets_map.txt` says the same again and is not read. Some
+people have the images of only one source, Google's or Flickr's: the other's list is left out then.
 """
 
 import functools
+import logging
 import re
 import tarfile
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +33,12 @@ from components.shared.stage.parallel import ordered
 from components.shared.stage.progress import progress
 from components.shared.storage import filesystem
 
+logger = logging.getLogger(__name__)
+
 _SOURCES = ("google", "flickr")
+# What is in its folder, at `info/` or at the root, and no other data set has.
+_EVIDENCE = ("info.tar", "synsets.txt", *(f"train_filelist_{source}.txt" for source in _SOURCES))
+_BELOW = re.compile(rf"[^/]+/(?:info/)?(?:{'|'.join(map(re.escape, _EVIDENCE))})")
 _TRAIN = re.compile(r"(?:.*/)?(google|flickr)[^/]*/(?:[^/]+/)*(q\d+)/([^/]+)")
 _HELD = re.compile(r"(?:.*/)?((?:val|test)\d+\.jpe?g)", re.IGNORECASE)
 _METADATA = re.compile(r"(?:.*/)?(google|flickr)[^/]*/(?:[^/]+/)*(q\d+\.json)")
@@ -69,6 +76,7 @@ class _Tar(NamedTuple):
     """A tar: the images in it, other files by key, and what is wrong with it."""
 
     uri: str
+    sources: set[str]
     hashes: "array[int]"
     blocks: "array[int]"
     lengths: "array[int]"
@@ -78,32 +86,45 @@ class _Tar(NamedTuple):
 
 def is_there(root: str) -> bool:
     """Return whether a folder holds WebVision's files."""
-    return any(filesystem.exists(f"{root}/{name}") for name in ("info.tar", "info/synsets.txt"))
+    folders = (root, f"{root}/info")
+    return any(filesystem.exists(f"{folder}/{name}") for folder in folders for name in _EVIDENCE)
 
 
-def read(root: str, scratch: Path) -> DataSet:
+def is_below(names: Iterable[str]) -> bool:
+    """Return whether there are WebVision's files one folder down, by the names of files."""
+    return any(_BELOW.fullmatch(name) for name in names)
+
+
+def read(root: str, scratch: Path, sources: str = "both") -> DataSet:
     """Return the data set in a folder.
 
     Args:
         root: Tars, folders, or both; a file that is there twice is read where it is unpacked.
         scratch: A folder for copies of lists.
+        sources: `google`, `flickr` or `both`; nothing of another source is looked at.
 
     Raises:
-        UserError: A list is missing, or an archive is compressed.
+        UserError: A list is missing, or an archive is compressed or something else than a tar.
     """
+    wanted = _SOURCES if sources == "both" else (sources,)
     files, others, rejects = Files(), dict[str, _Location](), list[Reject]()
-    tars = _list(root, files, others)
-    scanned = ordered(_scan, tars.items())
+    tars, there = _list(root, wanted, files, others)
+    scanned = ordered(partial(_scan, wanted), tars.items())
     for tar in progress(scanned, total=len(tars), unit="archive", what="headers"):
         if tar.hashes:
             files.add(tar.uri, tar.hashes, tar.blocks, tar.lengths)
+        there |= tar.sources
         others = tar.others | others
         rejects += tar.rejects
+    archives.warn_of_broken(root, rejects)
     lists = {name: scratch / name for name in _LISTS if name in others}
     for name, copy in lists.items():
         others[name].copy(copy)
     if "synsets.txt" not in lists:
-        raise UserError(f"{root}: no info/synsets.txt, neither in a folder nor in a tar")
+        raise UserError(
+            f"{root}: no info/synsets.txt, neither in a folder nor in a tar: it names the classes, "
+            "and is in WebVision's info.tar"
+        )
     queries = {
         (source, query): words
         for name in ("queries", "queries_google", "queries_flickr")
@@ -114,67 +135,89 @@ def read(root: str, scratch: Path) -> DataSet:
     return DataSet(
         names=[line.split(" ", 1)[0] for line in _lines(lists["synsets.txt"])],
         taxonomy=lists.get("taxonomy.jsonl"),
-        lists=list(_file_lists(lists, root)),
+        lists=list(_file_lists(lists, root, wanted, there)),
         files=files,
-        ids=partial(_ids, root, tars),
+        ids=partial(_ids, root, wanted, tars),
         text=_Texts(
             {key: location for key, location in others.items() if key not in _LISTS}, queries
         ),
         rejects=rejects,
+        layout="WebVision's lists",
+        about_texts="WebVision's records",
     )
 
 
-def _file_lists(lists: Mapping[str, Path], root: str) -> Iterator[FileList]:
-    for source in _SOURCES:
-        name, records = f"train_filelist_{source}.txt", f"train_meta_list_{source}.txt"
-        if name in lists and records not in lists:
+def _file_lists(
+    lists: Mapping[str, Path], root: str, wanted: Sequence[str], there: set[str]
+) -> Iterator[FileList]:
+    """Yield the lists of images, but for a source that is not there if the other is."""
+    found = [source for source in wanted if f"train_filelist_{source}.txt" in lists]
+    for source in wanted:
+        if source not in found and (source in there or not found):
+            raise UserError(
+                f"{root}: no info/train_filelist_{source}.txt: it says which image is of which "
+                "class, and is in WebVision's info.tar"
+            )
+    for source in found:
+        if there and source not in there:
+            logger.warning("%s: no image of %s is there; its list is left out", root, source)
+            continue
+        records = f"train_meta_list_{source}.txt"
+        if records not in lists:
             raise UserError(f"{root}: info/{records} is missing; it says which text is whose")
-        if name in lists:
-            yield FileList(lists[name], "train", source, lists[records])
-    if not any(f"train_filelist_{source}.txt" in lists for source in _SOURCES):
-        raise UserError(f"{root}: info/train_filelist_google.txt and …_flickr.txt are missing")
+        yield FileList(lists[f"train_filelist_{source}.txt"], "train", source, lists[records])
     for split, name in (("validation", "val_filelist.txt"), ("test", "test_filelist.txt")):
         if name in lists:
             yield FileList(lists[name], split)
 
 
-def _list(root: str, files: Files, others: dict[str, _Location]) -> dict[str, int]:
-    """Add what lies in folders to `files` and `others`; return the tars with their sizes."""
-    tars = {}
+def _list(
+    root: str, wanted: Sequence[str], files: Files, others: dict[str, _Location]
+) -> tuple[dict[str, int], set[str]]:
+    """Add what lies in folders to `files` and `others`.
+
+    Returns:
+        The tars with their sizes, and the sources of the images in folders.
+    """
+    tars, there = {}, set()
     folders: dict[str, array[int]] = defaultdict(lambda: array("Q"))
+    unwanted = tuple(set(_SOURCES) - set(wanted))
     for name, size in listed(root):
         uri = f"{root}/{name}"
-        if name.endswith(".tar"):
-            tars[uri] = size
-        elif name.endswith((".tar.gz", ".tgz")):
-            raise UserError(f"{uri}: compressed; gunzip it: it is read at random")
-        elif id := _image_id(name):
+        if id := _image_id(name, wanted):
             folders[uri.rpartition("/")[0]].append(id_hash(id))
-        elif key := _key(name):
+            there.add(id.partition("/")[0])
+        elif key := _key(name, wanted):
             others.setdefault(key, _Location(uri, 0, size))
+        elif not name.rpartition("/")[2].startswith(unwanted) and archives.is_tar(uri):
+            tars[uri] = size
     files.add_folders(folders)
-    return tars
+    return tars, there & set(_SOURCES)
 
 
-def _scan(tar: tuple[str, int]) -> _Tar:
+def _scan(wanted: Sequence[str], tar: tuple[str, int]) -> _Tar:
     """Find what is in a tar, by nothing but the files' names."""
     uri, size = tar
-    found = _Tar(uri, array("Q"), array("I"), array("I"), {}, [])
+    found = _Tar(uri, set(), array("Q"), array("I"), array("I"), {}, [])
     for member in archives.members(uri, size):
         if isinstance(member, Reject):
             found.rejects.append(member)
             continue
         name = _name_below(uri, member.name)
-        if id := _image_id(name):
+        if id := _image_id(name, wanted):
             found.hashes.append(id_hash(id))
             found.blocks.append(member.offset // tarfile.BLOCKSIZE)
             found.lengths.append(member.length)
-        elif key := _key(name):
+            found.sources.add(id.partition("/")[0])
+        elif key := _key(name, wanted):
             found.others[key] = _Location(uri, member.offset, member.length)
+    found.sources.intersection_update(_SOURCES)
     return found
 
 
-def _ids(root: str, tars: Mapping[str, int], container: str) -> Iterator[str]:
+def _ids(
+    root: str, wanted: Sequence[str], tars: Mapping[str, int], container: str
+) -> Iterator[str]:
     if container in tars:
         members = archives.members(container, tars[container])
         files = (item.name for item in members if not isinstance(item, Reject))
@@ -182,7 +225,7 @@ def _ids(root: str, tars: Mapping[str, int], container: str) -> Iterator[str]:
     else:
         files = (entry.name for entry in filesystem.listed(container) if "/" not in entry.name)
         names = (f"{container}/{file}".removeprefix(f"{root}/") for file in files)
-    yield from filter(None, map(_image_id, names))
+    yield from filter(None, (_image_id(name, wanted) for name in names))
 
 
 def _name_below(tar: str, member: str) -> str:
@@ -190,19 +233,19 @@ def _name_below(tar: str, member: str) -> str:
     return f"{tar.rpartition('/')[2].removesuffix('.tar')}/{member}"
 
 
-def _image_id(name: str) -> str:
+def _image_id(name: str, wanted: Sequence[str]) -> str:
     """Return the id of a file that is an image by its name, else an empty text."""
     if found := _TRAIN.fullmatch(name):
-        return "/".join(found.groups())
+        return "/".join(found.groups()) if found[1] in wanted else ""
     if found := _HELD.fullmatch(name):
         return found[1]
     return ""
 
 
-def _key(name: str) -> str:
+def _key(name: str, wanted: Sequence[str]) -> str:
     """Return what a list or a file of metadata is known by, for any other an empty text."""
     if found := _METADATA.fullmatch(name):
-        return "/".join(found.groups())
+        return "/".join(found.groups()) if found[1] in wanted else ""
     file = name.rpartition("/")[2]
     return file if file in _LISTS else ""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.shared.stage.errors import UserError
+from components.shared.stage.errors import StorageError, UserError
 from components.shared.storage import filesystem
 from components.trainjob.settings import DEFAULT_RUNTIME
 from pipelines import task_checks
@@ -126,7 +126,10 @@ def run(
     local = task_checks.folders(pipeline.tasks)
     yield from (Check("folder", "missing", folder.refusal) for folder in local)
     if filesystem.is_s3(dataset := str(pipeline.form.get("dataset", ""))):
-        yield buckets.data_set(dataset)
+        check = buckets.data_set(dataset)
+        yield check
+        if check.state == "ok":
+            yield from _surveys(pipeline)
 
 
 def estimates(pipeline: Graph, images: int, images_per_second: float) -> Iterator[str]:
@@ -142,6 +145,22 @@ def estimates(pipeline: Graph, images: int, images_per_second: float) -> Iterato
     rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in sorted(found.rates.items()))
     yield f"  assumed    images per second on a GPU of A100's class at 224 pixels: {rates}"
     yield f"gigabytes    {_gigabytes(found)}"
+
+
+def _surveys(pipeline: Graph) -> Iterator[Check]:
+    """Yield what ingest understands of each data set, unless that takes long."""
+    from components.ingest import survey  # imports pyarrow: late, as most commands need none
+
+    for task in pipeline.tasks:
+        if task.step == "ingest":
+            try:
+                lines = survey.survey_if_small(task.parameters["dataset"], task.parameters)
+            except StorageError as error:
+                yield Check("survey", "unknown", f"not reached from here: {error}")
+            except UserError as error:
+                yield Check("survey", "missing", str(error))
+            else:
+                yield from (Check("survey", "ok", line) for line in lines)
 
 
 def _gigabytes(found: Estimate) -> str:

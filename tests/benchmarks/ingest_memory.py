@@ -61,7 +61,7 @@ def main(num_images: int) -> None:
         report("archives")
         names = [f"n{label:08d}" for label in range(NUM_CLASSES)]
         found = [FileList(path, "train", "google")]
-        data = DataSet(names, None, found, files, _no_ids, _NoTexts(), [])
+        data = DataSet(names, None, found, files, _no_ids, _NoTexts(), [], "", "")
         blocks = lists.blocks(found, NUM_ROWS)
         planned = plan.make(data, blocks, limit=0, validation_share=0.05, seed=0)
         assert len(planned.files) == num_images

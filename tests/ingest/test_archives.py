@@ -1,4 +1,5 @@
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -81,6 +82,19 @@ def test_a_negative_size_ends_an_archive(tmp_path: Path) -> None:
 
     assert [type(item) for item in found] == [archives.Member, archives.Member, Reject]
     assert found[2][4] == "a size of -2,048 bytes"
+
+
+def test_a_file_too_large_to_be_an_image_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    member = tarfile.TarInfo("a.jpg")
+    member.size = 2**32
+    path.write_bytes(member.tobuf(tarfile.GNU_FORMAT))
+    os.truncate(path, 2**32 + 3 * tarfile.BLOCKSIZE)
+
+    (found,) = archives.members(str(path), path.stat().st_size)
+
+    assert isinstance(found, Reject)
+    assert "4,294,967,296 bytes" in found.detail
 
 
 def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:

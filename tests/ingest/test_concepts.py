@@ -40,11 +40,21 @@ def test_a_taxonomy_gives_classes_first_then_the_ancestors_they_reach(tmp_path: 
         ('{"wnid": "a", "lemmas": [], "gloss": "", "hypernyms": []}', "line 1: lemmas"),
         ('{"wnid": "a", "lemmas": []}', "line 1"),
         ("not JSON", "line 1"),
+        ("[1]", "line 1"),
+        ("[" * 100_000, "line 1"),
+        ('{"wnid": "café", "lemmas": ["x"], "gloss": "", "hypernyms": []}', "line 1: .*codec"),
+        (
+            '{"wnid": 5, "lemmas": ["x"], "gloss": "", "hypernyms": []}',
+            "line 1: wnid is no text: 5",
+        ),
+        ('{"wnid": "a", "lemmas": ["x", 5], "gloss": "", "hypernyms": []}', "line 1: lemmas is no"),
+        ('{"wnid": "a", "lemmas": ["x"], "gloss": "", "hypernyms": 5}', "line 1: hypernyms is no"),
+        (r'{"wnid": "a", "lemmas": ["\ud83d"], "gloss": "", "hypernyms": []}', "surrogates"),
     ],
 )
 def test_a_broken_taxonomy_is_refused(tmp_path: Path, lines: str, message: str) -> None:
     taxonomy = tmp_path / "taxonomy.jsonl"
-    taxonomy.write_text(lines)
+    taxonomy.write_bytes(lines.encode("latin-1"))
 
     with pytest.raises(UserError, match=message):
         concepts.of_classes(["a"], taxonomy)

@@ -224,15 +224,15 @@ def test_folders_of_classes_may_bring_their_own_taxonomy(many: Path, tmp_path: P
     assert rejects(out) == []
 
 
-def test_of_captions_of_the_same_image_the_first_is_taken(many: Path, tmp_path: Path) -> None:
+def test_captions_of_the_same_image_are_joined(many: Path, tmp_path: Path) -> None:
     (many / "captions.csv").write_text(
         "path,title\n./train/class0/0.jpg,first\ntrain/class0/0.jpg,second\n"
     )
 
     out = run(tmp_path / "out", many, validation_share=0.0)
 
-    assert rows(out)["train/class0/0.jpg"]["title"] == "first"
-    assert rejects(out) == [("", "repeated caption", "train/class0/0.jpg")]
+    assert rows(out)["train/class0/0.jpg"]["title"] == "first second"
+    assert rejects(out) == []
 
 
 def test_a_split_beside_the_classes_is_refused(tmp_path: Path) -> None:

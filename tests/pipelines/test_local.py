@@ -144,8 +144,11 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     recipe = tmp_path / "broken.yaml"
     recipe.write_text("name: webly-broken\ncandidates: [{backbone: resnet18}]\nensemble: {}\n")
     command = [sys.executable, "-m", "pipelines.local", "--recipe", str(recipe)]
-    (tmp_path / "empty").mkdir()
-    options = ["--run", str(tmp_path / "run"), f"dataset={tmp_path / 'empty'}"]
+    for number in range(20):
+        image = tmp_path / "data" / f"class{number % 2}" / f"{number}.jpg"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_text("<html>")
+    options = ["--run", str(tmp_path / "run"), f"dataset={tmp_path / 'data'}"]
 
     ended = subprocess.run([*command, *options], capture_output=True, text=True)
 
@@ -153,7 +156,21 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     tasks = {task.name: task.status for task in record.read(tmp_path / "run").tasks}
     assert tasks["ingest"] == "failed"
     assert tasks["ensemble"] == "skipped"
-    assert "no files in it" in ended.stderr
+    assert "classes     2, with training images: class0 " in ended.stderr
+    assert "training images is readable" in ended.stderr
+
+
+def test_a_data_set_that_is_not_understood_is_refused_before_anything_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "empty").mkdir()
+    options = ["--run", str(tmp_path / "run"), f"dataset={tmp_path / 'empty'}"]
+
+    with pytest.raises(SystemExit, match="2"):
+        local.main(["--recipe", "sample", *options])
+
+    (message,) = caplog.messages
+    assert "no files in it" in message
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """Files and folders, at local paths or `s3://bucket/key`; `objects` does the work for S3."""
 
+import errno
+import logging
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +14,8 @@ from typing import BinaryIO
 from components.shared.stage.errors import UserError
 from components.shared.storage import objects
 from components.shared.storage.objects import Entry as Entry
+
+logger = logging.getLogger(__name__)
 
 
 def is_s3(uri: str) -> bool:
@@ -110,16 +114,21 @@ def opened(uri: str) -> BinaryIO:
     return objects.opened(uri) if is_s3(uri) else Path(uri).open("rb")
 
 
-def listed(uri: str) -> Iterator[Entry]:
+def listed(uri: str, *, skip: Callable[[str], bool] = lambda name: False) -> Iterator[Entry]:
     """Yield all finished files below a folder, in the order of their names' bytes.
 
+    Args:
+        uri: The folder. Links are followed, but for those to a folder above them.
+        skip: Says by its name whether to leave out a folder; on S3 it is not asked.
+
     Raises:
-        UserError: On S3: a key cannot be a path below a folder.
+        UserError: On S3: a key cannot be a path below a folder. On a disk: a folder is not
+            readable.
     """
     if is_s3(uri):
         yield from objects.listed(uri)
     elif Path(uri).is_dir():
-        yield from _walk(uri, "")
+        yield from _walk(uri, "", skip, ())
 
 
 def remove(uri: str) -> None:
@@ -182,12 +191,32 @@ def _unfinished(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _walk(folder: str, prefix: str) -> Iterator[Entry]:
-    with os.scandir(folder) as found:
-        # With its slash, for all names below a folder begin so: the order that S3 has.
-        entries = sorted((entry.name + "/" * entry.is_dir(), entry) for entry in found)
+def _walk(
+    folder: str, prefix: str, skip: Callable[[str], bool], above: tuple[tuple[int, int], ...]
+) -> Iterator[Entry]:
+    try:
+        status = os.stat(folder)
+        with os.scandir(folder) as found:
+            # With its slash, for all names below a folder begin so: the order that S3 has.
+            entries = sorted((entry.name + "/" * _is(entry.is_dir), entry) for entry in found)
+    except PermissionError:
+        raise UserError(f"{folder}: this folder may not be read") from None
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        logger.warning("%s: not followed: a link to a folder above it", folder)
+        return
     for name, entry in entries:
         if name.endswith("/"):
-            yield from _walk(entry.path, prefix + name)
-        elif entry.is_file() and not (name.startswith(".") and name.endswith(".part")):
+            if not skip(entry.name):
+                yield from _walk(entry.path, prefix + name, skip, (*above, here))
+        elif not (name.startswith(".") and name.endswith(".part")) and _is(entry.is_file):
             yield Entry(prefix + name, entry.stat().st_size)
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # a link to itself
+            raise
+        return False

@@ -1,0 +1,147 @@
+"""What is understood of a data set before any of its images is read, in lines that people check.
+
+    python -m components.ingest.survey DATASET [--layout folders] …
+
+takes the parameters of ingest that matter here.
+"""
+
+import argparse
+import inspect
+import itertools
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.ingest import layouts, lists, plan
+from components.ingest.dataset import SPLITS, DataSet
+from components.ingest.listing import is_system
+from components.ingest.lists import Block
+from components.ingest.plan import BEYOND_LIMIT, Plan
+from components.ingest.stage import ingest
+from components.ingest.text_parts import NO_POSITION, NUM_ROWS
+from components.shared.stage import cli
+from components.shared.stage.interface import arguments, bound
+from components.shared.storage import filesystem
+
+_OF_LAYOUTS = ("layout", "label_field", "sources", "num_classes")
+PARAMETERS = (*_OF_LAYOUTS, "limit", "validation_share", "seed")
+# A survey by the way, of a data set that somebody is about to use, takes no longer than seconds.
+_MOST_FILES, _MOST_TAR_BYTES = 10_000, 2**30
+_SHOWN = 3  # classes at each end
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command; exits with 2 if the data set cannot be understood."""
+    parser = argparse.ArgumentParser(
+        prog="python -m components.ingest.survey",
+        description="Say what ingest understands of a data set, without reading its images.",
+    )
+    parser.add_argument("dataset", help="its folder, local or s3://")
+    helps = {argument.name: argument.help for argument in arguments(ingest)}
+    for name in PARAMETERS:
+        parser.add_argument(f"--{name}", help=helps[name].replace("%", "%%"))
+    given = vars(parser.parse_args(argv))
+    with cli.command("survey"):
+        values = {name: value for name, value in given.items() if value is not None}
+        sys.stdout.writelines(f"{line}\n" for line in survey(**values))
+
+
+def survey(dataset: str, **parameters: object) -> list[str]:
+    """Return the lines for a data set.
+
+    Args:
+        dataset: As ingest takes it.
+        parameters: Any of `PARAMETERS`.
+
+    Raises:
+        UserError: It cannot be understood.
+    """
+    defaults = {name: each.default for name, each in inspect.signature(ingest).parameters.items()}
+    values: dict[str, Any] = {name: defaults[name] for name in PARAMETERS}
+    values |= bound(ingest, parameters)
+    root = layouts.root(dataset)
+    with tempfile.TemporaryDirectory() as scratch:
+        data = layouts.read(root, Path(scratch), **{name: values.pop(name) for name in _OF_LAYOUTS})
+        blocks = lists.blocks(data.lists, NUM_ROWS)
+        return lines(root, data, blocks, plan.make(data, blocks, **values))
+
+
+def survey_if_small(dataset: str, parameters: Mapping[str, object]) -> list[str]:
+    """Return the lines for a data set, or one that says that it is too large to do so at once."""
+    root = layouts.root(dataset)
+    entries = itertools.islice(filesystem.listed(root, skip=is_system), _MOST_FILES + 1)
+    files, tars = 0, 0
+    for name, size in entries:
+        files, tars = files + 1, tars + size * name.endswith(".tar")
+    if files > _MOST_FILES or tars > _MOST_TAR_BYTES:
+        return [f"{root}: large; `python -m components.ingest.survey {dataset}` surveys it"]
+    others = {name: value for name, value in parameters.items() if name in PARAMETERS}
+    return survey(dataset, **others)
+
+
+def lines(root: str, data: DataSet, blocks: Sequence[Block], planned: Plan) -> list[str]:
+    """Return what was understood of a data set, and what becomes of it."""
+    starts = (0, *planned.ends)
+    labels = dict(zip(SPLITS, (planned.labels[a:b] for a, b in itertools.pairwise(starts)),
+                      strict=True))  # fmt: skip
+    held_out = "" if any(each.split == "validation" for each in data.lists) else ", held out"
+    found = [
+        ("data set", root),
+        ("layout", data.layout),
+        ("classes", _classes(data.names, np.bincount(labels["train"], minlength=len(data.names)))),
+        *((split, f"{len(of_split):,} images" + held_out * (split == "validation"))
+          for split, of_split in labels.items()),
+        ("texts", data.about_texts),
+        *(("left out", left) for left in _left_out(data, blocks, planned)),
+    ]  # fmt: skip
+    return [f"{name:<11} {text}" for name, text in found]
+
+
+def _classes(names: Sequence[str], counts: Iterable[int]) -> str:
+    each = [f"{name} {count:,}" for name, count in zip(names, counts, strict=True)]
+    if len(each) > 2 * _SHOWN + 1:
+        each[_SHOWN:-_SHOWN] = ["…"]
+    return f"{len(names):,}, with training images: {', '.join(each)}"
+
+
+def _left_out(data: DataSet, blocks: Sequence[Block], planned: Plan) -> Iterator[str]:
+    kinds = Counter(reject.kind for reject in data.rejects)
+    for kind, count in kinds.most_common():
+        first = next(reject for reject in data.rejects if reject.kind == kind)
+        yield f"{count:,} × {kind}, such as {first.id}: {first.detail}"
+    for code, (kind, detail) in NO_POSITION.items():
+        if count := int(np.count_nonzero(planned.positions == code)):
+            row = int(np.argmax(planned.positions == code))
+            yield f"{count:,} × {kind}, such as {_line(blocks, row)}: {detail}"
+    if count := int(np.count_nonzero(planned.positions == BEYOND_LIMIT)):
+        yield f"{count:,} × beyond the limit"
+    if count := int(np.count_nonzero(planned.unlisted)):
+        name = _unlisted(data, planned)
+        yield f"{count:,} × unlisted image, such as {name}: in no list, or there twice"
+    if data.skipped:
+        names = ", ".join(sorted(data.skipped)[:_SHOWN])
+        yield f"{sum(data.skipped.values()):,} × files and folders of systems, such as {names}"
+
+
+def _line(blocks: Sequence[Block], row: int) -> str:
+    """Return a line of the lists."""
+    block = next(each for each in reversed(blocks) if each.first_row <= row)
+    return next(itertools.islice(block.lines(), row - block.first_row, None))[0]
+
+
+def _unlisted(data: DataSet, planned: Plan) -> str:
+    """Return the first image that is in no list."""
+    number = int(np.argmax(planned.unlisted))
+    container = int(np.searchsorted(data.files.ends, number, side="right"))
+    start = data.files.ends[container - 1] if container else 0
+    ids = data.ids(data.files.containers[container])
+    return next(itertools.islice(ids, number - start, None), "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Images whose labels are in a table, as on Kaggle, on Hugging Face and in people's exports."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.ingest.dataset import DataSet
+from components.shared.stage.errors import UserError
+from tests.ingest.running import rejects, rows, run
+from tests.ingest.test_captions import titles
+from tests.ingest.test_layouts import read, write
+
+
+def labels(data: DataSet) -> dict[str, dict[str, str]]:
+    """Return each split's ids, with the names of their classes."""
+    found: dict[str, dict[str, str]] = {}
+    for each in data.lists:
+        lines = each.path.read_text().splitlines()
+        pairs = [(line, "0") if each.split == "test" else line.rsplit(" ", 1) for line in lines]
+        found[each.split] = {id: data.names[int(label)] for id, label in pairs}
+    return found
+
+
+def table(root: Path, name: str, content: str) -> None:
+    write(root, name, content=content.encode())
+
+
+def test_a_table_as_on_kaggle_is_read(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write(
+        root, *(f"train_images/{i}.jpg" for i in range(3)), "test_images/0.jpg", "test_images/9.jpg"
+    )
+    table(root, "train.csv", "image_id,label\n0.jpg,10\n1.jpg,9\n2.jpg,10\n7.jpg,9\n")
+    table(root, "sample_submission.csv", "image_id,label\n0.jpg,4\n9.jpg,4\n")
+
+    data = read(root)
+
+    assert labels(data)["train"] == {
+        "train_images/0.jpg": "10", "train_images/1.jpg": "9", "train_images/2.jpg": "10"
+    }  # fmt: skip
+    assert list(labels(data)["test"]) == ["test_images/0.jpg", "test_images/9.jpg"]
+    assert data.names == ["9", "10"]
+    assert data.layout == "labels in train.csv, column label, of the images in column image_id"
+    assert [(each.kind, each.id) for each in data.rejects] == [("missing image", "7.jpg")]
+
+
+def test_metadata_as_on_hugging_face_is_read_with_its_texts(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for split, names in (("train", "ab"), ("validation", "c")):
+        write(root, *(f"{split}/{name}.png" for name in names))
+        found = [{"file_name": f"{name}.png", "label": f"is {name}", "text": f"a {name}"}
+                 for name in names]  # fmt: skip
+        table(root, f"{split}/metadata.jsonl", "\n".join(map(json.dumps, found)))
+    table(root, "validation/metadata.jsonl", '{"file_name":"c.png","label":"is a","text":"a c"}')
+
+    data = read(root)
+
+    assert labels(data) == {
+        "train": {"train/a.png": "is a", "train/b.png": "is b"},
+        "validation": {"validation/c.png": "is a"},
+    }
+    assert titles(data) == {"train/a.png": "a a", "train/b.png": "a b", "validation/c.png": "a c"}
+
+
+def test_a_column_may_say_the_split_and_a_file_parquet(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write(root, *(f"all/{i}.jpg" for i in range(4)))
+    columns = {"path": [f"all/{i}.jpg" for i in range(4)], "Class Name": ["a", "b", "a", None],
+               "class": [1, 2, 1, 0], "split": ["Train", "train", "val", "test"]}  # fmt: skip
+    pq.write_table(pa.table(columns), root / "export.parquet")
+
+    data = read(root)
+
+    assert labels(data) == {
+        "train": {"all/0.jpg": "a", "all/1.jpg": "b"},
+        "validation": {"all/2.jpg": "a"},
+        "test": {"all/3.jpg": "a"},
+    }
+    assert "column Class Name" in data.layout
+    assert "splits in column split" in data.layout
+
+
+def test_a_table_for_each_split_may_name_images_of_one_folder(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write(root, *(f"images/{i}.jpg" for i in range(4)))
+    table(root, "train.csv", "filename;label\nimages\\0.jpg;a\nimages\\1.jpg;b\n")
+    table(root, "val.csv", "filename;label\n./images/2.jpg;b\n./images/3.jpg;c\n")
+
+    data = read(root)
+
+    assert labels(data) == {
+        "train": {"images/0.jpg": "a", "images/1.jpg": "b"},
+        "validation": {"images/2.jpg": "b"},
+    }
+    assert [(each.kind, each.id) for each in data.rejects] == [("unknown class", "images/3.jpg")]
+
+
+def test_the_column_of_labels_may_be_named(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write(root, *(f"{i}.jpg" for i in range(2)))
+    table(root, "own.csv", "file,label,Kind of Animal\n0.jpg,x,cat\n1.jpg,x,dog\n")
+
+    assert read(root, label_field="kind of animal").names == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [("3", "3"), ("3.0", "3"), ("nan", ""), (" a  cat ", "a cat"), ("3.5", "3.5"), ("['a']", "a")],
+)
+def test_a_label_is_a_name_or_a_number(tmp_path: Path, value: str, name: str) -> None:
+    root = tmp_path / "data"
+    write(root, "0.jpg", "1.jpg")
+    table(root, "labels.csv", f"path,label\n0.jpg,{value}\n1.jpg,other\n")
+
+    data = read(root)
+
+    assert set(data.names) == {"other", name} - {""}
+    assert [each.kind for each in data.rejects] == ["no label"] * (not name)
+
+
+def test_images_without_a_row_are_unlisted(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write(root, *(f"all/{i}.jpg" for i in range(90)))
+    table(root, "labels.csv", "path,label\n" + "".join(f"all/{i}.jpg,{i % 2}\n" for i in range(89)))
+
+    out = run(tmp_path / "out", root)
+
+    assert set(rows(out)) < {f"all/{i}.jpg" for i in range(89)}
+    assert rejects(out) == [("", "unlisted image", "all/89.jpg")]
+
+
+def test_folders_that_say_the_same_as_a_table_are_taken(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write(root, "cat/0.jpg", "dog/1.jpg")
+    table(root, "labels.csv", "path,label\ncat/0.jpg,0\ndog/1.jpg,1\n")
+
+    assert read(root).names == ["cat", "dog"]
+
+
+def test_folders_and_a_table_that_differ_are_refused_unless_one_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write(root, "cat/0.jpg", "cat/2.jpg", "dog/1.jpg")
+    table(root, "labels.csv", "path,label\ncat/0.jpg,0\ncat/2.jpg,1\ndog/1.jpg,1\n")
+    other = tmp_path / "other"
+    other.mkdir()
+
+    with pytest.raises(UserError, match="set layout=folders or layout=table"):
+        read(root)
+
+    root = root.rename(other / "data")
+    assert read(root, "table").names == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path,label\n" + "".join(f"{i}.jpg,{j}\n" for i in range(3) for j in range(2)),
+         "3 images have several labels"),
+        ("path,healthy,rust\n0.jpg,1,0\n", "no table there has a column"),
+        ("path,label\n7.jpg,1\n", "no table there has a column"),
+        ("path,label\n0.jpg,\n", "of 1 rows of labels.csv none belongs to an image"),
+    ],
+)  # fmt: skip
+def test_tables_that_give_no_label_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    root = tmp_path / "data"
+    write(root, *(f"{i}.jpg" for i in range(3)))
+    table(root, "labels.csv", content)
+
+    with pytest.raises(UserError, match=message):
+        read(root, "table")
