@@ -22,6 +22,8 @@ from components.shared.training.inference import Classifier, most_probable, read
 logger = logging.getLogger(__name__)
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 _TOP = 5
+# The short side, in pixels: networks take less, and a phone's photographs much memory as they are.
+_IMAGE_SIDE = 1_024
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -75,8 +77,8 @@ def predictions(folders: Sequence[Path], files: Sequence[Path]) -> Iterator[str]
     for file in files:
         yield str(file)
         try:
-            # As ingest does: turned upright, white where transparent; but not made smaller.
-            encoded = stored(file.read_bytes(), image_side=sys.maxsize)
+            # As ingest does: turned upright, white where transparent; but hardly made smaller.
+            encoded = stored(file.read_bytes(), _IMAGE_SIDE)
         except InvalidImageError as error:
             logger.warning("%s: not a readable picture: %s", file, error.detail)
             continue

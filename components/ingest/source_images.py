@@ -12,7 +12,7 @@ from functools import partial
 
 from components.ingest import archives
 from components.ingest.dataset import Files
-from components.ingest.encoding import InvalidImageError
+from components.ingest.encoding import MAX_BYTES, InvalidImageError
 from components.shared.storage import filesystem
 
 _AHEAD = 16  # images that a process requests at once and holds in memory
@@ -49,10 +49,12 @@ def readers(
 def _read(files: Files, number: int, id: str) -> bytes:
     columns = files.columns()
     container = files.containers[columns["container"][number]]
+    most = MAX_BYTES + 1  # enough to see that it is too large
     if block := int(columns["block"][number]):
-        return archives.read(container, tarfile.BLOCKSIZE * block, int(columns["length"][number]))
+        length = min(int(columns["length"][number]), most)
+        return archives.read(container, tarfile.BLOCKSIZE * block, length)
     try:
-        return filesystem.read(f"{container}/{id.rpartition('/')[2]}")
+        return filesystem.read(f"{container}/{id.rpartition('/')[2]}", 0, most)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         # Not any OSError: a disk that fails for an hour must end ingest, not lose its images.
         raise InvalidImageError("unreadable file", str(error)) from None

@@ -115,7 +115,7 @@ def _wt_pretrain(folder: Path) -> None:
         window_gigabytes=(inputs.WINDOW_SHARDS + 0.5) * shard["bytes"] / 1e9,
     )
     replaced = {
-        (loop, "decoded"): lambda encoded: None,
+        (transforms, "decoded"): lambda encoded: None,
         (loop, "training_crop"): lambda *arguments: 0,
         (loop, "_gradients"): taken,
         (validation, "_logits"): lambda *arguments: iter(()),

@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -128,6 +129,103 @@ def test_a_truncated_image_is_refused(
     assert caught.value.kind == "truncated image"
 
 
+WAYS: list[dict[str, object]] = [
+    {},
+    {"subsampling": 0},
+    {"restart_marker_rows": 1},
+    {"restart_marker_blocks": 5},
+    {"mode": "L"},
+    {"mode": "CMYK"},
+]
+
+
+@pytest.mark.parametrize("side", [32, 512], ids=["reduced", "kept"])
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_jpeg_that_is_cut_and_ended_is_refused(
+    way: dict[str, object], share: float, side: int
+) -> None:
+    options = dict(way)
+    encoded = _encoded(_pixels(300, 200, str(options.pop("mode", "RGB"))), **options)
+    assert stored(encoded, side)
+
+    with pytest.raises(InvalidImageError) as caught:
+        stored(encoded[: int(share * len(encoded))] + b"\xff\xd9", side)
+
+    assert caught.value.kind == "truncated image"
+
+
+@pytest.mark.parametrize("way", [*WAYS, {"progressive": True}], ids=str)
+def test_a_whole_jpeg_may_end_in_grey(way: dict[str, object]) -> None:
+    options = dict(way)
+    mode = str(options.pop("mode", "RGB"))
+    image = Image.new(mode, (300, 200), 128 if mode == "L" else (128,) * len(mode))
+    image.paste(_pixels(64, 64, mode))
+
+    assert _decoded(stored(_encoded(image, **options), 32)).size == (48, 32)
+
+
+def _with_an_odd_segment(encoded: bytes) -> bytes:
+    """Insert a marker that decoders skip before the end, with a length beyond it."""
+    return encoded[:-2] + b"\xff\xec\x10\x00" + encoded[-2:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _with_an_odd_segment,
+        lambda encoded: encoded[:20] + b"junk" + encoded[20:],
+        lambda encoded: encoded[:-2] + bytes(64),
+    ],
+    ids=["no end", "junk between segments", "more data and no end"],
+)
+def test_a_jpeg_that_decoders_read_differently_is_stored_anew(
+    change: Callable[[bytes], bytes],
+) -> None:
+    encoded = _encoded(Image.new("RGB", (64, 64), (9, 99, 199)))
+    odd = change(encoded)
+
+    content = stored(odd, 64)
+
+    assert content != odd
+    expected = np.asarray(_decoded(encoded)).astype(int)
+    np.testing.assert_allclose(np.asarray(_decoded(content)), expected, atol=3)
+
+
+def test_what_follows_the_end_of_a_jpeg_does_not_matter() -> None:
+    encoded = _encoded(_pixels(32, 32)) + b"a phone's film of the moment before"
+
+    assert stored(encoded, 32) == encoded
+
+
+def test_a_jpeg_of_very_many_scans_is_refused() -> None:
+    encoded = _encoded(_pixels(16, 16), progressive=True)
+    start = encoded.rindex(b"\xff\xda")
+    bomb = encoded[:start] + 200 * encoded[start:-2] + encoded[-2:]
+
+    with pytest.raises(InvalidImageError, match="scans"):
+        stored(bomb, 64)
+
+
+@pytest.mark.parametrize("side", [7, 50, 400])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "I;16"])
+def test_an_image_is_the_same_in_strips(
+    mode: str, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = _pixels(301, 203)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image)[:, :, 0].astype(np.uint16) << 8)
+    else:
+        image.putalpha(_pixels(301, 203, "L"))
+        image = image.quantize() if mode == "P" else image.convert(mode)
+    encoded = _encoded(image, "PNG")
+    whole = stored(encoded, side)
+
+    monkeypatch.setattr(encoding, "_STRIP", 10_000)
+
+    assert stored(encoded, side) == whole
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"%!PS-Adobe-3.0"])
 def test_what_is_no_image_is_refused(content: bytes) -> None:
     with pytest.raises(InvalidImageError) as caught:
@@ -139,6 +237,16 @@ def test_what_is_no_image_is_refused(content: bytes) -> None:
 def test_a_format_whose_reader_is_not_trusted_is_refused() -> None:
     with pytest.raises(InvalidImageError):
         stored(_encoded(_pixels(16, 16), "EPS"), 64)
+
+
+def test_a_file_larger_than_an_image_may_need_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = _encoded(_pixels(20, 10))
+    monkeypatch.setattr(encoding, "MAX_BYTES", len(encoded) - 1)
+
+    with pytest.raises(InvalidImageError) as caught:
+        stored(encoded, 32)
+
+    assert caught.value.kind == "too many bytes"
 
 
 def test_the_number_of_pixels_is_capped_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,8 +32,21 @@ def test_images_come_in_the_order_asked_for_and_missing_ones_as_errors(
             assert read() == bytes([[2, 0, 0, 1][number % 4]])
 
 
+def test_of_a_file_that_is_too_large_only_so_much_is_read_that_this_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_images, "MAX_BYTES", 5)
+    files = Files()
+    files.add_folders({str(tmp_path): array("Q", [0])})
+    (tmp_path / "film.jpg").write_bytes(b"a film of an hour")
+
+    (read,) = source_images.readers(files, [0], ["train/cat/film.jpg"])
+
+    assert read() == b"a film"
+
+
 def test_a_disk_that_fails_loses_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(uri: str) -> bytes:
+    def fail(uri: str, offset: int, length: int) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     files = Files()

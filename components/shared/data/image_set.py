@@ -12,6 +12,7 @@ The shards are shuffled when they are made, so that reading them in order is alr
 order; webdataset reads them too. An image's number is its position in them.
 """
 
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -115,9 +116,38 @@ class ImageSet:
         return shard_cache.read(self.shards[shard], offset, length)
 
     def peek(self, image: int) -> bytes:
-        """Return the encoded bytes of one image, without fetching its shard."""
+        """Return the encoded bytes of one image that can be shown, without fetching its shard.
+
+        Raises:
+            UserError: It cannot be decoded.
+        """
+        from PIL import Image  # readers of many images have other decoders
+
         shard, length, offset = self.index[image].tolist()
-        return shard_cache.peek(self.shards[shard], offset, length)
+        encoded = shard_cache.peek(self.shards[shard], offset, length)
+        try:
+            Image.open(io.BytesIO(encoded)).load()
+        except Exception as error:  # PIL's readers raise whatever their parsing comes upon
+            raise self.undecodable(image, error) from None
+        return encoded
+
+    def name(self, image: int) -> str:
+        """Return the id of one image, and where it is, for messages."""
+        shard, length, offset = self.index[image].tolist()
+        ids = pq.ParquetFile(self.folder / "ids.parquet")
+        for batch in ids.iter_batches(columns=["id"]):
+            if image < len(batch):
+                break
+            image -= len(batch)
+        end = offset + length
+        return f"{batch['id'][image]} (bytes {offset:,} to {end:,} of {self.shards[shard].uri})"
+
+    def undecodable(self, image: int, error: Exception) -> UserError:
+        """Return what to tell the user of an image that a decoder refuses."""
+        return UserError(
+            f"{self.name(image)} cannot be decoded: the shard is damaged, or was not made by "
+            f"this version's ingest: {shard_cache.AGAIN} ({error})"
+        )
 
     def window_shards(self, window_gigabytes: float) -> int:
         """Return how many shards of the largest size fit in a window of that size; at least one.

@@ -101,7 +101,9 @@ def read(uri: str, offset: int = 0, length: int | None = None) -> bytes:
         return objects.read(uri, offset, length)
     with Path(uri).open("rb") as file:
         file.seek(offset)
-        return file.read(-1 if length is None else length)
+        if length is not None:  # a longer buffer would be allocated
+            length = min(length, max(0, os.fstat(file.fileno()).st_size - offset))
+        return file.read(length)
 
 
 def opened(uri: str) -> BinaryIO:

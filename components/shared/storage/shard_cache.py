@@ -41,7 +41,8 @@ from components.shared.storage import filesystem
 
 logger = logging.getLogger(__name__)
 
-_AGAIN = "run ingest again, which makes the same shards (in a pipeline: with another rerun_ingest)"
+# What to do about a shard.
+AGAIN = "run ingest again, which makes the same shards (in a pipeline: with another rerun_ingest)"
 _TOUCH_SECONDS = 60.0
 _WAIT_SECONDS = 0.1
 _THREADS = 4  # each fetches several parts of a shard at a time
@@ -168,7 +169,7 @@ def _opened_in_place(shard: Shard) -> int:
     size = os.fstat(descriptor).st_size
     if size != shard.bytes:
         os.close(descriptor)
-        raise UserError(f"{shard.uri}: {size:,} bytes, not {shard.bytes:,}: {_AGAIN}")
+        raise UserError(f"{shard.uri}: {size:,} bytes, not {shard.bytes:,}: {AGAIN}")
     return descriptor
 
 
@@ -222,7 +223,7 @@ def _fetch(shard: Shard, part: Path, lock: int) -> None:
 def _gone(shard: Shard) -> UserError:
     return UserError(
         f"{shard.uri}: this shard is gone: put it back, point WEBLY_STORE to where it is, or "
-        f"{_AGAIN}"
+        f"{AGAIN}"
     )
 
 
@@ -237,7 +238,7 @@ def _damage(shard: Shard, part: Path) -> UserError | None:
         return None
     return UserError(
         f"{shard.uri}: damaged: {size:,} bytes with SHA-256 {sha256}, not {shard.bytes:,} with "
-        f"{shard.sha256}: {_AGAIN}"
+        f"{shard.sha256}: {AGAIN}"
     )
 
 

@@ -42,10 +42,10 @@ from components.shared.training.settings import TrainingSettings
 from components.shared.training.state import TrainingState
 from components.shared.training.transforms import (
     batches,
-    decoded,
     device,
     empty_batch,
     normalized,
+    picture,
     training_crop,
 )
 from components.shared.training.validation import Validation
@@ -288,8 +288,8 @@ class _TrainingImages(Dataset[_Examples]):
         for row, image in enumerate(micro_batch.images.tolist()):
             # Seeded by its position in the plan, not by the worker that happens to decode it.
             random = np.random.default_rng((self._seed, micro_batch.first + row))
-            picture = decoded(self._images.read(image))
-            crops[row] = training_crop(picture, self._size, self._smallest_crop, random)
+            pixels = picture(self._images, image)
+            crops[row] = training_crop(pixels, self._size, self._smallest_crop, random)
         classes, weights = map(torch.from_numpy, self._targets.padded(micro_batch.images))
         return _Examples(crops, classes, weights, micro_batch.first)
 

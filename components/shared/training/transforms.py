@@ -7,6 +7,8 @@ which is to replace that decoder, is as fast but adds 23 MB.) PIL reads everythi
 
 import functools
 import io
+import itertools
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -23,15 +25,19 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from components.shared.data.image_set import ImageSet
-from components.shared.stage import ranks
+from components.shared.stage import ranks, standard_error
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.stage.parallel import cores, leave_signals_to_parent
 from components.shared.storage import shard_cache
+
+logger = logging.getLogger(__name__)
 
 # The customary share of the short side that is evaluated: 224 of 256.
 CROP_RATIO = 0.875
 _ASPECT_RATIOS = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
+_MOST_COMPLAINTS = 20  # of a process; damaged images come again in each epoch
+_complaints = itertools.count()
 
 
 def device() -> torch.device:
@@ -58,6 +64,25 @@ def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     mean = torch.tensor(IMAGENET_DEFAULT_MEAN, device=device).view(3, 1, 1) * 255
     deviation = torch.tensor(IMAGENET_DEFAULT_STD, device=device).view(3, 1, 1) * 255
     return mean, deviation
+
+
+def picture(images: ImageSet, number: int) -> Tensor:
+    """Return the pixels of an image of a set as uint8 (3, H, W).
+
+    What the decoder complains of is logged with the image's id.
+
+    Raises:
+        UserError: The image cannot be decoded, or not be read.
+    """
+    encoded = images.read(number)
+    try:
+        with standard_error.captured() as complaints:
+            pixels = decoded(encoded)
+    except Exception as error:  # decoders raise whatever they come upon
+        raise images.undecodable(number, error) from None
+    if complaints and next(_complaints) < _MOST_COMPLAINTS:
+        logger.warning("%s: %s", images.name(number), "; ".join(complaints))
+    return pixels
 
 
 def decoded(encoded: memoryview) -> Tensor:
@@ -238,7 +263,7 @@ class _EvaluationBatches(Dataset[list[Tensor]]):
     def __getitem__(self, numbers: NDArray[np.int64]) -> list[Tensor]:
         crops = [empty_batch(len(numbers), size) for size in self._image_sizes]
         for row, number in enumerate(numbers.tolist()):
-            image = decoded(self._images.read(number))
+            image = picture(self._images, number)
             for size, batch in zip(self._image_sizes, crops, strict=True):
                 batch[row] = evaluation_crop(image, size)
         return crops

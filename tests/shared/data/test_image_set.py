@@ -63,6 +63,18 @@ def test_images_are_read_from_s3(
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
+def test_an_image_that_cannot_be_shown_is_named_with_its_shard(images: ImageSet) -> None:
+    shard, length, offset = images.index[4].tolist()
+    uri = images.shards[shard].uri
+    with Path(uri).open("r+b") as file:
+        file.seek(offset)
+        file.write(bytes(length))
+
+    assert images.peek(3) == images.read(3)
+    with pytest.raises(UserError, match=f"^picture000004.jpg .*{uri}.*run ingest again"):
+        images.peek(4)
+
+
 @pytest.mark.parametrize(
     ("gigabytes", "shards"), [(0.35, 3), (0.3, 3), (0.29, 2), (0.001, 1), (1e6, 4)]
 )

@@ -1,4 +1,5 @@
 import io
+import logging
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import RandomResizedCrop
 
+from components.shared.data.image_set import ImageSet
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, shard_cache
 from components.shared.storage.shard_cache import Shard
@@ -223,6 +225,44 @@ def test_what_a_worker_raises_for_users_is_raised_as_it_is(
         for _ in transforms.batches(Failing(), range(10)):
             seen += 1
     assert seen == 3
+
+
+def overwrite(images: ImageSet, number: int, content: bytes) -> None:
+    """Write into an image's place in its shard."""
+    shard, length, offset = images.index[number].tolist()
+    with Path(images.shards[shard].uri).open("r+b") as file:
+        file.seek(offset)
+        file.write(content[:length])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("content", [bytes(10_000), b"\xff\xd8\xff\xd9", b"\x89PNG\r\n\x1a\n"])
+def test_an_image_that_cannot_be_decoded_is_named_with_its_shard(
+    content: bytes, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transforms, "num_workers", lambda: workers)
+    images = image_set(tmp_path, coloured_squares(7, 40, seed=0)[0], images_per_shard=3)
+    overwrite(images, 4, content)
+    with pytest.raises(UserError) as caught:
+        list(transforms.evaluation_batches(images, [range(7)], [8], batch_size=2))
+    message = str(caught.value)
+    assert message.startswith("picture000004.jpg ") and images.shards[1].uri in message
+    assert "run ingest again" in message
+
+
+def test_what_a_decoder_complains_of_is_logged_with_the_images_id(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    images = image_set(tmp_path, coloured_squares(3, 40, seed=0)[0])
+    encoded = bytes(images.read(1))
+    overwrite(images, 1, encoded[: len(encoded) * 3 // 4] + b"\xff\xd9")
+    with caplog.at_level(logging.WARNING):
+        pixels = [transforms.picture(images, number) for number in range(3)]
+    assert [tuple(each.shape) for each in pixels] == 3 * [(3, 40, 40)]
+    (record,) = caplog.records
+    assert record.message.startswith("picture000001.jpg ")
+    assert record.message.endswith(": Corrupt JPEG data: premature end of data segment")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.slow
