@@ -8,6 +8,10 @@ from pathlib import Path
 
 from components.shared.stage.errors import UserError
 
+# Beginnings of names of convolutional networks that end in a global average. For others timm is
+# imported, which takes 10 s of CPU.
+_OF_ANY_SIZE = ("resnet", "resnest", "resnext", "seresn", "wide_resnet", "efficientnet", "convnext")
+
 
 def check(backbone: str) -> None:
     """Refuse a backbone that timm does not know.
@@ -32,6 +36,20 @@ def check(backbone: str) -> None:
         get_pretrained_cfg(backbone)
     except RuntimeError as error:
         raise UserError(f"backbone={backbone!r}: timm says: {error}") from None
+
+
+@functools.cache
+def check_crops(backbone: str, backbone_args: str, image_size: int) -> None:
+    """Refuse crops of a size that a backbone does not take; those of known families take any.
+
+    Raises:
+        UserError: It does not.
+    """
+    if not names() or backbone.startswith(_OF_ANY_SIZE):
+        return
+    from components.shared.training.models import try_crops
+
+    try_crops(backbone, backbone_args, image_size)
 
 
 @functools.cache

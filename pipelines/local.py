@@ -144,6 +144,7 @@ def execute(
     for source in task_checks.folders(pipeline.tasks):
         if not Path(source.path).is_dir():
             raise UserError(f"{source}: no such folder; s3://bucket/prefix would do as well")
+    task_checks.check_weights(pipeline.tasks)
     for line in _surveys(pipeline):
         logger.info("%s", line)
     record = RunRecord(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from components.shared.stage.container import Component
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Location, arguments, bound
+from components.shared.training import initial_weights
 from components.shared.training.schedule import Division
 from components.shared.training.settings import TrainingSettings
 from pipelines import backbones
@@ -68,6 +69,9 @@ def check(tasks: Iterable[Task]) -> None:
             training = bound(component.stage, task.parameters).get("training")
             if isinstance(training, TrainingSettings):
                 backbones.check(training.backbone)
+                backbones.check_crops(
+                    training.backbone, training.backbone_args, training.image_size
+                )
                 Division.of(training.batch_size, training.accumulation_steps, task.processes)
                 _check_crops(training, by_name[task.inputs["images"].task])
                 _check_start(task)
@@ -86,6 +90,22 @@ def folders(tasks: Iterable[Task]) -> list[Folder]:
         if rule.is_local(task.parameters[argument.name])
     }
     return sorted(found)
+
+
+def check_weights(tasks: Iterable[Task]) -> None:
+    """Refuse initial weights that timm could not load; a few kB of each are read.
+
+    Raises:
+        UserError: There are such weights.
+        StorageError: S3 does not answer.
+    """
+    given = {
+        (task.parameters["initial_weights"], task.parameters["backbone"])
+        for task in tasks
+        if task.parameters.get("initial_weights", "none") != "none"
+    }
+    for uri, backbone in sorted(given):
+        initial_weights.check(uri, backbone)
 
 
 def _of_steps(tasks: Iterable[Task]) -> Iterator[tuple[Task, Component]]:

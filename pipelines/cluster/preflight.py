@@ -123,6 +123,7 @@ def run(
             if uri
             else Check("bucket", "unknown", f"set {name} to the config map's future value")
         )
+    yield from _weights(pipeline.tasks)
     local = task_checks.folders(pipeline.tasks)
     yield from (Check("folder", "missing", folder.refusal) for folder in local)
     if filesystem.is_s3(dataset := str(pipeline.form.get("dataset", ""))):
@@ -130,6 +131,21 @@ def run(
         yield check
         if check.state == "ok":
             yield from _surveys(pipeline)
+
+
+def _weights(tasks: Sequence[Task]) -> Iterator[Check]:
+    """Check that initial weights are what timm loads."""
+    uris = {str(task.parameters.get("initial_weights", "none")) for task in tasks}
+    for uri in sorted(filter(filesystem.is_s3, uris)):
+        own = [task for task in tasks if task.parameters.get("initial_weights") == uri]
+        try:
+            task_checks.check_weights(own)
+        except StorageError as error:
+            yield Check("weights", "unknown", f"not reached from here: {error}")
+        except UserError as error:
+            yield Check("weights", "missing", str(error))
+        else:
+            yield Check("weights", "ok", uri)
 
 
 def estimates(pipeline: Graph, images: int, images_per_second: float) -> Iterator[str]:

@@ -191,3 +191,20 @@ def test_what_the_user_can_put_right_ends_with_one_line_and_exit_code_2(
 
     (message,) = caplog.messages
     assert named in message
+
+
+def test_weights_that_cannot_be_loaded_are_refused_before_anything_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "config.json").write_text('{"model_type": "vit"}')
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+    candidate = f"{{backbone: resnet18, initial_weights: {tmp_path}/weights}}"
+    (tmp_path / "own.yaml").write_text(f"name: own\ncandidates: [{candidate}]\n")
+    argv = ["--recipe", str(tmp_path / "own.yaml"), "--run", str(tmp_path / "run")]
+
+    with pytest.raises(SystemExit, match="2"):
+        local.main([*argv, f"dataset={tmp_path}/data"])
+
+    assert "transformers' format, without timm's architecture" in caplog.text
+    assert not (tmp_path / "run" / "logs").exists()

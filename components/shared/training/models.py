@@ -13,10 +13,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import resolve_model_input_args, save_for_hf
 from torch import nn
@@ -24,10 +26,13 @@ from torch import nn
 from components.shared.data.predictions import Training
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats
+from components.shared.training import initial_weights
 from components.shared.training.settings import TrainingSettings
 from components.shared.training.transforms import CROP_RATIO, device
 
 FORMAT = 1  # of training.json
+_TIMMS_ERRORS = (RuntimeError, TypeError, ValueError)
+_DAMAGED_FILES = (SafetensorError, UnpicklingError, EOFError)
 # Backbones, by the beginning of their names, that train faster on a GPU with channels last. timm's
 # benchmark on an RTX 3090, images/s with channels first / last: resnext101_32x8d 276 / 313,
 # efficientnet_b4 293 / 355, but resnest101e 254 / 96 and resnest200e 83 / 30.
@@ -108,30 +113,50 @@ def create(
         keep_head: Keep its head, too.
 
     Raises:
-        UserError: timm does not know the backbone or its arguments, or the initial weights are
-            for another architecture.
+        UserError: timm does not know the backbone or its arguments, it does not take crops of this
+            size, or the initial weights are another architecture's, damaged or not finite.
     """
+    try_crops(settings.backbone, settings.backbone_args, settings.image_size)
     torch.manual_seed(settings.seed)
     uri = str(initial_model or settings.initial_weights)
     if uri == "none":
         if keep_head:
             raise UserError("keep_head=true needs an initial model or initial_weights")
         return _build(settings, settings.backbone, num_classes, pretrained=False)
+    initial_weights.check(uri, settings.backbone)
     with filesystem.local_folder(uri) as folder:
-        config = _config(folder)
-        if config["architecture"] != settings.backbone.split(".")[0]:
+        own = _config(folder).get("num_classes", 0)
+        if keep_head and own != num_classes:
             raise UserError(
-                f"{uri} holds a {config['architecture']}: cannot initialize a {settings.backbone}"
-            )
-        if keep_head and config["num_classes"] != num_classes:
-            raise UserError(
-                f"{uri} has a head of {config['num_classes']:,} classes, not {num_classes:,}: "
-                "set keep_head=false"
+                f"{uri} has a head of {own:,} classes, not {num_classes:,}: set keep_head=false"
             )
         model = _build(settings, f"local-dir:{folder}", num_classes, pretrained=True)
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise UserError(f"{uri}: {name} has values that are not finite: train from others")
     if not keep_head:
         model.reset_classifier(num_classes)  # type: ignore[operator]
     return model
+
+
+def try_crops(backbone: str, backbone_args: str, image_size: int) -> None:
+    """Refuse crops of a size that a backbone does not take, by a trial without any memory.
+
+    Raises:
+        UserError: It does not take them, or timm does not know the backbone or its arguments.
+    """
+    settings = TrainingSettings(
+        backbone=backbone, backbone_args=backbone_args, image_size=image_size
+    )
+    with torch.device("meta"):
+        model = _build(settings, backbone, num_classes=2, pretrained=False)
+        try:
+            model(torch.zeros(2, 3, image_size, image_size))
+        except (*_TIMMS_ERRORS, AssertionError) as error:
+            raise UserError(
+                f"backbone={backbone} does not take image_size={image_size}: timm says: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
 
 
 def save(folder: Path, model: nn.Module, record: Record) -> None:
@@ -200,7 +225,14 @@ def _build(
             source, {"img_size": settings.image_size}, num_classes=num_classes, **arguments
         )
         model: nn.Module = timm.create_model(**resolved, pretrained=pretrained)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+        SafetensorError,
+        UnpicklingError,
+        EOFError,
+    ) as error:
         raise UserError(
             f"backbone={settings.backbone} backbone_args={settings.backbone_args}: timm says: "
             f"{error}"
@@ -210,7 +242,4 @@ def _build(
 
 def _config(folder: Path) -> Mapping[str, Any]:
     path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(f"{folder}: not a timm model (config.json is missing)")
-    config: Mapping[str, Any] = json.loads(path.read_text())
-    return config
+    return initial_weights.parsed(str(folder), path.read_bytes() if path.is_file() else b"")
