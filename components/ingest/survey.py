@@ -89,7 +89,7 @@ def lines(root: str, data: DataSet, blocks: Sequence[Block], planned: Plan) -> l
     starts = (0, *planned.ends)
     labels = dict(zip(SPLITS, (planned.labels[a:b] for a, b in itertools.pairwise(starts)),
                       strict=True))  # fmt: skip
-    held_out = "" if any(each.split == "validation" for each in data.lists) else ", held out"
+    held_out = ", held out" if planned.held_out else ""
     found = [
         ("data set", root),
         ("layout", data.layout),

@@ -27,7 +27,7 @@ def validation(folder: Path, ids: Sequence[str], share: float = 0.05, limit: int
     path.write_text("".join(f"{id} {id[0]}\n" for id in ids))
     found, files = [FileList(path, "train")], Files()
     files.add_folders({"folder": array("Q", map(id_hash, ids))})
-    data = DataSet(["cat", "dog"], None, found, files, no_ids, NoTexts(), [])
+    data = DataSet(["cat", "dog"], None, found, files, no_ids, NoTexts(), [], "", "")
     blocks = lists.blocks(found, 1000)
     planned = plan.make(data, blocks, limit=limit, validation_share=share, seed=0)
     start, end = planned.ends[:2]

@@ -402,15 +402,6 @@ def test_lists_whose_images_are_missing_are_refused_with_what_is_there(tmp_path:
         run(tmp_path / "out", tmp_path / "data")
 
 
-def test_classes_without_any_image_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "data" / "cat").mkdir(parents=True)
-    (tmp_path / "data" / "cat" / "notes.txt").touch()
-
-    message = r"no training images are left; 1 × not an image, such as cat/notes.txt"
-    with pytest.raises(UserError, match=message):
-        run(tmp_path / "out", tmp_path / "data")
-
-
 def test_lists_may_begin_with_a_mark_and_end_with_blank_lines(tmp_path: Path) -> None:
     layouts.webvision(tmp_path / "data", "folders")
     synsets = tmp_path / "data" / "info" / "synsets.txt"
