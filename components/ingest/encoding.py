@@ -4,7 +4,7 @@ Every image is decoded to its end. One that is a plain upright JPEG and no large
 its bytes; every other is stored as a JPEG of 8 bits, RGB or grey, so that later
 stages meet nothing else.
 
-Training decodes with torchvision, which this stage's image does not have. It uses the same libjpeg
+Training decodes with torchvision, which this stage's container lacks. It uses the same libjpeg
 as PIL and refuses what PIL lets pass: a file in which no end marker follows the picture. So only a
 JPEG whose markers lead to its end is plain.
 """
