@@ -17,9 +17,11 @@ TEXTS = {
 }
 _IMAGE = [
     *("path", "filepath", "imagepath", "filename", "file", "image", "imagefilename", "imagename"),
-    *("imagefile", "img", "imgpath", "imageid", "photo", "photoid", "id", "key", "name"),
+    *("imagefile", "img", "imgpath", "imgname", "imgid", "imageid", "photo", "photoid", "fname"),
+    *("filepaths", "filenames", "images", "idcode", "id", "key", "name"),
 ]
 _NAMED = re.compile(r"captions?|metadata|texts?|descriptions?|titles?|tags?|keywords?|alt_?texts?")
+_NUMBER = re.compile(r"[\d.,+-]+")
 _MOST_TABLES, _MOST_JSON = 100, 2**30
 _DEEPEST = 3  # folders above a table: data/train/metadata.jsonl
 _SAMPLE = 1_000  # rows by which columns are chosen
@@ -75,7 +77,7 @@ def image_column(
 ) -> str | None:
     """Return the column whose values mean the most images, the most usual one if several do.
 
-    One of an unusual name must have paths or names of files, as numbers may mean anything.
+    One of an unusual name must have images in most rows, and numbers may mean anything.
 
     Args:
         table: The table.
@@ -91,10 +93,11 @@ def image_column(
             place = table.columns.index(column)
             values = [row.values[place] for row in rows]
             if columns is others:
-                values = [each for each in values if re.search(r"[/\\]|\.\w+$", str(each))]
+                values = [each for each in values if not _NUMBER.fullmatch(str(each))]
             counts[column] = int(namer.of_table(folder(table.name)).keys(values)[1].sum())
         best = max(counts, key=lambda column: counts[column], default="")
-        if best and counts[best] >= (1 if is_named(table.name) else max(1, len(rows) / 2)):
+        few = is_named(table.name) and columns is usual
+        if best and counts[best] >= (1 if few else max(1, len(rows) / 2)):
             return best
     return None
 

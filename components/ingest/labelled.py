@@ -43,9 +43,10 @@ from components.shared.storage import filesystem
 
 _LABELS = [
     *("labelname", "classname", "categoryname", "label", "class", "category", "wnid", "synset"),
-    *("species", "breed", "target", "labelid", "classid", "categoryid", "labels", "y"),
+    *("species", "breed", "diagnosis", "dx", "target", "labels", "classes", "labelid", "classid"),
+    *("categoryid", "y"),
 ]
-_SPLITS = ["split", "set", "subset", "partition", "phase"]
+_SPLITS = ["split", "set", "subset", "dataset", "partition", "phase"]
 _EXAMPLES = ("submission",)  # Kaggle's have columns like those of the labels, and false ones
 _MOST_CLASSES = 100_000
 _MOST_CONFLICTS = 0.05  # of the images: with more, an image may have several labels by design

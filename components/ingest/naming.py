@@ -126,6 +126,8 @@ class Namer:
 
     def _normal(self, value: object) -> str:
         """Return a path in normal form: below the data set's folder, with `/`, composed."""
+        if isinstance(value, list) and len(value) == 1:
+            (value,) = value
         if isinstance(value, dict):  # as Hugging Face writes images
             value = value.get("path")
         path = nfc("" if value is None else str(value).strip())

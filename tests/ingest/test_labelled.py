@@ -98,6 +98,27 @@ def test_a_table_for_each_split_may_name_images_of_one_folder(tmp_path: Path) ->
     assert [(each.kind, each.id) for each in data.rejects] == [("unknown class", "images/3.jpg")]
 
 
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("id_code,diagnosis", ["00a1,1", "00b2,0"]),
+        ("id,breed", ["00a1,1", "00b2,0"]),
+        ("class id,filepaths,labels,data set",
+         ["7,train/00a1.png,1,train", "8,train/00b2.png,0,train"]),
+        ("number,photograph,species", ["1,00a1,1", "2,00b2,0"]),
+    ],
+)  # fmt: skip
+def test_columns_of_well_known_sets_are_found(tmp_path: Path, header: str, rows: list[str]) -> None:
+    root = tmp_path / "data"
+    write(root, "train/00a1.png", "train/00b2.png", "test/00a1.png")
+    table(root, "train.csv", "\n".join([header, *rows]))
+
+    data = read(root)
+
+    assert labels(data)["train"] == {"train/00a1.png": "1", "train/00b2.png": "0"}
+    assert list(labels(data)["test"]) == ["test/00a1.png"]
+
+
 def test_the_column_of_labels_may_be_named(tmp_path: Path) -> None:
     root = tmp_path / "data"
     write(root, *(f"{i}.jpg" for i in range(2)))
