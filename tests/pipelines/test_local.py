@@ -157,7 +157,7 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     assert tasks["ingest"] == "failed"
     assert tasks["ensemble"] == "skipped"
     assert "classes     2, with training images: class0 " in ended.stderr
-    assert "training images is readable" in ended.stderr
+    assert "drawn at random, is readable" in ended.stderr
 
 
 def test_a_data_set_that_is_not_understood_is_refused_before_anything_runs(
