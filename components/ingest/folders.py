@@ -86,7 +86,7 @@ def _write_lists(
             if not (split := arrangement.split(id)):
                 continue
             label = arrangement.label(split, id)
-            if not is_listable(id):
+            if not is_listable(id, split):
                 yield Reject(split, "unreadable name", "", repr(id), "rename the file")
             elif not is_image:
                 is_text = id.endswith(".txt") and is_beside(beside, id[:-4])

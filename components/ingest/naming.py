@@ -5,6 +5,7 @@ where the paths of a table do not match, its images may be known by their path b
 by their file's name, with or without the suffix, as long as no other image has the same.
 """
 
+import posixpath
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,6 +48,7 @@ class Namer:
         self.num_images = len(self._keys)
         self._made: dict[int, tuple[Keys, Keys]] = {}
         self._forms: list[tuple[int, _Form]] | None = None
+        self._paths_match = False
 
     def of_table(self, folder: str) -> "Namer":
         """Return a namer for a column of a table, which shares all indexes.
@@ -55,22 +57,23 @@ class Namer:
             folder: The folder of the table, below the root, with a slash at its end; or empty.
         """
         other = copy(self)
-        other._folder, other._forms = folder, None
+        other._folder, other._forms, other._paths_match = folder, None, False
         return other
 
     def keys(self, values: Iterable[object]) -> tuple[Keys, NDArray[np.bool_]]:
         """Return the key of the image that each value means, and whether it means one."""
         paths = [self._normal(value) for value in values]
-        found = np.fromiter(map(id_hash, paths), np.uint64, len(paths))
-        there = self._has(found)
-        forms: list[_Form] = [lambda path: f"{self._folder}{path}", _plain]
+        found, there = np.zeros(len(paths), np.uint64), np.zeros(len(paths), bool)
+        forms: list[_Form] = [self._beside_table, str, _plain]
         for form in forms if self._folder else forms[1:]:
             rows = np.flatnonzero(~there)
-            other = [id_hash(form(paths[row])) for row in rows]
-            self._take(rows, np.array(other, np.uint64), found, there)
+            other = np.array([id_hash(form(paths[row])) for row in rows], np.uint64)
+            match = self._has(other)
+            found[rows[match]], there[rows[match]] = other[match], True
         left = np.flatnonzero(~there)
+        self._paths_match |= bool(there.any())
         if len(left) and self._forms is None:
-            self._forms = list(self._useful([paths[row] for row in left], bool(there.any())))
+            self._forms = list(self._useful([paths[row] for row in left]))
         for number, of_value in self._forms or ():
             rows = np.flatnonzero(~there)
             hashes = [id_hash(of_value(_plain(paths[row]))) for row in rows]
@@ -80,12 +83,16 @@ class Namer:
             found[rows[match]], there[rows[match]] = keys[places[match]], True
         return found, there
 
-    def _useful(self, left: Sequence[str], others_match: bool) -> Iterator[tuple[int, _Form]]:
+    def _beside_table(self, path: str) -> str:
+        path = f"{self._folder}{path}"
+        return posixpath.normpath(path) if "../" in path else path
+
+    def _useful(self, left: Sequence[str]) -> Iterator[tuple[int, _Form]]:
         """Yield the other names of images that some of these values have."""
-        if self.num_images > _MANY and others_match:
+        if self.num_images > _MANY and self._paths_match:
             return
         # A path is more than a name: it means the image of that name only where no path fits.
-        name = _bare if others_match else _name
+        name = _bare if self._paths_match else _name
         forms: list[_Form] = [str, str, str, name, lambda path: stem(name(path))]
         for number, of_value in enumerate(forms):
             names, _ = self._index(number)
@@ -108,12 +115,6 @@ class Namer:
             self._made[number] = names[single], keys[single]
         return self._made[number]
 
-    def _take(
-        self, rows: NDArray[np.int64], other: Keys, found: Keys, there: NDArray[np.bool_]
-    ) -> None:
-        match = self._has(other)
-        found[rows[match]], there[rows[match]] = other[match], True
-
     def _has(self, hashes: Keys) -> NDArray[np.bool_]:
         if not len(self._keys):
             return np.zeros(len(hashes), bool)
@@ -134,7 +135,7 @@ class Namer:
         if "\\" in path:
             path = path.replace("\\", "/")
         path = path.removeprefix("file://").removeprefix(self._root)
-        if "./" in path or "//" in path:
+        if "./" in path or "//" in path:  # but `..` stays
             path = "/".join(part for part in path.split("/") if part not in ("", "."))
         return path
 

@@ -106,7 +106,8 @@ def _classes(names: Sequence[str], counts: Iterable[int]) -> str:
     each = [f"{name} {count:,}" for name, count in zip(names, counts, strict=True)]
     if len(each) > 2 * _SHOWN + 1:
         each[_SHOWN:-_SHOWN] = ["…"]
-    return f"{len(names):,}, with training images: {', '.join(each)}"
+    alone = "; one class alone is nothing to tell apart" if len(names) == 1 else ""
+    return f"{len(names):,}, with training images: {', '.join(each)}{alone}"
 
 
 def _left_out(data: DataSet, blocks: Sequence[Block], planned: Plan) -> Iterator[str]:

@@ -49,7 +49,7 @@ def with_table(root: Path, content: str | bytes, name: str = "captions.csv") -> 
         ("annotations/captions_train.json",
          '{"images":[{"id":7,"file_name":"cat/0.jpg"},{"id":8,"file_name":"dog/0.jpg"}],'
          '"annotations":[{"image_id":8,"caption":"two"},{"image_id":7,"caption":"one"}]}'),
-        ("cat/metadata.csv", "file_name,text\n0.jpg,one\n../dog/0.jpg,\ndog/0.jpg,two\n"),
+        ("cat/metadata.csv", "file_name,text\n0.jpg,one\n../dog/0.jpg,two\n../dog/8.jpg,x\n"),
     ],
 )  # fmt: skip
 def test_captions_are_found_by_usual_names_of_files_and_columns(

@@ -174,6 +174,7 @@ def test_names_in_any_writing_lose_nothing(tmp_path: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     names = [f"train/{composed}/0.jpg", f"train/{decomposed}/1.jpg"]
     names += ["train/ice\u3000cream/a\xa0b.jpg", "train/\u0645\u06cc\u200c\u0631/a\u200db.jpg"]
+    names += [f"train/{composed}/blank behind.jpg ", f"train/{composed}/ blank before.jpg"]
     write(tmp_path / "data", *names, f"val/{decomposed}/2.jpg")
 
     data = read(tmp_path / "data")

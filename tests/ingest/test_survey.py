@@ -39,6 +39,17 @@ def test_a_survey_says_what_a_person_can_check(
     ]
 
 
+def test_a_survey_says_that_one_class_is_not_enough(tmp_path: Path) -> None:
+    write(tmp_path / "data", "cat/0.jpg", content=NO_IMAGE)
+
+    lines = survey.survey(str(tmp_path / "data"))
+
+    assert (
+        "classes     1, with training images: cat 1; one class alone is nothing to tell apart"
+        in lines
+    )
+
+
 def test_a_survey_of_webvision_names_what_is_left_out(tmp_path: Path) -> None:
     layouts.webvision(tmp_path / "data", "tars")
 
