@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.dataset import id_hash
+from components.ingest.dataset import clean, id_hash
 
 Keys = NDArray[np.uint64]
 _Form = Callable[[str], str]
@@ -131,7 +131,7 @@ class Namer:
             (value,) = value
         if isinstance(value, dict):  # as Hugging Face writes images
             value = value.get("path")
-        path = nfc("" if value is None else str(value).strip())
+        path = nfc("" if value is None else clean(str(value)).strip())
         if "\\" in path:
             path = path.replace("\\", "/")
         path = path.removeprefix("file://").removeprefix(self._root)

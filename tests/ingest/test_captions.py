@@ -213,11 +213,14 @@ def test_a_field_may_be_of_any_length_and_of_several_lines(tmp_path: Path) -> No
 
 def test_half_of_a_character_is_repaired(tmp_path: Path) -> None:
     data = with_table(
-        tmp_path / "data", r'{"path":"cat/0.jpg","title":"a \ud83d cat"}', "captions.jsonl"
+        tmp_path / "data",
+        r"""{"path":"cat/0.jpg","title":"a \ud83d cat"}
+        {"path":"\ud83d.jpg","title":""}""",
+        "captions.jsonl",
     )
 
     assert titles(data) == {"cat/0.jpg": "a ? cat"}
-    assert [reject.kind for reject in data.rejects] == ["repaired record"]
+    assert {reject.kind for reject in data.rejects} == {"repaired record", "caption of no image"}
 
 
 def test_captions_of_few_images_are_warned_of(
