@@ -71,7 +71,11 @@ def load(name: str) -> Recipe:
 
 def _read(path: Path) -> tuple[Any, Mapping[tuple[str, str], int]]:
     """Return a recipe's content, including what it extends, and the lines of its own values."""
-    text = path.read_text()
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(f"line {line}: not UTF-8: save the file in that encoding") from None
     content = yaml.safe_load(text)
     lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader)))
     if isinstance(content, dict) and "extends" in content:
@@ -91,10 +95,12 @@ def _read(path: Path) -> tuple[Any, Mapping[tuple[str, str], int]]:
 
 
 def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
-    if not isinstance(content, dict) or not isinstance(content.get("name"), str):
+    if not isinstance(content, dict) or "name" not in content:
         raise UserError("a recipe must be a mapping with a name")
     content = dict(content)
     name = content.pop("name")
+    if not isinstance(name, str):
+        raise UserError(f"name: {name!r}: must be text: put it in quotes")
     if not re.fullmatch("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):  # a label's value, too
         raise UserError(f"name: {name!r}: use at most 63 characters of a-z, 0-9 and hyphens")
     description = content.pop("description", "")

@@ -424,3 +424,20 @@ ensemble: {}
 """
     with pytest.raises(UserError, match="ensemble: its models must share a data set"):
         recipe(tmp_path, "", HEAD + text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name: x\ndescription: \xe9t\xe9\n", "line 2: not UTF-8: save the file in that encoding"),
+        (b"name: 2020\n", "name: 2020: must be text: put it in quotes"),
+        (b"[]\n", "a recipe must be a mapping with a name"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused_in_a_sentence(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.yaml").write_bytes(content)
+
+    with pytest.raises(UserError, match=message):
+        load(str(tmp_path / "x.yaml"))
