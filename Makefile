@@ -8,7 +8,7 @@ JOBS ?= 2
 # Without bytecode, every process recompiles torch and timm: 10 s instead of 3.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test test-rest test-all lint format locks clean
+.PHONY: help demo check test test-rest test-all fuzz lint format locks clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -31,6 +31,11 @@ test-rest: .venv/installed ## Run the rest: S3, containers, browser, multi-proce
 	$(PYTEST) -m "$(REST)"
 
 test-all: test test-rest ## Run all tests.
+
+N ?= 100000
+fuzz: .venv/installed ## Give ingest N damaged images, archives and tables; SEED=1 for others. An hour for 100,000.
+	for kind in mutations archive_mutations text_mutations; do \
+		.venv/bin/python -m tests.ingest.$$kind $(N) $(or $(SEED),0) || exit 1; done
 
 lint: .venv/installed ## Check formatting, style and types.
 	.venv/bin/ruff format --check .

@@ -25,6 +25,7 @@ _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 MAX_BYTES = 210_000_000
 _MAX_PIXELS = 64_000_000  # 8,000 × 8,000
 # Of a pixel, by PIL's mode; four in all others.
+_MOST_BYTES = 40  # with all copies, whatever the format
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
 _STRIP = 250_000  # pixels that are composed at once
 _GAP = 2.0  # how much larger than needed the cheap reductions may leave an image
@@ -192,14 +193,16 @@ def _check_effort(
     Raises:
         InvalidImageError: It does.
     """
+    scans = [position for code, position in markers if code == _START_OF_SCAN]
+    if len(scans) > _MAX_SCANS:
+        raise InvalidImageError("undecodable image", f"{len(scans)} scans")
+    if 3 * len(encoded) + _MOST_BYTES * num_pixels < MAX_BYTES:
+        return
     width, height = image.size
     needed = len(encoded) + _BYTES.get(image.mode, 4) * width * height
     if image.format == "WEBP":  # its decoder holds three more copies in four bytes
         needed += 12 * width * height + 2 * len(encoded)
-    scans = [position for code, position in markers if code == _START_OF_SCAN]
     if scans and isinstance(image, JpegImageFile):
-        if len(scans) > _MAX_SCANS:
-            raise InvalidImageError("undecodable image", f"{len(scans)} scans")
         interleaved = encoded[scans[0] + 4 : scans[0] + 5] == bytes([image.layers])
         if "progressive" in image.info or not interleaved:
             # libjpeg holds all coefficients, of two bytes, whatever it reduces the image to.
