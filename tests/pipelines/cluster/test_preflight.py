@@ -16,6 +16,7 @@ from pipelines.cluster.preflight import needs
 from pipelines.compile import compile_recipe
 from pipelines.recipe import load
 from pipelines.run import graph
+from tests.ingest.layouts import jpeg
 from tests.pipelines.kubeflow import Kubeflow
 
 IN_NAMESPACE = "/api/v1/namespaces/kubeflow"
@@ -36,6 +37,9 @@ def node(*taints: tuple[str, str], **allocatable: str) -> dict[str, Any]:
         "spec": {"taints": [{"key": key, "effect": effect} for key, effect in taints]},
         "status": {"allocatable": usual | {k.replace("_", "-"): v for k, v in allocatable.items()}},
     }
+
+
+IMAGES = {f"data/{name}/{number}.jpg" for name in ("cat", "dog") for number in (1, 2)}
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +109,8 @@ def stored(kubeflow: Kubeflow, smoke: Path, bucket: str) -> str:
     settings = {key: f"{bucket}/{key.lower()}" for key in sorted(needs(smoke).config_maps["webly"])}
     kubeflow.objects[CONFIG_MAP]["data"] = settings
     held = boto3.resource("s3").Bucket(bucket.removeprefix("s3://"))
-    for name in ("info/train.txt", "a.tar"):
-        held.put_object(Key=f"data/{name}", Body=b"abc")
+    for name in IMAGES:
+        held.put_object(Key=name, Body=jpeg((99, 0, 0)))
     return bucket
 
 
@@ -143,9 +147,10 @@ def test_all_that_is_there_is_ok(
     assert {"API", "images", "config map", "secret", "node pool", "quota", "bucket"} < set(
         found(caplog)
     )
-    assert "2 files, readable" in caplog.text
+    assert "4 files, readable" in caplog.text
+    assert "classes     2, with training images: cat 1, dog 1" in caplog.text
     left = boto3.resource("s3").Bucket(stored.removeprefix("s3://")).objects.all()
-    assert {entry.key for entry in left} == {"data/a.tar", "data/info/train.txt"}
+    assert {entry.key for entry in left} == IMAGES
     assert not kubeflow.kept["runs"]
 
 
