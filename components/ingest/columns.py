@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Collection, Iterable, Sequence
 
+from components.ingest.dataset import TAXONOMY
 from components.ingest.listing import Listing
 from components.ingest.naming import Namer
 from components.ingest.tables import SUFFIXES, Row, Table
@@ -47,7 +48,7 @@ def tables(listing: Listing) -> list[str]:
             what = f"{found[stem]}, {name}"
             raise UserError(f"{listing.root}: several files of captions: {what}; keep only one")
         found[stem] = name
-    return [name for name in found.values() if name != "info/taxonomy.jsonl"]
+    return [name for name in found.values() if name != TAXONOMY]
 
 
 def is_named(name: str) -> bool:

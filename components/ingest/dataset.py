@@ -25,8 +25,7 @@ REJECTS = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("split", "kind", "source", "id")]
     + [pa.field("detail", pa.string(), nullable=False)]
 )
-
-
+TAXONOMY = "info/taxonomy.jsonl"  # what classes mean, in a data set of one's own
 _KINDS = 4  # of rejects that a message names
 
 
@@ -188,6 +187,26 @@ def listed(root: str) -> Iterator[filesystem.Entry]:
         yield entry
     if empty:
         raise UserError(f"{root}: no such folder, or no files in it")
+
+
+def own_taxonomy(root: str, scratch: Path) -> Path | None:
+    """Return a copy of a data set's own taxonomy, if it has one."""
+    if not filesystem.exists(f"{root}/{TAXONOMY}"):
+        return None
+    copy = scratch / "taxonomy.jsonl"
+    filesystem.fetch(f"{root}/{TAXONOMY}", copy)
+    return copy
+
+
+def none_unlisted(container: str) -> Iterator[str]:
+    """Stand for `DataSet.ids` where lists are made from the files."""
+    raise AssertionError(f"{container}: the lists were made from the files, so none is unlisted")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of classes in the order of their labels: by number if all are numbers."""
+    names = list(names)
+    return sorted(names, key=number if all(number(name) >= 0 for name in names) else None)
 
 
 def id_hash(id: str) -> int:

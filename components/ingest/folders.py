@@ -13,12 +13,19 @@ from pathlib import Path
 
 from components.ingest.arrangement import Arrangement
 from components.ingest.captions import Captions, is_beside, texts_beside
-from components.ingest.dataset import DataSet, FileList, Files, Reject, id_hash, is_listable
+from components.ingest.dataset import (
+    TAXONOMY,
+    DataSet,
+    FileList,
+    Files,
+    Reject,
+    id_hash,
+    is_listable,
+    none_unlisted,
+    own_taxonomy,
+)
 from components.ingest.listing import Listing
 from components.ingest.naming import Keys
-from components.shared.storage import filesystem
-
-_TAXONOMY = "info/taxonomy.jsonl"
 
 
 def read(listing: Listing, scratch: Path, arrangement: Arrangement) -> DataSet:
@@ -32,10 +39,6 @@ def read(listing: Listing, scratch: Path, arrangement: Arrangement) -> DataSet:
     Raises:
         UserError: The captions cannot be read.
     """
-    root, taxonomy = listing.root, scratch / "taxonomy.jsonl"
-    has_taxonomy = filesystem.exists(f"{root}/{_TAXONOMY}")
-    if has_taxonomy:
-        filesystem.fetch(f"{root}/{_TAXONOMY}", taxonomy)
     lists = [FileList(scratch / f"{split}.txt", split) for split in arrangement.splits]
     folders: dict[str, array[int]] = defaultdict(lambda: array("Q"))
     beside = texts_beside(listing)
@@ -53,20 +56,16 @@ def read(listing: Listing, scratch: Path, arrangement: Arrangement) -> DataSet:
     rejects = [each for each in rejects if each.id not in text.names]
     return DataSet(
         names=list(arrangement.labels),
-        taxonomy=taxonomy if has_taxonomy else None,
+        taxonomy=own_taxonomy(listing.root, scratch),
         lists=lists,
         files=files,
-        ids=_ids,
+        ids=none_unlisted,
         text=text,
         rejects=rejects,
         layout=arrangement.words,
         about_texts=text.about,
         skipped=listing.skipped,
     )
-
-
-def _ids(container: str) -> Iterator[str]:
-    raise AssertionError(f"{container}: the lists were made from the files, so none is unlisted")
 
 
 def _write_lists(
@@ -90,7 +89,7 @@ def _write_lists(
                 yield Reject(split, "unreadable name", "", repr(id), "rename the file")
             elif not is_image:
                 is_text = id.endswith(".txt") and is_beside(beside, id[:-4])
-                if "/" in id and id != _TAXONOMY and not is_text:
+                if "/" in id and id != TAXONOMY and not is_text:
                     yield Reject(split, "not an image", "", id, "by its file name or first bytes")
             elif split != "test" and label is None:
                 yield Reject(split, "unknown class", "", id, "no such folder in training")

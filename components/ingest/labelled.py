@@ -32,8 +32,9 @@ from components.ingest.dataset import (
     Files,
     Reject,
     id_hash,
+    in_order,
     is_listable,
-    number,
+    own_taxonomy,
 )
 from components.ingest.listing import Listing
 from components.ingest.naming import Keys, Namer, key
@@ -50,7 +51,6 @@ _SPLITS = ["split", "set", "subset", "dataset", "partition", "phase"]
 _EXAMPLES = ("submission",)  # Kaggle's have columns like those of the labels, and false ones
 _MOST_CLASSES = 100_000
 _MOST_CONFLICTS = 0.05  # of the images: with more, an image may have several labels by design
-_TAXONOMY = "info/taxonomy.jsonl"
 _UNKNOWN = -1
 
 
@@ -151,8 +151,7 @@ def read(listing: Listing, scratch: Path, found: Sequence[Source]) -> DataSet:
     root = listing.root
     rejects: list[Reject] = []
     said = _said(root, found, rejects)
-    trained = _trained(listing, said)
-    names = sorted(trained, key=number if all(number(name) >= 0 for name in trained) else None)
+    names = in_order(_trained(listing, said))
     lists = [FileList(scratch / f"{split}.txt", split) for split in SPLITS]
     folders: dict[str, array[int]] = defaultdict(lambda: array("Q"))
     rejects += _write_lists(listing, said, names, lists, folders)
@@ -160,10 +159,6 @@ def read(listing: Listing, scratch: Path, found: Sequence[Source]) -> DataSet:
     files.add_folders(folders)
     lists = [each for each in lists if each.path.stat().st_size]
     text = Captions(listing, texts_beside(listing), scratch, partial(_ids, listing), [], rejects)
-    taxonomy = None
-    if filesystem.exists(f"{root}/{_TAXONOMY}"):
-        taxonomy = scratch / "taxonomy.jsonl"
-        filesystem.fetch(f"{root}/{_TAXONOMY}", taxonomy)
     words = "; ".join(
         f"labels in {each.table.name}, column {each.label}, of the images in column {each.image}"
         + (f", splits in column {each.split}" if each.split else "")
@@ -171,7 +166,7 @@ def read(listing: Listing, scratch: Path, found: Sequence[Source]) -> DataSet:
     )
     return DataSet(
         names=names,
-        taxonomy=taxonomy,
+        taxonomy=own_taxonomy(root, scratch),
         lists=lists,
         files=files,
         ids=partial(_ids_in, listing),

@@ -13,10 +13,10 @@ from components.shared.storage import filesystem
 
 _SYSTEM = {"__macosx", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "lost+found"}
 _SYSTEM |= {"__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "system volume information"}
-_IMAGES = {"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp"}
+IMAGES = {"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp"}
 _PACKED = {"parquet", "arrow", "zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar"}
 # Suffixes of which many lie in data sets, and none is an image's.
-_KNOWN = _IMAGES | _PACKED | {"txt", "json", "jsonl", "ndjson", "csv", "tsv", "xml", "md", "yaml"}
+_KNOWN = IMAGES | _PACKED | {"txt", "json", "jsonl", "ndjson", "csv", "tsv", "xml", "md", "yaml"}
 _KNOWN |= {"yml", "py", "ipynb", "pdf", "npy", "npz", "mat", "pkl", "h5", "pt", "pth"}
 _KNOWN |= {"log", "db", "idx", "mp4", "mov", "avi", "mp3", "wav"}
 _STANDS_FOR = "\0"  # in a list, for a line feed: no name has it
@@ -105,7 +105,7 @@ class Listing:
         """Tell an image by the suffix that it has, else by its first bytes."""
         suffix = _suffix(name)
         if suffix in _KNOWN or not size:
-            return suffix in _IMAGES
+            return suffix in IMAGES
         self._looks += 1
         if self._looks > _MOST_LOOKS and filesystem.is_s3(self.root):
             return True  # if it is none, its decoder will say so

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from components.ingest.archives import Member
 from components.ingest.dataset import Reject
+from components.ingest.listing import IMAGES
 
-IMAGES = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp")
 RECORDS = ("json", "txt", "cls")
 
 

@@ -35,11 +35,14 @@ from components.ingest.dataset import (
     Reject,
     Text,
     id_hash,
+    in_order,
     is_listable,
+    none_unlisted,
     number,
+    own_taxonomy,
 )
-from components.ingest.listing import Found, Listing
-from components.ingest.samples import IMAGES, RECORDS, Sample, is_record, samples
+from components.ingest.listing import IMAGES, Found, Listing
+from components.ingest.samples import RECORDS, Sample, is_record, samples
 from components.ingest.wording import tags, words
 from components.shared.stage.errors import UserError
 from components.shared.stage.parallel import ordered
@@ -54,7 +57,6 @@ _SPLITS = {
 _LABELS = ("label", "class", "class_name", "category")
 _TITLES, _TAGS, _QUERIES = ("title",), ("tags", "keywords"), ("query",)
 _DESCRIPTIONS = ("caption", "captions", "alt", "alt_text", "text", "description")
-_TAXONOMY = "info/taxonomy.jsonl"
 _STATS = "_stats.json"  # what img2dataset writes beside each shard
 _CLASS_NAMES = ("classnames.txt", "class_names.txt", "classes.txt", "labels.txt")
 _MOST_CLASSES = 100_000
@@ -146,17 +148,13 @@ def read(listing: Listing, scratch: Path, label_field: str) -> DataSet:
     archives.warn_of_broken(root, rejects)
     for file_list in lists:
         rejects += _write_list(root, file_list, labels, zip(shards, contents, strict=True), files)
-    taxonomy = None
-    if filesystem.exists(f"{root}/{_TAXONOMY}"):
-        taxonomy = scratch / "taxonomy.jsonl"
-        filesystem.fetch(f"{root}/{_TAXONOMY}", taxonomy)
     with_text = sum(content.with_text for content in contents)
     return DataSet(
         names=names,
-        taxonomy=taxonomy,
+        taxonomy=own_taxonomy(root, scratch),
         lists=lists,
         files=files,
-        ids=_ids,
+        ids=none_unlisted,
         text=_text,
         rejects=rejects,
         layout=_words(shards, label_field),
@@ -349,8 +347,7 @@ def _labels(
             "name a field that has classes"
         )
     if names:
-        order = number if all(number(name) >= 0 for name in names) else None
-        return {name: label for label, name in enumerate(sorted(names, key=order))}
+        return {name: label for label, name in enumerate(in_order(names))}
     rejects = [reject for content in contents for reject in content.rejects]
     kinds = Counter(reject.kind for reject in rejects)
     for kind, count in kinds.most_common(1):
@@ -432,10 +429,6 @@ def _listed(shard: _Shard, content: _Content) -> Iterator[tuple[str, str, str]]:
             yield id, content.labels[int(label)], text
     shard.ids.unlink()
     shard.texts.unlink()
-
-
-def _ids(container: str) -> Iterator[str]:
-    raise AssertionError(f"{container}: the lists were made from the files, so none is unlisted")
 
 
 def _text(id: str, record: str) -> Text:
