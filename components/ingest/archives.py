@@ -65,19 +65,22 @@ def members(
     end = 0
     try:
         with filesystem.opened(uri) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            while (member := tar.next()) is not None:
+            while (member := _next(tar)) is not None:
                 # tarfile would keep them all.
                 tar.members = []  # type: ignore[attr-defined]
-                if member.size < 0:  # leads tarfile back to where it was, again and again
-                    detail = f"a size of {member.size:,} bytes"
+                length = member.size if tar.offset > member.offset_data else 0
+                # A negative size leads tarfile back to where it was, again and again.
+                if member.size < 0 or member.offset_data + length > size:
+                    detail = f"a size of {member.size:,} bytes in an archive of {size:,}"
                     yield Reject("", "broken archive", archive, member.name, detail)
                     return
                 end = tar.offset
                 name = PurePosixPath(member.name)
                 if member.isdir():
                     continue
-                if not member.isfile() or name.is_absolute() or ".." in name.parts:
-                    detail = "leaves its folder" if member.isfile() else "not a regular file"
+                is_regular = member.isfile() and not member.issparse()
+                if not is_regular or name.is_absolute() or ".." in name.parts:
+                    detail = "leaves its folder" if is_regular else "not a regular file"
                     yield Reject("", "unsafe member", archive, member.name, detail)
                 elif (
                     member.size > _MOST_BYTES
@@ -85,9 +88,6 @@ def members(
                 ):
                     detail = f"{member.size:,} bytes at byte {member.offset_data:,}: too many"
                     yield Reject("", "unsafe member", archive, member.name, detail)
-                elif member.offset_data + member.size > size:
-                    detail = f"the archive ends after {size:,} bytes"
-                    yield Reject("", "broken archive", archive, member.name, detail)
                 else:
                     content = b""
                     if read_along(member.name):
@@ -131,6 +131,13 @@ def read(uri: str, offset: int, length: int) -> bytes:
     if filesystem.is_s3(uri):
         return filesystem.read(uri, offset, length)
     return os.pread(_open(uri).fileno(), length, offset)
+
+
+def _next(tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+    try:
+        return tar.next()
+    except (ValueError, LookupError) as error:  # of sizes and maps of sparse files that are none
+        raise tarfile.ReadError(f"{type(error).__name__}: {error}") from None
 
 
 def _refuse_other(uri: str, size: int) -> None:

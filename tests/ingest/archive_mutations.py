@@ -25,6 +25,9 @@ from tests.ingest.test_webdataset import img2dataset
 
 MOST_SECONDS = 30.0  # for one archive
 _FIELDS = {100: 8, 124: 12, 156: 1, 257: 8, 345: 40}  # of a header, with their lengths
+_RECORDS = ["path", "size", "linkpath", "mtime", "hdrcharset", "charset", "GNU.sparse.map"]
+_RECORDS += [f"GNU.sparse.{each}" for each in ("size", "realsize", "numblocks", "offset", "major")]
+_VALUES = ["0", "1", "-1", "x", "", "1e9", "9" * 30, "../a.jpg", "0,5", "0,x", "a.txt", "\xe9"]
 _ODD = [*b"0179 /.\0\xff\x80LxgK5"]
 
 
@@ -43,6 +46,20 @@ def move_blocks(content: bytes, random: np.random.Generator) -> bytes:
     size = tarfile.BLOCKSIZE
     start, place = (size * int(random.integers(len(content) // size + 1)) for _ in range(2))
     return content[:place] + content[start : start + 3 * size] + content[place:]
+
+
+def add_records(content: bytes, random: np.random.Generator) -> bytes:
+    """Insert a header of PAX records, which replace fields of the header after it."""
+    records = "".join(
+        record for name in random.choice(_RECORDS, random.integers(1, 4))
+        if (record := f" {name}={random.choice(_VALUES)}\n")
+        and (record := f"{len(record) + 2 + int(random.integers(-1, 2))}{record}")
+    )  # fmt: skip
+    member = tarfile.TarInfo("././@PaxHeader")
+    member.type, member.size = str(random.choice(["x", "g"])).encode(), len(records)
+    inserted = member.tobuf() + records.encode().ljust(2 * tarfile.BLOCKSIZE, b"\0")
+    place = tarfile.BLOCKSIZE * int(random.integers(len(content) // tarfile.BLOCKSIZE + 1))
+    return content[:place] + inserted + content[place:]
 
 
 def with_checksums(content: bytes) -> bytes:
@@ -64,7 +81,7 @@ def run(folder: Path, count: int, seed: int) -> Counter[str]:
     scratch.mkdir()
     shard = data / "00000.tar"
     whole = shard.read_bytes()
-    mutations = [*MUTATIONS, *3 * [change_a_header, move_blocks]]
+    mutations = [*MUTATIONS, *3 * [change_a_header, move_blocks, add_records]]
     with mock.patch.object(webdataset, "ordered", map):
         for _ in range(count):
             content = whole

@@ -2,6 +2,7 @@ import io
 import os
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,16 +73,51 @@ def test_an_archive_that_ends_too_early_says_so(tmp_path: Path, cut: int) -> Non
     assert "broken archive" in {item.kind for item in found if isinstance(item, Reject)}
 
 
-def test_a_negative_size_ends_an_archive(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": -2_048},  # back to the header of b.jpg
+        {"size": 5_000},  # beyond the end
+        {"size": 2**62, "type": b"?"},  # of a type that tarfile does not know
+        {"size": 2**80},
+    ],
+)
+def test_a_size_that_cannot_be_ends_an_archive(tmp_path: Path, changes: dict[str, Any]) -> None:
     path = _tar(tmp_path / "x.tar", ["a.jpg", "b.jpg"])
     member = tarfile.TarInfo("c.jpg")
-    member.size = -2_048  # back to the header of b.jpg
+    for field, value in changes.items():
+        setattr(member, field, value)
     path.write_bytes(path.read_bytes()[:3_072] + member.tobuf(tarfile.GNU_FORMAT) + bytes(1_024))
 
     found = list(archives.members(str(path), path.stat().st_size))
 
     assert [type(item) for item in found] == [archives.Member, archives.Member, Reject]
-    assert found[2][4] == "a size of -2,048 bytes"
+    assert found[2][1] == "broken archive"
+    assert f"a size of {changes['size']:,} bytes" in found[2][4]
+
+
+def test_a_map_of_a_sparse_file_that_is_none_ends_an_archive(tmp_path: Path) -> None:
+    path = _tar(tmp_path / "x.tar", ["a.jpg"])
+    member = tarfile.TarInfo("b.jpg")
+    member.pax_headers = {"GNU.sparse.map": "0,x", "GNU.sparse.size": "9"}
+    path.write_bytes(path.read_bytes()[:1_536] + member.tobuf(tarfile.PAX_FORMAT) + bytes(1_024))
+
+    found = list(archives.members(str(path), path.stat().st_size))
+
+    assert [type(item) for item in found] == [archives.Member, Reject]
+    assert "ValueError" in found[1][4]
+
+
+def test_a_sparse_file_is_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    member = tarfile.TarInfo("b.jpg")
+    member.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": "9"}
+    path.write_bytes(member.tobuf(tarfile.PAX_FORMAT) + bytes(1_024))
+
+    (found,) = archives.members(str(path), path.stat().st_size)
+
+    assert isinstance(found, Reject)
+    assert found.kind == "unsafe member"
 
 
 def test_a_file_too_large_to_be_an_image_is_refused(tmp_path: Path) -> None:
