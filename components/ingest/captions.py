@@ -187,6 +187,8 @@ def _source(root: str, name: str, path: Path, namer: Namer) -> _Source | str:
         if must:
             raise UserError(f"{root}/{error}") from None
         return ""
+    if must:
+        columns.check_header(root, table)
     if image is None and must:
         image = columns.usual_image_column(table)
         if image is None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from components.ingest.dataset import TAXONOMY
 from components.ingest.listing import Listing
-from components.ingest.naming import Namer
+from components.ingest.naming import Namer, stem
 from components.ingest.tables import SUFFIXES, Row, Table
 from components.shared.stage.errors import UserError
 
@@ -22,6 +22,7 @@ _IMAGE = [
     *("filepaths", "filenames", "images", "idcode", "id", "key", "name"),
 ]
 _NAMED = re.compile(r"captions?|metadata|texts?|descriptions?|titles?|tags?|keywords?|alt_?texts?")
+_CAPTION = re.compile(r"#\d+$")  # its number, after the image's name
 _NUMBER = re.compile(r"[\d.,+-]+")
 _MOST_TABLES, _MOST_JSON = 100, 2**30
 _DEEPEST = 3  # folders above a table: data/train/metadata.jsonl
@@ -55,6 +56,20 @@ def is_named(name: str) -> bool:
     """Return whether a file is called as one of captions."""
     stem = name.rpartition("/")[2].rpartition(".")[0].casefold()
     return any(_NAMED.fullmatch(word) for word in re.split(r"[\W_]+", stem))
+
+
+def check_header(root: str, table: Table) -> None:
+    """Check that the first line has the columns' names.
+
+    Raises:
+        UserError: It has an image.
+    """
+    image = next((each for each in table.columns if stem(_CAPTION.sub("", each)) != each), None)
+    if image is not None:
+        raise UserError(
+            f"{root}/{table.name}: its first line has no names of columns, but an image, "
+            f"{image:.200}: write one above it, such as path,label or path,caption"
+        )
 
 
 def sample(table: Table) -> list[Row]:

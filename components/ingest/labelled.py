@@ -3,6 +3,7 @@
     train.csv         image_id,label                            as on Kaggle
     metadata.jsonl    {"file_name": …, "label": …, "text": …}   as on Hugging Face
     labels.csv        path,class,split                          as people export them
+    train.csv         image_id,healthy,rust,scab                with a 1 in the class's column
 
 An image's split is what its row says in a column of splits, else what the table is called, else
 what one of the image's folders is called, else training. Images in a folder of the test split need
@@ -52,6 +53,7 @@ _EXAMPLES = ("submission",)  # Kaggle's have columns like those of the labels, a
 _MOST_CLASSES = 100_000
 _MOST_CONFLICTS = 0.05  # of the images: with more, an image may have several labels by design
 _UNKNOWN = -1
+_ONE, _ZERO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 
 
 class Source(NamedTuple):
@@ -61,7 +63,7 @@ class Source(NamedTuple):
         table: The table.
         namer: Finds the images that its rows mean.
         image: The column of images.
-        label: The column of labels.
+        labels: The column of labels, or a column for each class, which has a 1 in its rows.
         split: The column of splits, if it has one.
         default: The split that the table's name says, or empty.
         sample: Its first rows.
@@ -70,10 +72,25 @@ class Source(NamedTuple):
     table: Table
     namer: Namer
     image: str
-    label: str
+    labels: Sequence[str]
     split: str | None
     default: str
     sample: Sequence[Row]
+
+    def label(self, values: Sequence[object]) -> str:
+        """Return the class that a row's values of `labels` mean; empty where there is none."""
+        if len(values) == 1:
+            return _name(values[0])
+        pairs = zip(self.labels, values, strict=True)
+        marked = [class_name(name) for name, value in pairs if _flag(value) == "1"]
+        return marked[0] if len(marked) == 1 else ""
+
+    @property
+    def column(self) -> str:
+        """Where the labels are, for people."""
+        if len(self.labels) == 1:
+            return f"column {self.labels[0]}"
+        return f"a column of 0 and 1 for each class, {self.labels[0]} to {self.labels[-1]}"
 
 
 class _Labels(NamedTuple):
@@ -111,17 +128,18 @@ def sources(listing: Listing, scratch: Path, label_field: str) -> list[Source]:
             rows = columns.sample(table)
         except UserError:
             continue  # whoever needs it will say so
+        columns.check_header(listing.root, table)
         aliases = _LABELS if label_field == "auto" else [columns.alias(label_field)]
-        label = next(iter(columns.named(table, aliases)), None)
-        if label is None:
+        labels = columns.named(table, aliases)[:1] or _one_hot(table, rows)
+        if not labels:
             continue
         default = split_of(stem) or path_split(name)
         namer = namers(default).of_table(columns.folder(name))
-        image = columns.image_column(table, rows, namer, known={label})
+        image = columns.image_column(table, rows, namer, known=labels)
         if image is not None:
             split = _split_column(table, rows)
             namer = namer.of_table(columns.folder(name))
-            found.append(Source(table, namer, image, label, split, default, rows))
+            found.append(Source(table, namer, image, labels, split, default, rows))
     return found
 
 
@@ -129,11 +147,12 @@ def agree(listing: Listing, found: Sequence[Source], arrangement: Arrangement) -
     """Return whether tables and folders say the same of the first images of each table."""
     labels: dict[int, str] = {}
     for source in found:
-        places = [source.table.columns.index(each) for each in (source.image, source.label)]
-        values = [[row.values[place] for row in source.sample] for place in places]
-        keys, there = source.namer.keys(values[0])
-        pairs = zip(keys.tolist(), values[1], there.tolist(), strict=True)
-        labels |= {key: _name(label) for key, label, is_there in pairs if is_there}
+        image, *places = map(source.table.columns.index, [source.image, *source.labels])
+        keys, there = source.namer.keys([row.values[image] for row in source.sample])
+        found_labels = [source.label([row.values[place] for place in places])
+                        for row in source.sample]  # fmt: skip
+        triples = zip(keys.tolist(), found_labels, there.tolist(), strict=True)
+        labels |= {key: label for key, label, is_there in triples if is_there}
     both = set()
     for file in listing:
         split = arrangement.split(file.name) if file.is_image else ""
@@ -160,7 +179,7 @@ def read(listing: Listing, scratch: Path, found: Sequence[Source]) -> DataSet:
     lists = [each for each in lists if each.path.stat().st_size]
     text = Captions(listing, texts_beside(listing), scratch, partial(_ids, listing), [], rejects)
     words = "; ".join(
-        f"labels in {each.table.name}, column {each.label}, of the images in column {each.image}"
+        f"labels in {each.table.name}, {each.column}, of the images in column {each.image}"
         + (f", splits in column {each.split}" if each.split else "")
         for each in found
     )
@@ -207,6 +226,24 @@ def _split_column(table: Table, rows: Sequence[Row]) -> str | None:
     return None
 
 
+def _one_hot(table: Table, rows: Sequence[Row]) -> list[str]:
+    """Return the columns that have only 0 and 1, if nearly every row has a 1 in exactly one."""
+    flags = [[_flag(value) for value in row.values] for row in rows]
+    image = columns.usual_image_column(table)
+    places = [place for place, column in enumerate(table.columns) if column != image]
+    binary = [place for place in places if all(row[place] for row in flags)]
+    alone = sum([row[place] for place in binary].count("1") == 1 for row in flags)
+    if len(binary) < 2 or alone < (1 - _MOST_CONFLICTS) * len(rows):
+        return []
+    return [table.columns[place] for place in binary]
+
+
+def _flag(value: object) -> str:
+    """Return 0 or 1 however it is written, or nothing if it is something else."""
+    text = str(value).strip().casefold()
+    return "1" if text in _ONE else "0" if text in _ZERO else ""
+
+
 def _name(value: object) -> str:
     """Return a class's name; empty where there is none."""
     if isinstance(value, list) and len(value) == 1:
@@ -223,14 +260,15 @@ def _said(root: str, found: Sequence[Source], rejects: list[Reject]) -> _Labels:
     total = 0
     for source in found:
         lines = LineRejects(source.table.name, rejects)
-        wanted = [source.image, source.label, *filter(None, [source.split])]
+        wanted = [source.image, *source.labels, *filter(None, [source.split])]
+        end = 1 + len(source.labels)
         for batch in source.table.batches(wanted, lines, "unreadable row"):
             total += len(batch)
             found_keys, there = source.namer.keys([row.values[0] for row in batch])
             kept = []
             for row, is_there in zip(batch, there.tolist(), strict=True):
-                split = split_of(str(row.values[2])) if source.split else source.default
-                label = _name(row.values[1])
+                split = split_of(str(row.values[end])) if source.split else source.default
+                label = source.label(row.values[1:end])
                 problem = "" if is_there else "missing image"
                 problem = problem or ("" if label or split == "test" else "no label")
                 if problem:
@@ -244,10 +282,10 @@ def _said(root: str, found: Sequence[Source], rejects: list[Reject]) -> _Labels:
     tables = ", ".join(each.table.name for each in found)
     if not labels:
         raise UserError(f"{root}: of {total:,} rows of {tables} none belongs to an image")
-    field = found[0].label
+    column = found[0].column
     if len(names) > _MOST_CLASSES or (len(names) > 1_000 and len(names) > len(labels) / 2):
         raise UserError(
-            f"{root}: {len(names):,} different labels in {tables}, column {field}, such as "
+            f"{root}: {len(names):,} different labels in {tables}, {column}, such as "
             f"{next(iter(names))!r:.200}: name the column of classes by label_field"
         )
     all_keys = np.concatenate(keys)
@@ -258,7 +296,7 @@ def _said(root: str, found: Sequence[Source], rejects: list[Reject]) -> _Labels:
     conflicts = int(np.count_nonzero(~first[1:] & (values[1:] != values[:-1])))
     if conflicts > _MOST_CONFLICTS * np.count_nonzero(first):
         raise UserError(
-            f"{root}: {conflicts:,} images have several labels in {tables}, column {field}: one "
+            f"{root}: {conflicts:,} images have several labels in {tables}, {column}: one "
             "label an image is needed"
         )
     if conflicts:

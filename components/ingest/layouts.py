@@ -65,7 +65,8 @@ def _read(root: str, scratch: Path, layout: str, label_field: str, sources: str)
         layout = "table"
     tables = labelled.sources(listing, scratch, label_field) if layout in ("auto", "table") else []
     if layout == "table" and not tables:
-        what = "a usual name, such as label" if label_field == "auto" else f"the name {label_field}"
+        what = "a usual name, such as label, or one for each class with a single 1 in a row"
+        what = what if label_field == "auto" else f"the name {label_field}"
         raise UserError(
             f"{root}: no table there has a column of the images' paths or names, and one of labels "
             f"of {what}"
@@ -81,7 +82,7 @@ def _read(root: str, scratch: Path, layout: str, label_field: str, sources: str)
     if tables and not labelled.agree(listing, tables, arrangement):
         table = tables[0]
         raise UserError(
-            f"{root}: {arrangement.words}, but {table.table.name} has other labels in its column "
-            f"{table.label}: set layout=folders or layout=table"
+            f"{root}: {arrangement.words}, but {table.table.name} has other labels in "
+            f"{table.column}: set layout=folders or layout=table"
         )
     return folders.read(listing, scratch, arrangement)

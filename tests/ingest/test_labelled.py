@@ -119,6 +119,38 @@ def test_columns_of_well_known_sets_are_found(tmp_path: Path, header: str, rows:
     assert list(labels(data)["test"]) == ["test/00a1.png"]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_column_for_each_class_may_have_a_1(tmp_path: Path, suffix: str) -> None:
+    root = tmp_path / "data"
+    write(root, *(f"{i}.jpg" for i in range(31)))
+    found: list[dict[str, object]] = [
+        {
+            "image": i,
+            "age": i + 20,
+            "Melanoma": float(i % 2),
+            "Naevus": float(not i % 2),
+            "rare": 0.0,
+        }
+        for i in range(30)
+    ]
+    found.append({"image": 30, "age": 50, "Melanoma": 1.0, "Naevus": 1.0, "rare": 0.0})
+    lines = [",".join(found[0]), *(",".join(map(str, row.values())) for row in found)]
+    table(root, f"truth{suffix}",
+          "\n".join(map(json.dumps, found) if suffix == ".jsonl" else lines))  # fmt: skip
+
+    data = read(root)
+
+    assert data.names == ["Melanoma", "Naevus"]
+    assert labels(data)["train"] == {
+        f"{i}.jpg": "Melanoma" if i % 2 else "Naevus" for i in range(30)
+    }
+    assert data.layout == (
+        f"labels in truth{suffix}, a column of 0 and 1 for each class, Melanoma to rare, "
+        "of the images in column image"
+    )
+    assert [(each.kind, each.id) for each in data.rejects] == [("no label", "30")]
+
+
 def test_the_column_of_labels_may_be_named(tmp_path: Path) -> None:
     root = tmp_path / "data"
     write(root, *(f"{i}.jpg" for i in range(2)))
@@ -180,7 +212,8 @@ def test_folders_and_a_table_that_differ_are_refused_unless_one_is_named(tmp_pat
     [
         ("path,label\n" + "".join(f"{i}.jpg,{j}\n" for i in range(3) for j in range(2)),
          "3 images have several labels"),
-        ("path,healthy,rust\n0.jpg,1,0\n", "no table there has a column"),
+        ("path,scab,rust\n0.jpg,1,0\n1.jpg,1,1\n", "no table there has a column"),
+        ("path,is_public,views\n0.jpg,1,10\n1.jpg,1,12\n", "no table there has a column"),
         ("path,label\n7.jpg,1\n", "no table there has a column"),
         ("path,label\n0.jpg,\n", "of 1 rows of labels.csv none belongs to an image"),
     ],
@@ -192,3 +225,20 @@ def test_tables_that_give_no_label_are_refused(tmp_path: Path, content: str, mes
 
     with pytest.raises(UserError, match=message):
         read(root, "table")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train.csv", "0.jpg,cat\n1.jpg,dog\n"),
+        ("labels.tsv", "cat/0.jpg\tcat\n"),
+        ("captions.txt", "0.jpg#0\tA cat.\n0.jpg#1\tStill a cat.\n"),
+    ],
+)
+def test_a_table_without_names_of_columns_says_so(tmp_path: Path, name: str, content: str) -> None:
+    root = tmp_path / "data"
+    write(root, *(f"{folder}/{i}.jpg" for i in range(2) for folder in ("cat", "dog")))
+    table(root, name, content)
+
+    with pytest.raises(UserError, match=f"{name}: its first line has no names of columns, but"):
+        read(root)

@@ -64,6 +64,12 @@ def _kaggle(root: Path) -> list[str]:
     return _surveyed(root, label_field="kind")
 
 
+def _one_hot(root: Path) -> list[str]:
+    write(root, "images/0.jpg", "images/1.jpg")
+    _table(root, "train.csv", "image_id,healthy,rust", "0,1,0", "1,0,1")
+    return _surveyed(root)
+
+
 def _hugging_face(root: Path) -> list[str]:
     write(root, *below("train"))
     rows = ({"file_name": f"{name}/0.jpg", "text": "a text"} for name in ("cat", "dog"))
@@ -156,6 +162,7 @@ ROWS: dict[str, tuple[Callable[[Path], list[str]], list[str]]] = {
     "folders of classes, one of which": (_called_train, ["classes     2", "bus 1, train 1"]),
     "folders of classes with": (_nested, ["classes     2", "animal", "plant"]),
     "images, and a table": (_kaggle, ["labels in train.csv, column kind", "test        1 images"]),
+    "a table with a column": (_one_hot, ["healthy 1, rust 1"]),
     "Hugging Face's": (_hugging_face, ["cat 2, dog 1", "2 of 2 rows of train/metadata.jsonl"]),
     "one table for each split": (_tables, ["a 1, b 1", "validation  1 images"]),
     "folders of classes, and a table": (_both, ["labels in labels.csv", "x 1, y 2"]),
