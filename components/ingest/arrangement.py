@@ -5,35 +5,19 @@ could be meant in two ways is refused, with both.
 """
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
+from components.ingest.dataset import SPLITS
+from components.ingest.naming import nfc
+from components.ingest.splits import split_of, splits_apart
 from components.shared.stage.errors import UserError
 
-_WORDS = {
-    "train": {"train", "training", "trn"},
-    "validation": {"validation", "valid", "val", "dev", "eval", "evaluation"},
-    "test": {"test", "testing", "tst"},
-}
-_BESIDE = {
-    "",
-    "images",
-    "image",
-    "imgs",
-    "img",
-    "set",
-    "data",
-    "dataset",
-    "split",
-    "seg",
-    "resized",
-}
 _PLAIN = {"images", "image", "imgs", "img", "pictures", "photos", "photo", "data", "dataset", "jpg"}
 _PLAIN |= {"jpeg", "jpegs", "jpegimages", "all", "files"}
-_DEPTH = 6  # of folders that are looked at: archive/seg_train/seg_train/<class>/…
+_DEPTH = 12  # of folders that are looked at: archive/seg_train/seg_train/<class>/…
+_SHOWN = 4  # names in a message
 Folder = tuple[str, ...]
 
 
@@ -58,7 +42,7 @@ class Arrangement:
     def label(self, split: str, name: str) -> int | None:
         """Return the label of a split's file, or None where its folder is no class."""
         folder, below, _ = name.removeprefix(self.splits[split]).partition("/")
-        return self.labels.get(class_name(folder)) if below else None
+        return self.labels.get(nfc(folder)) if below else None
 
 
 class Images:
@@ -74,6 +58,17 @@ class Images:
         """Return how many images lie in a folder, not counting its folders."""
         return self._counts[folder]
 
+    def count(self, folder: Folder) -> int:
+        """Return how many images lie in a folder and in all below it."""
+        return self._counts[folder] + sum(self.folders(folder).values())
+
+    def within(self, folder: Folder) -> int:
+        """Return how many images lie in a folder or, if it has only that, in its `images`."""
+        inner = list(self.folders(folder))
+        if not self._counts[folder] and len(inner) == 1 and inner[0].casefold() in _PLAIN:
+            return self._counts[*folder, inner[0]]
+        return self._counts[folder]
+
     def folders(self, folder: Folder) -> dict[str, int]:
         """Return the folders in a folder that have images, with how many."""
         found: dict[str, int] = defaultdict(int)
@@ -81,21 +76,6 @@ class Images:
             if len(each) > len(folder) and each[: len(folder)] == folder:
                 found[each[len(folder)]] += count
         return dict(sorted(found.items()))
-
-
-def split_of(folder: str) -> str:
-    """Return the split that a folder's name stands for, such as `seg_train`; empty if none."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder).casefold()
-    words = [word.removesuffix("set") for word in re.split(r"[\W\d_]+", spaced)
-             if word not in _BESIDE]  # fmt: skip
-    return next(
-        (split for split, names in _WORDS.items() if len(words) == 1 and words[0] in names), ""
-    )
-
-
-def class_name(folder: str) -> str:
-    """Return a class's name: a Mac writes the same letters in another form."""
-    return unicodedata.normalize("NFC", folder)
 
 
 def arranged(root: str, images: Images, layout: str) -> Arrangement:
@@ -119,15 +99,17 @@ def arranged(root: str, images: Images, layout: str) -> Arrangement:
             "or a table with the images' labels (layout=table)"
         )
     splits: dict[str, list[str]] = defaultdict(list)
+    apart = splits_apart([*tops])
     for top in tops if layout != "classes" else ():
-        splits[split_of(top)].append(top)
+        splits[split_of(top) or apart.get(top, "")].append(top)
     others = splits.pop("", [])
     if not splits:
         classes = {name: images.folders((*base, name)) for name in tops}
         if layout == "auto":
             _check_classes(below, images, base, classes)
         prefix = "".join(f"{folder}/" for folder in base)
-        return _arrangement({"train": prefix}, classes, f"a folder per class{_in(prefix)}")
+        words = f"a folder per class{_in(prefix)}"
+        return _arrangement(below, {"train": prefix}, classes, words, layout)
     return _with_splits(below, images, base, splits, others, layout)
 
 
@@ -173,8 +155,8 @@ def _with_splits(
         count = images.directly(folders["train"])
         raise UserError(
             f"{below}{train}/: {count:,} images, but no folders of classes; give a table with "
-            f"their labels (layout=table), or set layout=classes if {train} is a class"
-            + (f" as {_listed(others)}" if others else "")
+            "their labels (layout=table)"
+            + (f", or set layout=classes if {train} is a class as {_listed(others)}" * bool(others))
         )
     if layout == "auto" and len(names) == 1 and others:
         raise UserError(
@@ -183,10 +165,12 @@ def _with_splits(
         )
     if layout == "auto":
         _check_classes(f"{below}{train}/", images, folders["train"], classes)
-    prefixes = {s: "".join(f"{f}/" for f in folders[s]) for s in _WORDS if s in folders}
+    prefixes = {s: "".join(f"{f}/" for f in folders[s]) for s in SPLITS if s in folders}
     words = "; ".join(f"{prefix} is {split}" for split, prefix in prefixes.items())
-    left = f"; not read, as in no split: {_listed(others)}" if others else ""
-    return _arrangement(prefixes, classes, f"{words}; a folder per class{left}")
+    counts = [f"{name}/ with {images.count((*base, name)):,} images" for name in others[:_SHOWN]]
+    more = ", …" if len(others) > _SHOWN else ""
+    left = f"; not read, as in no split: {', '.join(counts)}{more}" if others else ""
+    return _arrangement(below, prefixes, classes, f"{words}; a folder per class{left}", layout)
 
 
 def _inner(images: Images, folder: Folder) -> Folder:
@@ -194,6 +178,7 @@ def _inner(images: Images, folder: Folder) -> Folder:
     inner = list(images.folders(folder))
     if len(inner) == 1 and not images.directly(folder):
         again = split_of(inner[0]) == split_of(folder[-1]) or inner[0].casefold() in _PLAIN
+        again = again or inner[0] == folder[-1]
         if again and not images.directly((*folder, *inner)):
             return _inner(images, (*folder, *inner))
     return folder
@@ -204,12 +189,12 @@ def _check_classes(
 ) -> None:
     """Refuse folders that are probably something else than classes."""
     names = list(classes)
-    plain = [name for name in names if name.casefold() in _PLAIN]
-    if plain and len(names) == 1:
+    plain = [name for name in names if re.sub(r"[\W\d_]+", "", name.casefold()) in _PLAIN]
+    if plain and len(plain) == len(names):
         raise UserError(
-            f"{below}{names[0]}/: {sum(images.folders(base).values()):,} images, but no folders of "
+            f"{below}: {images.count(base):,} images in {_listed(names)}, but no folders of "
             "classes; give one folder of images per class, or a table with the images' labels "
-            f"(layout=table); set layout=classes if {names[0]} is a class"
+            "(layout=table), also where these are in the files' names"
         )
     if plain:
         others = [name for name in names if name not in plain]
@@ -231,17 +216,25 @@ def _check_classes(
             f"{below}: splits lie below classes, such as {first}/: move the images to "
             "train/<class> and val/<class>, or set layout=folders to ignore these splits"
         )
-    nested = [name for name in names if not images.directly((*base, name))]
-    if len(nested) == len(names) > 1:
-        deeper = _listed(list(inner))
+    nested = [name for name in names if not images.within((*base, name))]
+    if nested and len(names) > 1:
+        deeper = dict.fromkeys(folder for name in nested for folder in classes[name])
         raise UserError(
-            f"{below}: it holds {_listed(nested)}, and these hold {deeper}: set layout=folders if "
-            f"the first are the classes, else give the folder that holds the classes as the dataset"
+            f"{below}: {_listed(nested)} hold no images, but {_listed([*deeper])}, which do: set "
+            f"layout=folders if {_listed(names)} are the classes, else give the folder that holds "
+            "the classes, or move them into one"
         )
 
 
-def _arrangement(splits: Mapping[str, str], classes: Iterable[str], words: str) -> Arrangement:
-    names = sorted({class_name(name) for name in classes})
+def _arrangement(
+    below: str, splits: Mapping[str, str], classes: Iterable[str], words: str, layout: str
+) -> Arrangement:
+    names = sorted({nfc(name) for name in classes})
+    if layout == "auto" and len(names) == 1:
+        raise UserError(
+            f"{below}: {words}; but then {names[0]!r} is the only class, with nothing to tell it "
+            "from: set layout=folders if it is so"
+        )
     return Arrangement(splits, {name: label for label, name in enumerate(names)}, words)
 
 
@@ -250,4 +243,5 @@ def _in(prefix: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"{name}/" for name in islice(names, 4)) + (", …" if len(names) > 4 else "")
+    more = ", …" if len(names) > _SHOWN else ""
+    return ", ".join(f"{name}/" for name in names[:_SHOWN]) + more

@@ -1,6 +1,6 @@
 """The texts around people's own images: tables with a caption a row, under the names people use.
 
-Or text files are beside the images: `0.txt` beside `0.jpg`.
+Or they are in files beside the images (`beside.py`).
 
 A table is looked for at the top of the data set and in the folders there. Its columns are known by
 usual names, that of the images by which values are images'. Several captions of an image are
@@ -9,7 +9,6 @@ joined. What is in a table is written as Arrow, to be read in place by all proce
 
 import itertools
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,17 +17,15 @@ import numpy as np
 import pyarrow as pa
 
 from components.ingest import columns, wording
+from components.ingest.beside import Beside
 from components.ingest.dataset import Reject, Text, clean
 from components.ingest.listing import Listing
-from components.ingest.naming import Keys, Namer, key, stem
+from components.ingest.naming import Namer, key
 from components.ingest.tables import LineRejects, Table
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem
 
 logger = logging.getLogger(__name__)
 
-_LONGEST = 65_536  # bytes of a text file beside an image
-_LETTER = re.compile(r"[^\W\d_]")  # boxes of objects have none
 _SCHEMA = pa.schema([("key", pa.uint64()), ("title", pa.string()), ("description", pa.string()),
                      ("tags", pa.string())])  # fmt: skip
 
@@ -53,7 +50,7 @@ class Captions:
     def __init__(
         self,
         listing: Listing,
-        beside: Keys,
+        beside: Beside,
         scratch: Path,
         ids: Callable[[], Iterator[str]],
         prefixes: Sequence[str],
@@ -63,7 +60,7 @@ class Captions:
 
         Args:
             listing: Its files.
-            beside: Which images have a text file beside them, as `texts_beside` returns it.
+            beside: The texts in files beside the images.
             scratch: A folder for copies.
             ids: Yields the ids of its images, each time again.
             prefixes: What the ids of each split begin with.
@@ -78,10 +75,9 @@ class Captions:
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
             tables = columns.tables(listing)
             namer = Namer(root, ids, prefixes) if tables else None
-            for number, name in enumerate(tables):
+            for name in tables:
                 assert namer is not None
-                copy = scratch / f"table-{number}{Path(name).suffix.casefold()}"
-                filesystem.fetch(f"{root}/{name}", copy)
+                copy = columns.copied(listing, name, scratch)
                 source = _source(root, name, copy, namer.of_table(columns.folder(name)))
                 if isinstance(source, str):
                     about += [source] if source else []
@@ -94,10 +90,8 @@ class Captions:
         self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         self._rows = np.argsort(found, kind="stable").astype(np.int32)
         self._keys = found[self._rows]
-        self._root, self._beside = root, beside
-        if len(beside):
-            about.append(f"{len(beside):,} files .txt beside images of the same name")
-        self.about = "; ".join(about) or "none"
+        self._beside = beside
+        self.about = "; ".join(filter(None, [*about, str(beside)])) or "none"
 
     def __call__(self, id: str, record: str) -> Text:
         """Return the texts of an image, those of several rows joined."""
@@ -109,19 +103,11 @@ class Captions:
             for name, values in found.items():
                 if value := self._table[name][row].as_py():
                     values[value] = None
-        if len(self._beside) and is_beside(self._beside, stem(id)):
-            found["description"][self._read_beside(stem(id))] = None
+        for name, value in self._beside.texts(id):
+            found[name][value] = None
         tags = dict.fromkeys(tag for value in found["tags"] for tag in value.split(" "))
         title, description = (" ".join(found[name]) for name in ("title", "description"))
         return Text(title, description.strip(), " ".join(tags))
-
-    def _read_beside(self, name: str) -> str:
-        try:
-            content = filesystem.read(f"{self._root}/{name}.txt", 0, _LONGEST)
-        except (FileNotFoundError, PermissionError):
-            return ""
-        text = wording.words(content.decode("utf-8-sig", errors="replace"))
-        return " ".join(text.split()) if _LETTER.search(text) else ""
 
     def _read(self, root: str, source: _Source, writer: Any) -> tuple[Any, str]:
         """Write the rows that belong to images; return their images' keys, and a summary."""
@@ -148,11 +134,13 @@ class Captions:
             writer.write_table(pa.table([pa.array(each) for each in arrays], schema=_SCHEMA))
             kept.append(keys[there])
         rejects.end()
+        total += rejects.counts["unreadable caption"]
         found = np.concatenate(kept)
         share = f"{len(found):,} of {total:,} rows of {name} belong to images"
         image = next(source.namer.ids(), "")
         unlike = f"it has {example!r:.200}, but an image is {image!r}"
-        if total and not len(found):
+        if not len(found):
+            unlike = unlike if example else self._rejects[-1].detail if total else "it has no rows"
             raise UserError(f"{root}: {share}, by its column {source.image:.200}: {unlike}")
         if 2 * len(found) < total:
             logger.warning("%s: %s: %s", root, share, unlike)
@@ -161,34 +149,21 @@ class Captions:
         return found, f"{share}; {images} ({fields})"
 
 
-def texts_beside(listing: Listing) -> Keys:
-    """Return the sorted keys of the paths, without suffix, of images with a text beside them."""
-    texts = (key(file.name[:-4]) for file in listing.others() if file.name.endswith(".txt"))
-    found = np.fromiter(texts, np.uint64)
-    if not len(found):
-        return found
-    images = (key(stem(file.name)) for file in listing if file.is_image)
-    return np.intersect1d(found, np.fromiter(images, np.uint64))
-
-
-def is_beside(beside: Keys, name: str) -> bool:
-    """Return whether a path without suffix is one of an image with a text beside it."""
-    wanted = np.uint64(key(name))
-    return bool(np.searchsorted(beside, wanted, "right") > np.searchsorted(beside, wanted))
-
-
 def _source(root: str, name: str, path: Path, namer: Namer) -> _Source | str:
     """Return a table with captions, or why it is none, which is not said of any odd table."""
     must = columns.is_named(name)
     try:
         table = Table(path, name)
-        image = columns.image_column(table, columns.sample(table), namer)
+        if must:
+            columns.check_header(table)
+        rows = columns.sample(table)
+        image = columns.image_column(table, rows, namer, few=must)
     except UserError as error:
         if must:
             raise UserError(f"{root}/{error}") from None
         return ""
-    if must:
-        columns.check_header(root, table)
+    if image is None and must and name.endswith(".json") and len(rows) == 1:
+        return f"{name} is not read: it is one record, of no image"
     if image is None and must:
         image = columns.usual_image_column(table)
         if image is None:

@@ -2,13 +2,16 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
-from components.ingest.dataset import TAXONOMY
+from components.ingest.dataset import TAXONOMY, id_hash
 from components.ingest.listing import Listing
 from components.ingest.naming import Namer, stem
 from components.ingest.tables import SUFFIXES, Row, Table
 from components.shared.stage.errors import UserError
+from components.shared.storage import filesystem
 
 TEXTS = {
     "title": ("title", "headline", "name"),
@@ -24,7 +27,8 @@ _IMAGE = [
 _NAMED = re.compile(r"captions?|metadata|texts?|descriptions?|titles?|tags?|keywords?|alt_?texts?")
 _CAPTION = re.compile(r"#\d+$")  # its number, after the image's name
 _NUMBER = re.compile(r"[\d.,+-]+")
-_MOST_TABLES, _MOST_JSON = 100, 2**30
+_MOST_TABLES, _MOST_JSON, _MOST_JSON_UNNAMED = 100, 2**30, 2**26
+_FEW = 3  # more JSON files in a folder are records of an image each
 _DEEPEST = 3  # folders above a table: data/train/metadata.jsonl
 _SAMPLE = 1_000  # rows by which columns are chosen
 
@@ -36,14 +40,18 @@ def tables(listing: Listing) -> list[str]:
         UserError: Two of the same name: one is probably a copy of the other.
     """
     found: dict[str, str] = {}
+    jsons = Counter(folder(each.name) for each in listing.others() if each.name.endswith(".json"))
     for name, size, _ in listing.others():
         stem, dot, suffix = name.rpartition(".")
         if f".{suffix.casefold()}" not in SUFFIXES or name.count("/") > _DEEPEST or not dot:
             continue
-        named = is_named(name)
-        if not named and (suffix.casefold() in ("txt", "json") or len(found) >= _MOST_TABLES):
+        named, is_json = is_named(name), suffix.casefold() == "json"
+        is_odd = suffix.casefold() == "txt" or (
+            is_json and (jsons[folder(name)] > _FEW or size > _MOST_JSON_UNNAMED)
+        )
+        if not named and (is_odd or len(found) >= _MOST_TABLES):
             continue
-        if suffix.casefold() == "json" and size > _MOST_JSON:
+        if is_json and size > _MOST_JSON:
             raise UserError(f"{listing.root}/{name}: too large for JSON: make it JSON lines")
         if named and stem in found:
             what = f"{found[stem]}, {name}"
@@ -58,7 +66,14 @@ def is_named(name: str) -> bool:
     return any(_NAMED.fullmatch(word) for word in re.split(r"[\W_]+", stem))
 
 
-def check_header(root: str, table: Table) -> None:
+def copied(listing: Listing, name: str, scratch: Path) -> Path:
+    """Return a local copy of a table in a folder."""
+    copy = scratch / f"table-{id_hash(name):016x}{Path(name).suffix.casefold()}"
+    filesystem.fetch(f"{listing.root}/{name}", copy)
+    return copy
+
+
+def check_header(table: Table) -> None:
     """Check that the first line has the columns' names.
 
     Raises:
@@ -66,9 +81,11 @@ def check_header(root: str, table: Table) -> None:
     """
     image = next((each for each in table.columns if stem(_CAPTION.sub("", each)) != each), None)
     if image is not None:
+        separated = {"\t": ", separated by a tab"}.get(table.delimiter, "")
+        example = (" " if separated else table.delimiter).join(["path", "label"])
         raise UserError(
-            f"{root}/{table.name}: its first line has no names of columns, but an image, "
-            f"{image:.200}: write one above it, such as path,label or path,caption"
+            f"{table.name}: its first line has no names of columns, but an image, {image:.200}: "
+            f"write one above it, such as {example}{separated}"
         )
 
 
@@ -89,7 +106,12 @@ def usual_image_column(table: Table) -> str | None:
 
 
 def image_column(
-    table: Table, rows: Sequence[Row], namer: Namer, known: Collection[str] = ()
+    table: Table,
+    rows: Sequence[Row],
+    namer: Namer,
+    known: Collection[str] = (),
+    *,
+    few: bool = False,
 ) -> str | None:
     """Return the column whose values mean the most images, the most usual one if several do.
 
@@ -100,6 +122,7 @@ def image_column(
         rows: Its first rows, with all columns.
         namer: Finds images.
         known: Columns of which it is known that they are others.
+        few: Whether one image is enough for a column of a usual name.
     """
     usual = [each for each in named(table, _IMAGE) if each not in known]
     others = [each for each in table.columns if each not in usual and each not in known]
@@ -112,8 +135,8 @@ def image_column(
                 values = [each for each in values if not _NUMBER.fullmatch(str(each))]
             counts[column] = int(namer.of_table(folder(table.name)).keys(values)[1].sum())
         best = max(counts, key=lambda column: counts[column], default="")
-        few = is_named(table.name) and columns is usual
-        if best and counts[best] >= (1 if few else max(1, len(rows) / 2)):
+        enough = 1 if few and columns is usual else max(1, len(rows) / 2)
+        if best and counts[best] >= enough:
             return best
     return None
 

@@ -157,6 +157,7 @@ class DataSet:
         rejects: What could not be read so far.
         layout: How it is arranged, in words.
         about_texts: Where its texts come from, in words.
+        not_read: Files that may have been meant to be read, in words; or empty.
         skipped: How many files and folders of operating systems are there, by their names.
         num_unwanted: How many more classes the lists have, after those of `names`: their images are
             left out without a word.
@@ -171,6 +172,7 @@ class DataSet:
     rejects: list[Reject]
     layout: str
     about_texts: str
+    not_read: str = ""
     skipped: Mapping[str, int] = field(default_factory=dict)
     num_unwanted: int = 0
 

@@ -3,17 +3,38 @@
 from dataclasses import replace
 from pathlib import Path
 
-from components.ingest import folders, labelled, webdataset, webvision
+from components.ingest import (
+    columns,
+    folders,
+    label_tables,
+    labelled,
+    leftover,
+    webdataset,
+    webvision,
+)
 from components.ingest.arrangement import Images, arranged
+from components.ingest.beside import Beside
+from components.ingest.class_names import check_distinct
 from components.ingest.dataset import DataSet
 from components.ingest.listing import Listing
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 
+_REASONS = 3  # why tables have no labels: more are too long to read
+
 
 def root(dataset: str) -> str:
-    """Return a data set's folder as it is named everywhere: local ones are absolute."""
-    return dataset.rstrip("/") if filesystem.is_s3(dataset) else str(Path(dataset).resolve())
+    """Return a data set's folder as it is named everywhere: local ones are absolute.
+
+    Raises:
+        UserError: It is a file, or nothing.
+    """
+    if filesystem.is_s3(dataset):
+        return dataset.rstrip("/")
+    if not dataset.strip() or Path(dataset).is_file():
+        what = "a file" if dataset.strip() else "nothing"
+        raise UserError(f"dataset={dataset!r}: {what}, where a folder is needed; unpack archives")
+    return str(Path(dataset).resolve())
 
 
 def read(
@@ -40,6 +61,7 @@ def read(
             what the parameters ask for.
     """
     data = _read(root, scratch, layout, label_field, sources)
+    check_distinct(root, data.names)
     if num_classes > len(data.names):
         raise UserError(f"num_classes={num_classes}: {root} has {len(data.names)} classes")
     names = data.names[: num_classes or None]
@@ -63,26 +85,58 @@ def _read(root: str, scratch: Path, layout: str, label_field: str, sources: str)
     listing.check()
     if layout == "auto" and label_field != "auto":
         layout = "table"
-    tables = labelled.sources(listing, scratch, label_field) if layout in ("auto", "table") else []
+    tables = []
+    if layout in ("auto", "table"):
+        tables = label_tables.find(listing, scratch, label_field)
     if layout == "table" and not tables:
-        what = "a usual name, such as label, or one for each class with a single 1 in a row"
-        what = what if label_field == "auto" else f"the name {label_field}"
-        raise UserError(
-            f"{root}: no table there has a column of the images' paths or names, and one of labels "
-            f"of {what}"
-        )
+        raise UserError(f"{root}: {_why_no_table(listing, scratch, label_field)}")
     if layout == "table":
         return labelled.read(listing, scratch, tables)
     try:
         arrangement = arranged(root, Images(listing.folders), layout)
-    except UserError:
-        if not tables:
-            raise
-        return labelled.read(listing, scratch, tables)
-    if tables and not labelled.agree(listing, tables, arrangement):
-        table = tables[0]
-        raise UserError(
-            f"{root}: {arrangement.words}, but {table.table.name} has other labels in "
-            f"{table.column}: set layout=folders or layout=table"
-        )
+    except UserError as error:
+        if tables:
+            return _of_classes(labelled.read(listing, scratch, tables), root)
+        raise UserError(f"{error}{_left_over(listing, scratch, label_field)}") from None
+    # Columns of 0 and 1 may be something else than classes, if folders are classes.
+    tables = [each for each in tables if len(each.labels) < 2]
+    if any(each.labels for each in tables):
+        if not labelled.agree(listing, tables, arrangement):
+            table = next(each for each in tables if each.labels)
+            raise UserError(
+                f"{root}: {arrangement.words}, but {table.table.name} has other labels in "
+                f"{table.column}: set layout=folders or layout=table"
+            )
+        if len(arrangement.splits) == 1 and any(each.says_splits for each in tables):
+            return _of_classes(labelled.read(listing, scratch, tables), root)
     return folders.read(listing, scratch, arrangement)
+
+
+def _of_classes(data: DataSet, root: str) -> DataSet:
+    """Refuse a data set of one class, which is probably none, where nobody has named its layout."""
+    if len(data.names) > 1:
+        return data
+    if not data.names:
+        raise UserError(f"{root}: {data.layout}; but then no training image has a label")
+    raise UserError(
+        f"{root}: {data.layout}; but then {data.names[0]!r} is the only class in training, with "
+        "nothing to tell it from: set layout=table if it is so"
+    )
+
+
+def _why_no_table(listing: Listing, scratch: Path, label_field: str) -> str:
+    what = "a usual name, such as label, or one for each class with a single 1 in a row"
+    what = what if label_field == "auto" else f"the name {label_field}"
+    return (
+        f"no table there has a column of the images' paths or names, and one of labels of {what}"
+        + _left_over(listing, scratch, label_field)
+    )
+
+
+def _left_over(listing: Listing, scratch: Path, label_field: str) -> str:
+    """Return, for the end of a message, what else is there, and why that is of no use."""
+    reasons = label_tables.explain(listing, scratch, label_field)[:_REASONS]
+    others = leftover.words(listing, columns.tables(listing), Beside(listing))
+    return "".join(
+        f"; {each}" for each in [*reasons, f"not read: {others}" if others else ""] if each
+    )

@@ -14,10 +14,12 @@ from components.shared.storage import filesystem
 _SYSTEM = {"__macosx", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "lost+found"}
 _SYSTEM |= {"__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "system volume information"}
 IMAGES = {"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "bmp"}
-_PACKED = {"parquet", "arrow", "zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar"}
+PACKED = {"parquet", "arrow", "zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar"}
 # Suffixes of which many lie in data sets, and none is an image's.
-_KNOWN = IMAGES | _PACKED | {"txt", "json", "jsonl", "ndjson", "csv", "tsv", "xml", "md", "yaml"}
+_KNOWN = IMAGES | PACKED | {"txt", "json", "jsonl", "ndjson", "csv", "tsv", "xml", "md", "yaml"}
 _KNOWN |= {"yml", "py", "ipynb", "pdf", "npy", "npz", "mat", "pkl", "h5", "pt", "pth"}
+PHOTOS = {"heic", "heif", "tif", "tiff", "avif", "jxl"}  # that are not read
+_MOST_PHOTOS = 0.1  # of all images: with more, the set is another one without them
 _KNOWN |= {"log", "db", "idx", "mp4", "mov", "avi", "mp3", "wav"}
 _STANDS_FOR = "\0"  # in a list, for a line feed: no name has it
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
@@ -66,7 +68,7 @@ class Listing:
                     self.folders[above] += 1
                 else:
                     others.write(line)
-                    self._suffixes[_suffix(name)] += 1
+                    self._suffixes[suffix(name)] += 1
         if not self.folders and not self._suffixes:
             raise UserError(f"{root}: no such folder, or no files in it")
 
@@ -78,7 +80,7 @@ class Listing:
         return _read(self._others)
 
     def check(self) -> None:
-        """Refuse a data set without a single image.
+        """Refuse a data set without a single image, or with many that are not read.
 
         Raises:
             UserError: It says what is there instead.
@@ -88,12 +90,28 @@ class Listing:
                 f"{count:,} {f'.{suffix}' if suffix else 'without a suffix'}"
                 for suffix, count in self._suffixes.most_common(4)
             )
-            packed = sorted(_PACKED & {*self._suffixes})
-            remedy = f"; unpack what is in {', '.join(f'.{each}' for each in packed)}"
             raise UserError(
                 f"{self.root}: no folders with images there: of {self._suffixes.total():,} files "
-                f"({found}) none is a JPEG, PNG, GIF, WebP or BMP{remedy if packed else ''}"
+                f"({found}) none is a JPEG, PNG, GIF, WebP or BMP{self._remedy()}"
             )
+        photos, images = self._photos(), self.folders.total()
+        if photos.total() > _MOST_PHOTOS * (photos.total() + images):
+            kinds = ", ".join(f"{count:,} .{kind}" for kind, count in photos.most_common())
+            raise UserError(
+                f"{self.root}: beside {images:,} images there are {kinds}, which are not read: "
+                "convert them to JPEG, or remove them"
+            )
+
+    def _photos(self) -> Counter[str]:
+        return Counter({kind: self._suffixes[kind] for kind in PHOTOS & {*self._suffixes}})
+
+    def _remedy(self) -> str:
+        if self._photos():
+            return "; convert them to JPEG"
+        if "parquet" in self._suffixes or "arrow" in self._suffixes:
+            return "; if tables hold the images themselves, save each as a file of its own"
+        packed = ", ".join(f".{each}" for each in sorted(PACKED & {*self._suffixes}))
+        return f"; unpack what is in {packed}" if packed else ""
 
     def _skip(self, folder: str) -> bool:
         if is_system(folder):
@@ -103,9 +121,9 @@ class Listing:
 
     def _is_image(self, name: str, size: int) -> bool:
         """Tell an image by the suffix that it has, else by its first bytes."""
-        suffix = _suffix(name)
-        if suffix in _KNOWN or not size:
-            return suffix in IMAGES
+        kind = suffix(name)
+        if kind in _KNOWN or not size:
+            return kind in IMAGES
         self._looks += 1
         if self._looks > _MOST_LOOKS and filesystem.is_s3(self.root):
             return True  # if it is none, its decoder will say so
@@ -128,7 +146,8 @@ def _read(path: Path) -> Iterator[Found]:
             yield Found(name.replace(_STANDS_FOR, "\n"), int(size), is_image == "1")
 
 
-def _suffix(name: str) -> str:
+def suffix(name: str) -> str:
+    """Return a file's suffix in small letters, without its dot; empty if it has none."""
     file = name.rpartition("/")[2].partition("?")[0]
     return file.rpartition(".")[2].casefold() if "." in file else ""
 

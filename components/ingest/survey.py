@@ -97,6 +97,7 @@ def lines(root: str, data: DataSet, blocks: Sequence[Block], planned: Plan) -> l
         *((split, f"{len(of_split):,} images" + held_out * (split == "validation"))
           for split, of_split in labels.items()),
         ("texts", data.about_texts),
+        *([("not read", data.not_read)] if data.not_read else []),
         *(("left out", left) for left in _left_out(data, blocks, planned)),
     ]  # fmt: skip
     return [f"{name:<11} {text}" for name, text in found]

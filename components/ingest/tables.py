@@ -28,9 +28,10 @@ _MOST_LINES = 1_000  # of a field: a quote that is open for longer was never clo
 _SAMPLE = 1_000  # rows whose keys are the columns of JSON lines
 _BATCH = 32_768
 MOST_REJECTS = 1_000
+_FIELDS = {"title", "description", "caption", "text", "name"}  # of a record, not images' names
 # What Arrow raises for a damaged Parquet file.
 _DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError)
-_UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Row(NamedTuple):
@@ -49,23 +50,27 @@ class BadLine(NamedTuple):
 
 
 class LineRejects:
-    """Rejects of a table's lines: of each kind the first are listed, the others are counted."""
+    """Rejects of a table's lines: of each kind the first are listed, the others are counted.
+
+    Attributes:
+        counts: How many there are of each kind.
+    """
 
     def __init__(self, table: str, rejects: list[Reject]) -> None:
         """Begin with none; `rejects` is what they are added to."""
-        self._table, self._rejects, self._counts = table, rejects, Counter[str]()
+        self._table, self._rejects, self.counts = table, rejects, Counter[str]()
 
     def add(self, kind: str, line: int, what: object, detail: str) -> None:
         """Add a line, known by what it says."""
-        self._counts[kind] += 1
-        if self._counts[kind] <= MOST_REJECTS:
+        self.counts[kind] += 1
+        if self.counts[kind] <= MOST_REJECTS:
             self._rejects.append(
                 Reject("", kind, self._table, str(what)[:500], f"line {line}: {detail}")
             )
 
     def end(self) -> None:
         """Add how many more there were of each kind."""
-        for kind, count in self._counts.items():
+        for kind, count in self.counts.items():
             if count > MOST_REJECTS:
                 more = f"{count - MOST_REJECTS:,} more such lines"
                 self._rejects.append(Reject("", kind, self._table, "…", more))
@@ -77,15 +82,16 @@ class Table:
     Attributes:
         name: Its path below the data set's folder.
         columns: Their names, without blanks around them.
+        delimiter: What separates the fields of a text.
     """
 
     def __init__(self, path: Path, name: str) -> None:
         """Open a table; a text in UTF-16 is written anew next to it.
 
         Raises:
-            UserError: It cannot be read as what its name says.
+            UserError: It cannot be read as what its name says, or is empty.
         """
-        self.name, self._path = name, path
+        self.name, self._path, self.delimiter = name, path, ","
         self._suffix = path.suffix.casefold()
         if self._suffix == ".parquet":
             self.columns = self._parquet_columns()
@@ -96,11 +102,13 @@ class Table:
             keys = (key for row in sample if not isinstance(row, BadLine) for key in row[1])
             self.columns = list(dict.fromkeys(keys))
             return
-        self._delimiter = _delimiter(self._path, self._suffix)
+        self.delimiter, self._first = _delimiter(self._path, self._suffix)
         header = next(self._records(), None)
         self.columns = []
         if isinstance(header, Row):
             self.columns = [str(value).strip() for value in header.values]
+        if not any(self.columns):
+            raise UserError(f"{name}: empty, or its first line is")
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row | BadLine]:
         """Yield the rows, with the values of some columns; an absent value is None.
@@ -125,7 +133,7 @@ class Table:
                 yield record
             elif len(record.values) > most and any(record.values[most:]):
                 detail = f"{len(record.values)} fields, but the header has {most}"
-                yield BadLine(record.line, self._delimiter.join(record.values), detail)
+                yield BadLine(record.line, self.delimiter.join(record.values), detail)
             elif any(record.values):
                 values = record.values
                 yield Row(record.line, [values[i] if i < len(values) else None for i in places])
@@ -148,9 +156,9 @@ class Table:
         with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline=_newline(
             self._path
         )) as file:  # fmt: skip
-            lines = _Lines(file)
+            lines = _Lines(islice(file, self._first - 1, None), self._first - 1)
             while not lines.ended:
-                reader = csv.reader(lines, delimiter=self._delimiter, strict=True,
+                reader = csv.reader(lines, delimiter=self.delimiter, strict=True,
                                     skipinitialspace=True)  # fmt: skip
                 try:
                     for record in reader:
@@ -205,9 +213,9 @@ class Table:
 class _Lines:
     """The lines of a file for a reader of records, from which it can be called back."""
 
-    def __init__(self, file: Iterator[str]) -> None:
+    def __init__(self, file: Iterator[str], number: int) -> None:
         self._file, self._again = file, list[str]()
-        self._number, self._taken = 0, list[str]()
+        self._number, self._taken = number, list[str]()
         self.ended = False
 
     def __iter__(self) -> "_Lines":
@@ -238,6 +246,25 @@ class _Lines:
         return self.begin(), taken
 
 
+def decoded(content: bytes) -> str:
+    """Return a text in UTF-8, UTF-16 or Windows' Latin-1, whichever it is."""
+    if encoding := _utf16(content):
+        return content.decode(encoding, errors="replace").removeprefix("\ufeff")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _utf16(head: bytes) -> str:
+    """Return which UTF-16 a text is in by its beginning; empty if it is another encoding."""
+    if head[:2] in _BYTE_ORDER_MARKS:
+        return "utf-16"
+    if head[:200].count(0) < len(head[:200]) / 4:
+        return ""
+    return "utf-16-be" if head[:1] == b"\0" else "utf-16-le"
+
+
 def _decoded(line: str) -> str:
     """Return a line, read as Windows' Latin-1 if it was not UTF-8."""
     if line.isascii():
@@ -253,9 +280,7 @@ def _utf8(path: Path) -> Path:
     """Return a text file in UTF-8: the same, or a copy if it is in UTF-16."""
     with path.open("rb") as file:
         head = file.read(1_000)
-    encoding = _UTF16.get(head[:2], "")
-    if not encoding and b"\0" in head[:200]:
-        encoding = "utf-16-be" if head[:1] == b"\0" else "utf-16-le"
+    encoding = _utf16(head)
     if not encoding:
         return path
     copy = path.with_name(f"{path.stem}.utf-8{path.suffix}")
@@ -273,13 +298,16 @@ def _newline(path: Path) -> str:
     return "\r" if b"\r" in head and b"\n" not in head else "\n"
 
 
-def _delimiter(path: Path, suffix: str) -> str:
-    """Return the delimiter of which the header has most."""
-    if suffix == ".tsv":
-        return "\t"
+def _delimiter(path: Path, suffix: str) -> tuple[str, int]:
+    """Return the delimiter of which the header has most, and the number of the header's line.
+
+    Or what Excel writes above the header: `sep=;`.
+    """
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = re.sub(r'"[^"]*"', "", file.readline(2**20))
-    return max(_DELIMITERS, key=header.count)
+    if said := re.fullmatch(r"sep=(.)\s*", header, re.IGNORECASE):
+        return said[1], 2
+    return ("\t" if suffix == ".tsv" else max(_DELIMITERS, key=header.count)), 1
 
 
 def _objects_of_json(path: Path, name: str) -> list[dict[str, Any]]:
@@ -288,8 +316,7 @@ def _objects_of_json(path: Path, name: str) -> list[dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name}: no JSON: {error!s:.200}") from None
     if isinstance(found, dict):
-        found = _of_coco(found) or [{"path": path, "text": text} for path, text in found.items()
-                                    if isinstance(text, str)]  # fmt: skip
+        found = _of_coco(found) or _of_mapping(found)
     if not isinstance(found, list) or not found:
         raise UserError(f"{name}: no list of objects; give a CSV or JSON lines")
     return [row for row in found if isinstance(row, dict)]
@@ -303,15 +330,25 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def _of_coco(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the captions of a file as COCO has them, or none if it is not one."""
+    """Return the captions or categories of a file as COCO has them, or none if it is not one."""
     try:
         names = {image["id"]: image["file_name"] for image in found["images"]}
+        kinds = {each["id"]: each["name"] for each in found.get("categories", [])}
         return [
-            {"file_name": names.get(each["image_id"]), "caption": each["caption"]}
+            {"file_name": names.get(each["image_id"])}
+            | ({"caption": each["caption"]} if "caption" in each else {})
+            | ({"label": kinds[each["category_id"]]} if "category_id" in each else {})
             for each in found["annotations"]
         ]
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         return []
+
+
+def _of_mapping(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a mapping from images to texts; one row if it is a record itself."""
+    if not _FIELDS.isdisjoint(found):
+        return [found]
+    return [{"path": path, "text": text} for path, text in found.items() if isinstance(text, str)]
 
 
 def _values(column: pa.Array) -> list[Any]:

@@ -14,7 +14,6 @@ files; classes get their numbers when all shards have been read.
 """
 
 import json
-import math
 import re
 import tarfile
 from array import array
@@ -28,7 +27,9 @@ from typing import NamedTuple
 
 from components.ingest import archives, metadata
 from components.ingest.archives import Member
+from components.ingest.class_names import MOST_CLASSES, class_name, several
 from components.ingest.dataset import (
+    SPLITS,
     DataSet,
     FileList,
     Files,
@@ -43,23 +44,20 @@ from components.ingest.dataset import (
 )
 from components.ingest.listing import IMAGES, Found, Listing
 from components.ingest.samples import RECORDS, Sample, is_record, samples
+from components.ingest.splits import splits_in
+from components.ingest.tables import decoded
 from components.ingest.wording import tags, words
 from components.shared.stage.errors import UserError
 from components.shared.stage.parallel import ordered
 from components.shared.stage.progress import progress
 from components.shared.storage import filesystem
 
-_SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev", "eval"),
-    "test": ("test", "testing"),
-}
 _LABELS = ("label", "class", "class_name", "category")
 _TITLES, _TAGS, _QUERIES = ("title",), ("tags", "keywords"), ("query",)
 _DESCRIPTIONS = ("caption", "captions", "alt", "alt_text", "text", "description")
 _STATS = "_stats.json"  # what img2dataset writes beside each shard
 _CLASS_NAMES = ("classnames.txt", "class_names.txt", "classes.txt", "labels.txt")
-_MOST_CLASSES = 100_000
+_NUMBERED = re.compile(r"\d{5,}")
 # How many shards, and files in each, are looked at for samples.
 _LOOKS_AT_SHARDS, _LOOKS_AT_FILES = 5, 200
 
@@ -140,7 +138,7 @@ def read(listing: Listing, scratch: Path, label_field: str) -> DataSet:
     names = _class_names(listing, scratch, labels) or [*labels]
     lists = [
         FileList(scratch / f"{split}.txt", split, records=scratch / f"{split}.jsonl")
-        for split in _SPLITS
+        for split in SPLITS
         if any(shard.split == split for shard in shards)
     ]
     files = Files()
@@ -177,7 +175,7 @@ def _folders(listing: Listing) -> set[str]:
              if each.name.endswith(_STATS))  # fmt: skip
     written = {name for name in names if number(name.rpartition("/")[2]) >= 0}
     if not written:
-        return written
+        return _with_records(listing)
     tars = {file.name.removesuffix(".tar") for file in _archives(listing)}
     if not tars and not listing.folders:
         raise UserError(
@@ -185,6 +183,17 @@ def _folders(listing: Listing) -> set[str]:
             "--output_format webdataset"
         )
     return (written - tars) & listing.folders.keys()
+
+
+def _with_records(listing: Listing) -> set[str]:
+    """Return folders that img2dataset has filled, from which somebody has taken its statistics."""
+    records = Counter(name.rpartition("/")[0] for name, _, _ in listing.others()
+                      if name.endswith(".json"))  # fmt: skip
+    return {
+        folder
+        for folder, count in listing.folders.items()
+        if _NUMBERED.fullmatch(folder.rpartition("/")[2]) and 2 * records[folder] > count
+    }
 
 
 def _shards(listing: Listing, scratch: Path) -> Iterator[_Shard]:
@@ -211,7 +220,7 @@ def _shards(listing: Listing, scratch: Path) -> Iterator[_Shard]:
 def _words(shards: Sequence[_Shard], label_field: str) -> str:
     """Return how the shards are arranged, in words."""
     splits = Counter(shard.split for shard in shards)
-    counts = "; ".join(f"{splits[split]:,} for {split}" for split in _SPLITS if split in splits)
+    counts = "; ".join(f"{splits[split]:,} for {split}" for split in SPLITS if split in splits)
     labels = f".cls or the JSON's {', '.join(_LABELS)}" if label_field == "auto" else label_field
     return f"tar shards of samples, {counts}; labels from {labels}"
 
@@ -219,8 +228,7 @@ def _words(shards: Sequence[_Shard], label_field: str) -> str:
 def _split(name: str) -> str:
     """Return the split that a shard's name, or else a folder's, has as a word; empty if none."""
     for part in reversed(name.removesuffix(".tar").split("/")):
-        parts = {*re.split(r"[\W\d_]+", part.lower())}
-        found = [split for split, names in _SPLITS.items() if not parts.isdisjoint(names)]
+        found = splits_in(part)
         if len(found) > 1:
             raise UserError(f"{name}: of which split is it, {' or '.join(found)}? Rename it")
         if found:
@@ -279,35 +287,24 @@ def _row(shard: _Shard, sample: Sample, label_field: str) -> _Row | Reject:
     id = f"{shard.name}/{image.name.removeprefix('./')}"
     if not is_listable(id):
         return Reject("", "unreadable name", "", repr(id), "rename the file")
-    record = metadata.record(_decoded(source)) if source else metadata.Record({})
+    record = metadata.record(decoded(source.content)) if source else metadata.Record({})
     fields = {name.lower(): value for name, value in record.fields.items()}
     label = _label(sample, fields, label_field)
     if not label and shard.split != "test":
         missing = _LABELS if label_field == "auto" else (label_field,)
         detail = record.detail or f"no .cls, and in its JSON no single {' or '.join(missing)}"
         return Reject("", "no label", "", id, detail)
+    if several([label]):
+        return Reject("", "several labels", "", id, label)
     return _Row(id, label, image, _text_of(sample, record, fields))
 
 
 def _label(sample: Sample, fields: dict[str, object], label_field: str) -> str:
     if label_field != "auto":
-        return _class_name(fields.get(label_field.lower()))
+        return class_name(fields.get(label_field.lower()))
     if file := sample.file("cls"):
-        return _class_name(_decoded(file))
-    return _class_name(next((fields[name] for name in _LABELS if name in fields), None))
-
-
-def _class_name(value: object) -> str:
-    match value:
-        case [item]:
-            return _class_name(item)
-        case float() if value.is_integer():
-            return str(int(value))
-        case None | list() | dict():
-            return ""
-        case float() if not math.isfinite(value):
-            return ""
-    return " ".join(metadata.text(value).split())
+        return class_name(decoded(file.content))
+    return class_name(next((fields[name] for name in _LABELS if name in fields), None))
 
 
 def _text_of(sample: Sample, record: metadata.Record, fields: dict[str, object]) -> Text:
@@ -319,16 +316,12 @@ def _text_of(sample: Sample, record: metadata.Record, fields: dict[str, object])
     return Text(
         title=joined(_TITLES),
         # Of img2dataset's files, .txt and the JSON have the same caption.
-        description=joined(_DESCRIPTIONS, words(_decoded(file)) if file else ""),
+        description=joined(_DESCRIPTIONS, words(decoded(file.content)) if file else ""),
         tags=tags(next((fields[name] for name in _TAGS if fields.get(name)), None)),
         query=joined(_QUERIES),
         kind=record.kind,
         detail=record.detail,
     )
-
-
-def _decoded(file: Member) -> str:
-    return file.content.decode("utf-8-sig", errors="replace")
 
 
 def _labels(
@@ -341,7 +334,7 @@ def _labels(
         if shard.split == "train"
         for name in content.labels
     }
-    if len(names) > _MOST_CLASSES:
+    if len(names) > MOST_CLASSES:
         raise UserError(
             f"label_field={label_field}: {len(names):,} different labels, such as {min(names)!r}: "
             "name a field that has classes"
@@ -385,12 +378,20 @@ def _class_names(listing: Listing, scratch: Path, labels: dict[str, int]) -> lis
 
 
 def _advice(root: str, shards: Sequence[_Shard]) -> str:
+    """Return which fields of the JSON may have labels: those whose values repeat."""
+    values: dict[str, Counter[str]] = {}
     for shard in shards:
-        for sample in samples(_members(root, shard)):
+        for sample in islice(samples(_members(root, shard)), _LOOKS_AT_FILES):
             if isinstance(sample, Sample) and (file := sample.file("json")):
-                fields = metadata.record(_decoded(file)).fields
-                return f"; set label_field to one of {', '.join(fields)}" if fields else ""
-    return ""
+                for name, value in metadata.record(decoded(file.content)).fields.items():
+                    values.setdefault(name, Counter())[class_name(value)] += 1
+        if values:
+            break
+    found = [name for name, counts in values.items()
+             if 1 < len(counts - Counter([""])) <= counts.total() / 2]  # fmt: skip
+    if found:
+        return f"; set label_field to one of {', '.join(found)}"
+    return "; no field of the JSON has classes, so a .cls or such a field is needed"
 
 
 def _write_list(

@@ -29,21 +29,21 @@ def tags(value: object) -> str:
 
     A text's tags are separated by commas or semicolons, else by blanks.
     """
-    parsed = _parsed(value.strip()) if isinstance(value, str) else value
-    if isinstance(parsed, str) and re.search("[,;|]", parsed):
-        parsed = re.split("[,;|]", parsed)
-    if isinstance(parsed, list | tuple):
-        return metadata.tags([words(tag) for tag in parsed])
-    return " ".join(words(parsed).split())
+    found = parsed(value.strip()) if isinstance(value, str) else value
+    if isinstance(found, str) and re.search("[,;|]", found):
+        found = re.split("[,;|]", found)
+    if isinstance(found, list | tuple):
+        return metadata.tags([words(tag) for tag in found])
+    return " ".join(words(found).split())
 
 
 def _written(text: str) -> str:
     text = text.strip()
     if text.casefold() in _NOTHING:
         return ""
-    parsed = _parsed(text)
-    if not isinstance(parsed, str):
-        return words(parsed)
+    found = parsed(text)
+    if not isinstance(found, str):
+        return words(found)
     if "%" in text:
         encoded = " " not in text
         text = _PERCENT.sub(_unquoted, text)
@@ -51,7 +51,7 @@ def _written(text: str) -> str:
     return clean(text)
 
 
-def _parsed(text: str) -> object:
+def parsed(text: str) -> object:
     """Return the list or object that a text is, in JSON or as Python writes it; else the text."""
     if text[:1] + text[-1:] not in ("[]", "{}") or len(text) > _LONGEST_JSON:
         return text

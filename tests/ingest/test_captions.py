@@ -94,8 +94,9 @@ def test_a_path_that_does_not_fit_is_not_taken_for_another_image_of_that_name(
 
 
 def test_paths_may_leave_out_the_folder_of_the_split(tmp_path: Path) -> None:
-    write(tmp_path / "data", *(f"images/{split}/{name}" for split in ("train", "val")
-                               for name in ("cat/0.jpg", f"cat/{split}.jpg")))  # fmt: skip
+    for split in ("train", "val"):
+        names = ("cat/0.jpg", f"cat/{split}.jpg", "dog/1.jpg")
+        write(tmp_path / "data", *(f"images/{split}/{name}" for name in names))
     table = "path,title\ncat/train.jpg,yes\ncat/val.jpg,yes\ncat/0.jpg,which\n"
     write(tmp_path / "data", "captions.csv", content=table.encode())
 
@@ -145,6 +146,43 @@ def test_texts_beside_images_are_read_unless_they_are_boxes(tmp_path: Path) -> N
     assert texts(data) == {"cat/0.jpg": Text(title="Puss", description="a cat")}
     assert "2 files .txt beside images" in data.about_texts
     assert [reject.id for reject in data.rejects] == ["cat/notes.txt"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+def test_texts_beside_images_are_decoded_as_tables_are(tmp_path: Path, encoding: str) -> None:
+    write(tmp_path / "data", *IMAGES)
+    write(tmp_path / "data", "cat/0.txt", content="a café".encode(encoding))
+
+    assert titles(read(tmp_path / "data")) == {"cat/0.jpg": "a café"}
+
+
+def test_records_and_captions_beside_images_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "data", *IMAGES)
+    records = {
+        "cat/0.jpg.json": {"title": "IMG.jpg", "description": "a cat", "creationTime": {"a": 1}},
+        "cat/1.json": {"title": "Puss", "tags": ["tabby", "red sofa"]},
+        "cat/metadata.json": {"title": "Cats", "description": "", "access": "private"},  # an album
+    }
+    for name, record in records.items():
+        write(tmp_path / "data", name, content=json.dumps(record).encode())
+    write(tmp_path / "data", "dog/0.caption", content=b"a dog")
+
+    data = read(tmp_path / "data")
+
+    assert texts(data) == {
+        "cat/0.jpg": Text(title="IMG.jpg", description="a cat"),
+        "cat/1.jpg": Text(title="Puss", tags="tabby red_sofa"),
+        "dog/0.jpg": Text(description="a dog"),
+    }
+    assert "2 files .json beside images" in data.about_texts
+    assert "cat/metadata.json is not read: it is one record" in data.about_texts
+
+
+def test_what_excel_writes_above_a_header_is_its_delimiter(tmp_path: Path) -> None:
+    data = with_table(tmp_path / "data", 'sep=|\npath|title\ncat/0.jpg|a; cat, too\n"x|y\n')
+
+    assert titles(data) == {"cat/0.jpg": "a; cat, too"}
+    assert "line 4" in data.rejects[0].detail
 
 
 def utf16(text: str) -> bytes:
@@ -256,7 +294,9 @@ def test_of_many_rejects_the_first_are_listed(
          "0 of 2 rows of captions.csv belong to images, by its column path: it has '0.jpg', but an "
          "image is 'cat/0.jpg'"),
         ("captions.csv", "where,title\nhere,a\n", "none of its columns .where, title."),
-        ("captions.csv", "", "none of its columns"),
+        ("captions.csv", "", "captions.csv: empty"),
+        ("captions.csv", "path,title\n", "it has no rows"),
+        ("captions.csv", "path,title\ncat/0.jpg,a, b\n", "line 2: 3 fields, but the header has 2"),
         ("captions.parquet", "no Parquet", "captions.parquet: cannot be read as Parquet"),
         ("captions.json", "{", "captions.json: no JSON"),
     ],

@@ -21,7 +21,7 @@ UNDERSTOOD = {
     "captions-with-a-number-for-id": ["2 of 2 rows of captions.csv belong to images"],
     "captions-with-blanks-in-the-header": ["1 of 1 rows of captions.csv", "title as title"],
     "captions-with-a-bad-line": ["2 of 2 rows of captions.jsonl", "1 × repaired record"],
-    "captions-with-an-open-quote": ["2 of 2 rows of captions.csv", "line 2: a quote is opened"],
+    "captions-with-an-open-quote": ["2 of 3 rows of captions.csv", "line 2: a quote is opened"],
     "captions-with-keywords": ["2 of 2 rows of captions.csv", "keywords as tags"],
 }
 REFUSED = {

@@ -43,7 +43,10 @@ def test_a_table_as_on_kaggle_is_read(tmp_path: Path) -> None:
     }  # fmt: skip
     assert list(labels(data)["test"]) == ["test_images/0.jpg", "test_images/9.jpg"]
     assert data.names == ["9", "10"]
-    assert data.layout == "labels in train.csv, column label, of the images in column image_id"
+    assert (
+        data.layout
+        == "labels in train.csv, column label, of the images in column image_id, all train"
+    )
     assert [(each.kind, each.id) for each in data.rejects] == [("missing image", "7.jpg")]
 
 
@@ -148,7 +151,7 @@ def test_a_column_for_each_class_may_have_a_1(tmp_path: Path, suffix: str) -> No
         f"labels in truth{suffix}, a column of 0 and 1 for each class, Melanoma to rare, "
         "of the images in column image"
     )
-    assert [(each.kind, each.id) for each in data.rejects] == [("no label", "30")]
+    assert [(each.kind, each.id) for each in data.rejects] == [("several labels", "30.jpg")]
 
 
 def test_the_column_of_labels_may_be_named(tmp_path: Path) -> None:
@@ -161,16 +164,25 @@ def test_the_column_of_labels_may_be_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [("3", "3"), ("3.0", "3"), ("nan", ""), (" a  cat ", "a cat"), ("3.5", "3.5"), ("['a']", "a")],
+    [
+        ("3", "3"),
+        ("3.0", "3"),
+        ("nan", ""),
+        ("none", "none"),
+        ("C%2B", "C%2B"),
+        (" a  cat ", "a cat"),
+        ("3.5", "3.5"),
+        ("['a']", "a"),
+    ],
 )
 def test_a_label_is_a_name_or_a_number(tmp_path: Path, value: str, name: str) -> None:
     root = tmp_path / "data"
-    write(root, "0.jpg", "1.jpg")
-    table(root, "labels.csv", f"path,label\n0.jpg,{value}\n1.jpg,other\n")
+    write(root, *(f"{i}.jpg" for i in range(3)))
+    table(root, "labels.csv", f"path,label\n0.jpg,{value}\n1.jpg,other\n2.jpg,another\n")
 
     data = read(root)
 
-    assert set(data.names) == {"other", name} - {""}
+    assert set(data.names) == {"other", "another", name} - {""}
     assert [each.kind for each in data.rejects] == ["no label"] * (not name)
 
 
@@ -211,11 +223,11 @@ def test_folders_and_a_table_that_differ_are_refused_unless_one_is_named(tmp_pat
     ("content", "message"),
     [
         ("path,label\n" + "".join(f"{i}.jpg,{j}\n" for i in range(3) for j in range(2)),
-         "3 images have several labels"),
+         "3 images, such as 0.jpg, have several labels"),
         ("path,scab,rust\n0.jpg,1,0\n1.jpg,1,1\n", "no table there has a column"),
         ("path,is_public,views\n0.jpg,1,10\n1.jpg,1,12\n", "no table there has a column"),
         ("path,label\n7.jpg,1\n", "no table there has a column"),
-        ("path,label\n0.jpg,\n", "of 1 rows of labels.csv none belongs to an image"),
+        ("path,label\n0.jpg,\n", "of 1 rows of labels.csv none is of an image with a label"),
     ],
 )  # fmt: skip
 def test_tables_that_give_no_label_are_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -228,17 +240,222 @@ def test_tables_that_give_no_label_are_refused(tmp_path: Path, content: str, mes
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "header"),
     [
-        ("train.csv", "0.jpg,cat\n1.jpg,dog\n"),
-        ("labels.tsv", "cat/0.jpg\tcat\n"),
-        ("captions.txt", "0.jpg#0\tA cat.\n0.jpg#1\tStill a cat.\n"),
+        ("train.csv", "0.jpg,cat\n1.jpg,dog\n", "path,label"),
+        ("labels.tsv", "0.jpg\tcat\n1.jpg\tdog\n", "path\tlabel"),
     ],
 )
-def test_a_table_without_names_of_columns_says_so(tmp_path: Path, name: str, content: str) -> None:
+def test_a_table_without_names_of_columns_says_so(
+    tmp_path: Path, name: str, content: str, header: str
+) -> None:
     root = tmp_path / "data"
-    write(root, *(f"{folder}/{i}.jpg" for i in range(2) for folder in ("cat", "dog")))
+    write(root, *(f"{i}.jpg" for i in range(2)))
     table(root, name, content)
 
-    with pytest.raises(UserError, match=f"{name}: its first line has no names of columns, but"):
+    with pytest.raises(UserError, match=f"{name}: its first line has no names of columns"):
         read(root)
+
+    table(root, name, f"{header}\n{content}")
+    assert read(root).names == ["cat", "dog"]
+
+
+def test_a_table_without_names_of_columns_does_no_harm_to_folders(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write(root, "cat/0.jpg", "dog/1.jpg")
+    table(root, "boxes.csv", "cat/0.jpg,3,4,9,9\ndog/1.jpg,1,1,5,5\n")
+
+    data = read(root)
+
+    assert data.names == ["cat", "dog"]
+    assert data.not_read == "boxes.csv"
+
+
+# Which images are for training -------------------------------------------------------------------
+
+
+def flat(root: Path, count: int = 12) -> list[str]:
+    names = [f"images/{i:02d}.jpg" for i in range(count)]
+    write(root, *names)
+    return names
+
+
+def listed(*lines: str, header: str) -> str:
+    return "\n".join([header, *lines])
+
+
+def split_sizes(data: DataSet) -> dict[str, int]:
+    return {split: len(found) for split, found in labels(data).items()}
+
+
+def test_a_table_that_agrees_with_folders_says_the_splits(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write(root, *(f"{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(6)))
+    lines = (f"{kind}/{i}.jpg,{kind},{('train', 'val', 'test')[i % 3]}"
+             for kind in ("cat", "dog") for i in range(6))  # fmt: skip
+    table(root, "all.csv", listed(*lines, header="path,label,split"))
+
+    assert split_sizes(read(root)) == {"train": 4, "validation": 4, "test": 4}
+
+
+@pytest.mark.parametrize("column", ["is_valid", "is_test"])
+def test_a_column_may_say_what_is_held_out(tmp_path: Path, column: str) -> None:
+    root = tmp_path / "data"
+    lines = (f"{name},{i % 2},{i < 4}" for i, name in enumerate(flat(root)))
+    table(root, "labels.csv", listed(*lines, header=f"path,label,{column}"))
+
+    data = read(root)
+
+    held_out = "validation" if column == "is_valid" else "test"
+    assert split_sizes(data) == {"train": 8, held_out: 4}
+    assert f"splits in column {column}" in data.layout
+
+
+@pytest.mark.parametrize("split", ["holdout", "", "2"])
+def test_a_split_that_is_none_is_named(tmp_path: Path, split: str) -> None:
+    root = tmp_path / "data"
+    lines = [f"{name},{i % 2},{'train' if i else split}" for i, name in enumerate(flat(root))]
+    table(root, "labels.csv", listed(*reversed(lines), header="path,label,split"))
+
+    with pytest.raises(UserError, match=f"line 13: '{split}' in its column split is no split"):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    "names", [("train_labels", "test_labels"), ("cats_train", "cats_test"), ("trainLabels", "test")]
+)
+def test_a_word_of_a_tables_name_is_its_split(tmp_path: Path, names: tuple[str, str]) -> None:
+    root = tmp_path / "data"
+    images = flat(root)
+    for name, of in zip(names, (images[:8], images[8:]), strict=True):
+        lines = (f"{image},{i % 2}" for i, image in enumerate(of))
+        table(root, f"{name}.csv", listed(*lines, header="path,label"))
+
+    assert split_sizes(read(root)) == {"train": 8, "test": 4}
+
+
+def test_a_table_of_test_images_needs_no_labels(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    images = flat(root)
+    lines = (f"{image},{i % 2}" for i, image in enumerate(images[:8]))
+    table(root, "train.csv", listed(*lines, header="id,label"))
+    table(root, "test.csv", listed(*images[8:], header="id"))
+
+    assert split_sizes(read(root)) == {"train": 8, "test": 4}
+
+
+def test_what_is_in_several_splits_is_not_trained_on(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    lines = [f"{image},{i % 2}" for i, image in enumerate(flat(root))]
+    for name, of in {"all": lines, "train": lines[:9], "test": lines[8:]}.items():
+        table(root, f"{name}.csv", listed(*of, header="path,label"))
+
+    data = read(root)
+
+    assert split_sizes(data) == {"train": 8, "test": 4}
+    assert [(each.kind, each.id) for each in data.rejects] == [("several splits", "images/08.jpg")]
+
+
+def test_numbers_of_images_in_several_folders_mean_those_of_training(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write(root, *(f"{split}/{i}.jpg" for split in ("train", "test") for i in range(4)))
+    table(root, "labels.csv", listed(*(f"{i},{i % 2}" for i in range(4)), header="id,label"))
+
+    data = read(root)
+
+    assert split_sizes(data) == {"train": 4, "test": 4}
+    assert data.rejects == []
+
+
+def test_columns_called_as_splits_are_no_classes(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    lines = (f"{name},{'cat' if i % 2 else 'dog'},{i % 2},{1 - i % 2}"
+             for i, name in enumerate(flat(root)))  # fmt: skip
+    table(root, "own.csv", listed(*lines, header="image,animal,train,test"))
+
+    with pytest.raises(UserError, match="own.csv has the images in image, but .* one of animal"):
+        read(root)
+    assert read(root, label_field="animal").names == ["cat", "dog"]
+
+
+# Which class is meant ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values", [["cat", "dog", "cat|dog"], ["1", "2", "1 2 7"], ["scab", "rust", "scab rust"]]
+)
+def test_several_classes_of_an_image_are_refused(tmp_path: Path, values: list[str]) -> None:
+    root = tmp_path / "data"
+    lines = (f"{name},{values[i % 3]}" for i, name in enumerate(flat(root)))
+    table(root, "labels.csv", listed(*lines, header="path,label"))
+
+    with pytest.raises(UserError, match="4 images, such as .*, have several labels"):
+        read(root)
+
+
+def test_several_columns_that_differ_are_refused_unless_one_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    lines = (f"{name},{i % 2},{i % 3},k{i % 2}" for i, name in enumerate(flat(root)))
+    table(root, "labels.csv", listed(*lines, header="path,class_id,species,class_name"))
+
+    with pytest.raises(UserError, match="set label_field to one of class_name, species, class_id"):
+        read(root)
+
+    assert len(read(root, label_field="species").names) == 3
+
+
+def test_tables_with_labels_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    images = flat(root)
+    for column, of in {"breed": images[:6], "species": images[6:]}.items():
+        lines = (f"{image},{i % 2}" for i, image in enumerate(of))
+        table(root, f"{column}.csv", listed(*lines, header=f"path,{column}"))
+
+    with pytest.raises(UserError, match="set label_field to one"):
+        read(root)
+
+
+@pytest.mark.parametrize("names", [("Cat", "cat"), ("ice cream", "icecream"), ("a", "A")])
+def test_names_that_differ_only_in_case_or_blanks_are_refused(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    root = tmp_path / "data"
+    lines = (f"{name},{names[i % 2]}" for i, name in enumerate(flat(root)))
+    table(root, "labels.csv", listed(*lines, header="path,label"))
+
+    with pytest.raises(UserError, match="differ only in case or blanks"):
+        read(root)
+
+
+def test_an_example_of_a_submission_has_no_labels(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    lines = [f"{image},{1 + i % 2}" for i, image in enumerate(flat(root))]
+    table(
+        root, "sample_sub.csv", listed(*(f"{line[:-1]}0" for line in lines[8:]), header="id,label")
+    )
+    table(root, "train.csv", listed(*lines[:8], header="id,label"))
+
+    assert read(root).names == ["1", "2"]
+
+
+def test_few_rows_of_images_are_few(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "data"
+    flat(root, 4)
+    lines = (f"{i:02d}.jpg,{i % 2}" for i in range(100))
+    table(root, "labels.csv", listed(*lines, header="image,label"))
+
+    assert len(labels(read(root))["train"]) == 4
+    assert "only 4 of 100 rows of labels.csv are of images" in caplog.text
+
+
+def test_lists_as_coco_has_them_are_read(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    names = flat(root, 4)
+    found = {
+        "images": [{"id": i, "file_name": Path(name).name} for i, name in enumerate(names)],
+        "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+        "annotations": [{"image_id": i, "category_id": i % 2} for i in range(4)],
+    }
+    table(root, "_annotations.coco.json", json.dumps(found))
+
+    assert list(labels(read(root))["train"].values()) == ["cat", "dog", "cat", "dog"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from components.ingest import layouts
-from components.ingest.arrangement import split_of
 from components.ingest.dataset import DataSet
+from components.ingest.splits import split_of
 from components.shared.stage.errors import UserError
 from tests.ingest.layouts import jpeg
 
@@ -23,7 +23,7 @@ def write(root: Path, *names: str, content: bytes = JPEG) -> None:
 
 def read(root: Path, layout: str = "auto", label_field: str = "auto") -> DataSet:
     scratch = root.parent / "scratch"
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)
     return layouts.read(str(root), scratch, layout=layout, label_field=label_field)
 
 
@@ -92,7 +92,7 @@ def test_one_folder_too_deep_is_understood(tmp_path: Path, base: str) -> None:
 
 REFUSED = {
     "images without folders": (["0.jpg", "1.jpg"], "2 images, but no folders there"),
-    "images in a folder": (["images/0.jpg"], "images/: 1 images, but no folders of classes"),
+    "images in a folder": (["images/0.jpg"], "1 images in images/, but no folders of classes"),
     "splits without classes": (["train2017/0.jpg", "val2017/1.jpg"], "no folders of classes"),
     "images beside masks": (["images/0.jpg", "masks/0.jpg"], "images/ is no name of a class"),
     "train among classes": (["train/0.jpg", "bus/0.jpg"], "layout=classes if train is a class"),
@@ -105,8 +105,25 @@ REFUSED = {
     "splits below classes": (["cat/train/0.jpg", "dog/train/0.jpg"], "splits lie below classes"),
     "classes of classes": (
         ["animal/cat/0.jpg", "animal/dog/0.jpg", "plant/rose/0.jpg"],
-        "set layout=folders if the first are the classes",
+        "hold no images, but cat",
     ),
+    "classes of classes beside images": (
+        ["large/airport/0.jpg", "large/bridge/0.jpg", "val_large/0.jpg"],
+        "large/ hold no images, but airport/, bridge/, which do",
+    ),
+    "images beside masks in each class": (
+        [f"{kind}/{what}/0.jpg" for kind in ("a", "b") for what in ("images", "masks")],
+        "hold no images, but images/, masks/",
+    ),
+    "numbered parts": (["images_001/0.jpg", "images_002/0.jpg"], "but no folders of classes"),
+    "one class": (["cat/0.jpg", "cat/1.jpg"], "'cat' is the only class"),
+    "one class below a split": (["train/train/0.jpg", "test/0.jpg"], "'train' is the only class"),
+    "validation images without classes": ([*below("train"), "val/0.jpg"], "none of its 1 images"),
+    "validation classes in other letters": (
+        [*below("train"), "val/Cat/0.jpg"],
+        "none of its 1 images, such as val/Cat/0.jpg",
+    ),
+    "classes that differ in case": (["Cat/0.jpg", "cat/1.jpg"], "'Cat' and 'cat' are two classes"),
     "no image": (["cat/a.tif.zip", "b.zip", "c.md"], "2 .zip, 1 .md. none is a JPEG.*unpack"),
     "WebVision without its lists": (["google/q00001/0.jpg", "x/0.jpg"], "add WebVision's"),
 }
@@ -119,6 +136,59 @@ def test_what_may_be_meant_in_two_ways_is_refused(tmp_path: Path, case: str) -> 
 
     with pytest.raises(UserError, match=message):
         read(tmp_path / "data")
+
+
+def test_images_of_a_class_may_be_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    write(tmp_path / "data", "n01/images/0.jpg", "n02/images/1.jpg")
+
+    assert read(tmp_path / "data").names == ["n01", "n02"]
+
+
+def test_splits_may_be_known_by_what_their_names_differ_in(tmp_path: Path) -> None:
+    base = "asl_alphabet"
+    write(tmp_path / "data", *below(f"{base}_train/{base}_train"), f"{base}_test/0.jpg")
+
+    data = read(tmp_path / "data")
+
+    assert data.names == ["cat", "dog"]
+    assert set(ids(data)) == {"train", "test"}
+
+
+def test_a_set_of_which_much_is_in_formats_that_are_not_read_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "data", *(f"{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(4)))
+    write(tmp_path / "data", "bird/0.heic", "dog/5.tif", content=b"II*\0 and more")
+
+    with pytest.raises(
+        UserError, match=r"beside 8 images there are 1 \.\w+, 1 \.\w+, which are not"
+    ):
+        read(tmp_path / "data")
+
+
+def test_classes_may_be_deep_down(tmp_path: Path) -> None:
+    write(tmp_path / "data", *below("a/b/c/d/e/f/g/h"))
+
+    assert read(tmp_path / "data").names == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("dataset", ["", " ", "x.zip"])
+def test_a_data_set_is_a_folder(tmp_path: Path, dataset: str) -> None:
+    write(tmp_path, "x.zip")
+
+    with pytest.raises(UserError, match="where a folder is needed"):
+        layouts.root(str(tmp_path / dataset) if dataset.strip() else dataset)
+
+
+def test_what_may_have_been_meant_to_be_read_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "data", *(f"{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(9)))
+    others = ["bird.zip", "captions.xlsx", "cat/9.heic", "meta/test.txt", "own.csv", "README.md"]
+    write(tmp_path / "data", *others, content=b"x,y\n1,2\n")
+
+    assert read(tmp_path / "data").not_read == (
+        "bird.zip (unpack it); captions.xlsx (save it as CSV); meta/test.txt; own.csv"
+    )
+    assert "may say which images are of which split: meta/test.txt" in caplog.text
 
 
 def test_all_folders_are_classes_where_the_layout_says_so(tmp_path: Path) -> None:
@@ -204,7 +274,7 @@ def test_links_that_lead_in_a_circle_are_named_and_not_followed(
     assert "cat/again: not followed" in caplog.text
 
 
-@pytest.mark.parametrize("layout", ["auto", "classes"])
+@pytest.mark.parametrize("layout", ["folders", "classes"])
 def test_one_class_is_a_class(tmp_path: Path, layout: str) -> None:
     write(tmp_path / "data", "cat/0.jpg")
 

@@ -42,7 +42,9 @@ def test_a_survey_says_what_a_person_can_check(
 def test_a_survey_says_that_one_class_is_not_enough(tmp_path: Path) -> None:
     write(tmp_path / "data", "cat/0.jpg", content=NO_IMAGE)
 
-    lines = survey.survey(str(tmp_path / "data"))
+    with pytest.raises(UserError, match="'cat' is the only class"):
+        survey.survey(str(tmp_path / "data"))
+    lines = survey.survey(str(tmp_path / "data"), layout="folders")
 
     assert (
         "classes     1, with training images: cat 1; one class alone is nothing to tell apart"
@@ -76,7 +78,7 @@ def test_a_command_refuses_what_ingest_refuses(
     with pytest.raises(SystemExit, match="2"):
         survey.main([str(tmp_path / "data")])
 
-    assert "images/: 1 images, but no folders of classes" in caplog.text
+    assert "1 images in images/, but no folders of classes" in caplog.text
 
 
 def test_a_large_data_set_is_not_surveyed_by_the_way(

@@ -323,7 +323,11 @@ def _good(key: str) -> dict[str, bytes | str]:
         ({"b.jpg": JPEG}, [], [("no label", "0.tar/b.jpg")]),
         ({"b.jpg": JPEG, "b.json": "<html>"}, [], [("no label", "0.tar/b.jpg")]),
         ({"b.jpg": JPEG, "b.json": "[1]"}, [], [("no label", "0.tar/b.jpg")]),
-        ({"b.jpg": JPEG, "b.json": '{"label": ["x", "y"]}'}, [], [("no label", "0.tar/b.jpg")]),
+        (
+            {"b.jpg": JPEG, "b.json": '{"label": ["x", "y"]}'},
+            [],
+            [("several labels", "0.tar/b.jpg")],
+        ),
         ({"b.jpg": JPEG, "b.json": '{"label": NaN}'}, [], [("no label", "0.tar/b.jpg")]),
         ({"b.jpg": JPEG, "b.json": "[" * 9_999}, [], [("no label", "0.tar/b.jpg")]),
         ({"b.jpg": JPEG, "b.json": '{"label": ' + "9" * 9_999}, [], [("no label", "0.tar/b.jpg")]),
@@ -413,15 +417,16 @@ def test_what_is_no_archive_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ("auto", "4 times no label, such as 0.tar/0.jpg: .*; set label_field to one of text, url"),
-        ("species", "no single species; set label_field to one of text, url"),
+        ("auto", "4 times no label, such as 0.tar/0.jpg: .*; no field of the JSON has classes"),
+        ("species", "no single species; no field of the JSON has classes"),
     ],
 )
 def test_samples_without_labels_are_refused_with_the_fields_that_there_are(
     tmp_path: Path, field: str, message: str
 ) -> None:
-    files = {f"{i}.{s}": c for i in range(4)
-             for s, c in (("jpg", JPEG), ("json", '{"text": "a cat", "url": "x"}'))}  # fmt: skip
+    records = (json.dumps({"text": f"a cat {i}", "url": f"x{i}", "status": "ok"}) for i in range(4))
+    files = {f"{i}.{s}": c for i, record in enumerate(records)
+             for s, c in (("jpg", JPEG), ("json", record))}  # fmt: skip
     shard(tmp_path / "data" / "0.tar", files)
 
     with pytest.raises(UserError, match=message):
@@ -441,7 +446,7 @@ def test_archives_without_samples_are_refused(tmp_path: Path) -> None:
 def test_a_field_with_a_value_per_image_is_no_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webdataset, "_MOST_CLASSES", 5)
+    monkeypatch.setattr(webdataset, "MOST_CLASSES", 5)
     img2dataset(tmp_path / "data")
 
     with pytest.raises(UserError, match="label_field=url: 8 different labels"):
@@ -495,3 +500,26 @@ def test_classes_may_have_a_taxonomy(tmp_path: Path) -> None:
     out = run(tmp_path / "out", tmp_path / "data", validation_share=0.0)
 
     assert Targets.load(out / "labels").titles == ["a cat", "a dog"]
+
+
+def test_a_field_whose_values_repeat_is_proposed_for_the_labels(tmp_path: Path) -> None:
+    records = (json.dumps({"kind": f"k{i % 2}", "text": f"a cat {i}", "n": None}) for i in range(4))
+    files = {f"{i}.{s}": c for i, record in enumerate(records)
+             for s, c in (("jpg", JPEG), ("json", record))}  # fmt: skip
+    shard(tmp_path / "data" / "0.tar", files)
+
+    with pytest.raises(UserError, match="set label_field to one of kind$"):
+        run(tmp_path / "out", tmp_path / "data")
+
+
+def test_numbered_folders_of_records_are_shards_without_statistics_too(tmp_path: Path) -> None:
+    for i in range(8):
+        folder = tmp_path / "data" / f"{i // 4:05d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{i:09d}.jpg").write_bytes(layouts.jpeg((20 * i, 9, 9)))
+        record = {"label": CLASSES[i % 2], "caption": f"text {i}"}
+        (folder / f"{i:09d}.json").write_text(json.dumps(record))
+
+    out = run(tmp_path / "out", tmp_path / "data", validation_share=0.0)
+
+    assert sorted(set(labels(out).values())) == sorted(CLASSES)
