@@ -21,7 +21,7 @@ from components.shared.storage import filesystem
 logger = logging.getLogger(__name__)
 
 _COMPRESSED = re.compile(r".+\.(tar\.(gz|bz2|xz|zst)|tgz|tbz2|txz)", re.IGNORECASE)
-_UNPACK, _AGAIN = "unpack it: it is read at random", "download it again, or remove it"
+_UNPACK, _AGAIN = "unpack it, as its images are read one by one", "download it again, or remove it"
 _MOST_BYTES = 2**32 - 1  # of a file, as `Files` holds its length; and of its block
 MOST_ALONG = 2**20  # bytes of a file that are read with the headers
 # What is found in place of a tar, by the first bytes, and what to do about it.

@@ -84,6 +84,7 @@ class _Content(NamedTuple):
     lengths: "array[int]"
     rejects: list[Reject]
     with_text: int
+    broken: int
 
 
 class _Row(NamedTuple):
@@ -146,7 +147,11 @@ def read(listing: Listing, scratch: Path, label_field: str) -> DataSet:
     archives.warn_of_broken(root, rejects)
     for file_list in lists:
         rejects += _write_list(root, file_list, labels, zip(shards, contents, strict=True), files)
-    with_text = sum(content.with_text for content in contents)
+    about_texts = (
+        f"the JSON and .txt of samples; {sum(each.with_text for each in contents):,} have a text"
+    )
+    if broken := sum(content.broken for content in contents):
+        about_texts += f", and of {broken:,} the JSON is broken"
     return DataSet(
         names=names,
         taxonomy=own_taxonomy(root, scratch),
@@ -156,7 +161,7 @@ def read(listing: Listing, scratch: Path, label_field: str) -> DataSet:
         text=_text,
         rejects=rejects,
         layout=_words(shards, label_field),
-        about_texts=f"the JSON and .txt of samples; {with_text:,} have a text",
+        about_texts=about_texts,
         skipped=listing.skipped,
     )
 
@@ -221,8 +226,9 @@ def _words(shards: Sequence[_Shard], label_field: str) -> str:
     """Return how the shards are arranged, in words."""
     splits = Counter(shard.split for shard in shards)
     counts = "; ".join(f"{splits[split]:,} for {split}" for split in SPLITS if split in splits)
+    tars = "tar shards" if any(shard.name.endswith(".tar") for shard in shards) else "folders"
     labels = f".cls or the JSON's {', '.join(_LABELS)}" if label_field == "auto" else label_field
-    return f"tar shards of samples, {counts}; labels from {labels}"
+    return f"{tars} of samples, {counts}; labels from {labels}"
 
 
 def _split(name: str) -> str:
@@ -238,7 +244,7 @@ def _split(name: str) -> str:
 
 def _read(root: str, label_field: str, shard: _Shard) -> _Content:
     """Read the records of a shard in one pass, and note where the images are."""
-    content, with_text = _Content([], array("Q"), array("I"), array("I"), [], 0), 0
+    content, with_text, broken = _Content([], array("Q"), array("I"), array("I"), [], 0, 0), 0, 0
     labels: dict[str, int] = {}
     seen = set[int]()
     members = _members(root, shard)
@@ -260,7 +266,8 @@ def _read(root: str, label_field: str, shard: _Shard) -> _Content:
                 ids.write(f"{row.id} {labels.setdefault(row.label, len(labels))}\n")
                 texts.write(f"{json.dumps(row.text)}\n")
                 with_text += any(row.text[:3])
-    return content._replace(labels=[*labels], with_text=with_text)
+                broken += bool(row.text.kind)
+    return content._replace(labels=[*labels], with_text=with_text, broken=broken)
 
 
 def _members(root: str, shard: _Shard) -> Iterator[Member | Reject]:
