@@ -1,6 +1,5 @@
 """The plots of a comparison."""
 
-import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -13,16 +12,14 @@ from matplotlib.ticker import MaxNLocator
 from components.compare.results import Cell, Classifiers, Comparison, Difference
 from components.compare.statistics import standard_error
 from components.compare.tables import Titles, curve
-from components.shared.reports.plots import GRID, LETTER, NARROW, add_legend, cut, panels
+from components.shared.reports.plots import GRID, LETTER, NARROW, add_legend, name_classes, panels
 from components.shared.reports.titles import Name
 
 _STYLES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D")
 _WIDE = 100  # ratio of the highest level to the lowest from which the scale is logarithmic
 _MARKED = 20  # maximum number of marked points on a curve
-_CLASSES_NAMED = 40  # beyond that, classes have no labels
-_LETTERS_OF_A_ROW, _LETTERS_OF_A_CLASS = 40, 20  # in a line, at most
-_LETTER_HEIGHT = 0.16  # inches
+_LETTERS_OF_A_ROW = 40  # at most
 
 
 def plot_gains(
@@ -166,12 +163,8 @@ def plot_classes(
     figure, (axes,) = panels(1, width, 3.4)
     color = _color(comparison, difference.of)
     colors = np.where(gains[order] >= 0, color, "#adb5bd")
-    if len(order) <= _CLASSES_NAMED:
+    if name_classes(axes, [names[i] for i in order], width):
         axes.bar(range(len(order)), gains[order], color=colors)
-        every = math.ceil(len(order) * _LETTER_HEIGHT / width)
-        words = [cut(names[i], _LETTERS_OF_A_CLASS) for i in order[::every]]
-        turned: Any = {"rotation": 40, "ha": "right"} if width > NARROW else {"rotation": 90}
-        axes.set_xticks(range(0, len(order), every), words, fontsize=9, parse_math=False, **turned)
     else:
         axes.fill_between(range(len(order)), gains[order], color=color, alpha=0.5)
         axes.set(xlabel="classes, by gain")

@@ -171,7 +171,8 @@ class _Reliability:
         figure, (axes,) = plots.panels(1, min(width, 4.4), 3.4)
         axes.plot([0, 1], [0, 1], color="#adb5bd", linewidth=1)
         axes.bar((self.bins + 0.5) / _BINS, self.shares, width=0.9 / _BINS, color="#c3e6ec")
-        axes.plot(self.confidence, self.accuracy, marker="o", color=plots.ACCENT)
+        # Points at the ends are whole, beyond the axes.
+        axes.plot(self.confidence, self.accuracy, marker="o", color=plots.ACCENT, clip_on=False)
         axes.set(xlabel="probability of the top class", ylabel="top-1 accuracy")
         axes.set(xlim=(0, 1), ylim=(0, 1))
         return figure
@@ -183,6 +184,7 @@ def _examples(page: Page, validation: Validation, images: ImageSet, titles: Sequ
     if len(wrong) == 0:
         return
     confident = wrong[np.argsort(-predictions.probabilities[wrong, 0], kind="stable")]
+    shown = confident[:_EXAMPLES].tolist()
     page.heading("The most confident errors")
     page.cards(
         [
@@ -197,7 +199,8 @@ def _examples(page: Page, validation: Validation, images: ImageSet, titles: Sequ
                         strict=True,
                     )
                 ],
+                id=id,
             )
-            for i in confident[:_EXAMPLES].tolist()
+            for i, id in zip(shown, images.ids_of(shown), strict=True)
         ]
     )

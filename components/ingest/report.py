@@ -71,11 +71,15 @@ def write_report(
 
 
 def _images_per_class(labels: Targets, width: float) -> Figure:
-    counts = np.sort(np.bincount(labels.classes, minlength=len(labels.names)))[::-1]
+    counts = np.bincount(labels.classes, minlength=len(labels.names))
+    order = np.argsort(-counts, kind="stable")
     figure, (axes,) = plots.panels(1, width, 3)
-    axes.fill_between(np.arange(len(counts) + 1), np.append(counts, counts[-1]), step="post",
-                      color=plots.ACCENT, linewidth=0)  # fmt: skip
-    axes.set(xlabel="class", ylabel="images", ylim=(0, None), xlim=(0, len(counts)))
+    if plots.name_classes(axes, [labels.titles[i] for i in order], width):
+        axes.bar(range(len(order)), counts[order], color=plots.ACCENT)
+    else:
+        axes.fill_between(np.arange(len(order)), counts[order], color=plots.ACCENT, linewidth=0)
+        axes.set(xlabel="classes, by size", xlim=(0, len(order) - 1))
+    axes.set(ylabel="images", ylim=(0, None))
     return figure
 
 
@@ -83,11 +87,13 @@ def _examples(images: ImageSet, texts: Texts, labels: Targets) -> list[Card]:
     """Return the first images: their order is random."""
     cards = []
     rows = next(texts.batches(["title", "description", "tags", "query"], rows=_EXAMPLES), {})
-    for number, (title, description, tags, query) in enumerate(zip(*rows.values(), strict=True)):
+    fields = list(zip(*rows.values(), strict=True))
+    ids = images.ids_of(range(len(fields)))
+    for number, (title, description, tags, query) in enumerate(fields):
         (label,), _ = labels[number]
         words = " · ".join(filter(None, (title, description, tags)))
         lines = [words[:_SHOWN_CHARACTERS] or "no text"]
         if query:
             lines.append(f"found by “{query}”")
-        cards.append(Card(images.peek(number), labels.titles[label], lines))
+        cards.append(Card(images.peek(number), labels.titles[label], lines, ids[number]))
     return cards

@@ -58,7 +58,7 @@ def draw(
     )
     page.heading("Confidence and agreement")
     page.figure(
-        partial(_figure, comparison, min_confidence),
+        partial(_figure, comparison, min_confidence, given.titles),
         "First: images by the probability of their top class; those left of the line get no label. "
         "Second: share of the labelled images of each given class that keep it, sorted.",
     )
@@ -67,19 +67,33 @@ def draw(
     if comparison.disagreements:
         page.heading("The most confident disagreements")
         page.paragraph("Where the given label is wrong, pseudo labels repair it.")
-        page.cards([_card(each, images, given.titles) for each in comparison.disagreements])
+        ids = images.ids_of([each.number for each in comparison.disagreements])
+        page.cards(
+            [
+                _card(each, images, given.titles, id)
+                for each, id in zip(comparison.disagreements, ids, strict=True)
+            ]
+        )
     page.write(path)
 
 
-def _figure(comparison: Comparison, min_confidence: float, width: float) -> Figure:
+def _figure(
+    comparison: Comparison, min_confidence: float, titles: Sequence[str], width: float
+) -> Figure:
     figure, (left, right) = plots.panels(2, width, 2.8)
     edges = np.linspace(0, 1, BINS + 1)
     left.bar(edges[:-1], comparison.confidence, width=1 / BINS, align="edge", color=plots.ACCENT)
     left.axvline(min_confidence, color="#c92a2a")
     left.set(xlabel="probability of the top class", ylabel="images", xlim=(0, 1))
-    kept = comparison.kept > 0
-    right.plot(np.sort(comparison.agreeing[kept] / comparison.kept[kept]), color=plots.ACCENT)
-    right.set(xlabel="classes", ylabel="agreement", ylim=(0, 1))
+    kept = np.flatnonzero(comparison.kept)
+    agreement = comparison.agreeing[kept] / comparison.kept[kept]
+    order = np.argsort(agreement, kind="stable")
+    if plots.name_classes(right, [titles[kept[i]] for i in order], width / 2):
+        right.bar(range(len(order)), agreement[order], color=plots.ACCENT)
+    else:
+        right.plot(agreement[order], color=plots.ACCENT)
+        right.set(xlabel="classes, by agreement")
+    right.set(ylabel="agreement", ylim=(0, 1))
     return figure
 
 
@@ -112,9 +126,9 @@ def _changes(page: Page, comparison: Comparison, titles: Sequence[str]) -> None:
     page.table(columns, [row(i) for i in order[::-1][:_ROWS] if change[i] < 0])
 
 
-def _card(each: Disagreement, images: ImageSet, titles: Sequence[str]) -> Card:
+def _card(each: Disagreement, images: ImageSet, titles: Sequence[str], id: str) -> Card:
     bars = [
         (f"{titles[label]} {share:.2f}", float(share))
         for label, share in zip(each.classes.tolist(), each.probabilities, strict=True)
     ]
-    return Card(image=images.peek(each.number), title=f"given: {titles[each.given]}", lines=bars)
+    return Card(images.peek(each.number), f"given: {titles[each.given]}", bars, id)

@@ -27,13 +27,15 @@ def cards(images: ImageSet, given: Targets, predicted: Mapping[str, Targets]) ->
     doubted = (
         _contradicted(given, predicted["pseudo labels"]) if "pseudo labels" in predicted else []
     )
+    shown = [*dict.fromkeys([*doubted, *first])]
     return [
         Card(
             images.peek(number),
             ", ".join(given.titles[label] for label in given[number][0]),
             list(_lines(number, predicted)),
+            id,
         )
-        for number in dict.fromkeys([*doubted, *first])
+        for number, id in zip(shown, images.ids_of(shown), strict=True)
     ]
 
 

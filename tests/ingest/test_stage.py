@@ -356,7 +356,7 @@ def test_a_data_set_without_any_readable_image_is_refused(tmp_path: Path) -> Non
         r"as cat/\d.jpg \(6 bytes that begin with b'<html>'\); [23] × truncated image, such as cat/"
     )
     with pytest.raises(UserError, match=message):
-        run(tmp_path / "out", tmp_path / "data")
+        run(tmp_path / "out", tmp_path / "data", layout="folders")
 
 
 def test_validation_images_of_which_none_is_readable_are_refused(

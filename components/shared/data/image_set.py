@@ -131,16 +131,21 @@ class ImageSet:
             raise self.undecodable(image, error) from None
         return encoded
 
+    def ids_of(self, images: Sequence[int]) -> list[str]:
+        """Return the ids of some images, without holding those of all."""
+        found, first = dict[int, str](), 0
+        with pq.ParquetFile(self.folder / "ids.parquet") as ids:
+            for batch in ids.iter_batches(columns=["id"]):
+                here = [image for image in images if first <= image < first + len(batch)]
+                found |= {image: batch["id"][image - first].as_py() for image in here}
+                first += len(batch)
+        return [found[image] for image in images]
+
     def name(self, image: int) -> str:
         """Return the id of one image, and where it is, for messages."""
         shard, length, offset = self.index[image].tolist()
-        ids = pq.ParquetFile(self.folder / "ids.parquet")
-        for batch in ids.iter_batches(columns=["id"]):
-            if image < len(batch):
-                break
-            image -= len(batch)
-        end = offset + length
-        return f"{batch['id'][image]} (bytes {offset:,} to {end:,} of {self.shards[shard].uri})"
+        (id,) = self.ids_of([image])
+        return f"{id} (bytes {offset:,} to {offset + length:,} of {self.shards[shard].uri})"
 
     def undecodable(self, image: int, error: Exception) -> UserError:
         """Return what to tell the user of an image that a decoder refuses."""

@@ -29,6 +29,7 @@ _MOST_POINTS = 5_000  # beyond that, an SVG is larger than a PNG and slow to dra
 _POINTS_OF_A_MARK = 8  # a marker or a bar takes as much text as this many points of a line
 _LONG_TEXT, _LONG_WORD = 60, 20  # characters in a cell from which its column is kept wide
 _THUMBNAIL = 176  # pixels of the short side of a card's picture
+_CONTENTS = 4  # sections from which a page has a list of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,13 @@ class Card:
         image: The encoded picture (JPEG or PNG), shown small; None where there is none.
         title: Shown in bold.
         lines: Each a text, or a text and a share in 0 … 1 that is drawn as a bar behind it.
+        id: What the image is called, so that it can be found; shown last.
     """
 
     image: bytes | None
     title: str
     lines: Sequence[str | tuple[str, float]]
+    id: str = ""
 
 
 class Page:
@@ -51,12 +54,14 @@ class Page:
 
     def __init__(self, title: str, summary: str) -> None:
         """Begin a page with its heading and a summary."""
-        self._title = title
+        self._title, self._headings = title, dict[str, str]()
         self._parts = [f"<h1>{html.escape(title)}</h1>\n<p class=soft>{html.escape(summary)}</p>"]
 
     def heading(self, text: str) -> None:
         """Begin a section."""
-        self._parts.append(f"<h2>{html.escape(text)}</h2>")
+        anchor = re.sub(r"\W+", "-", f"{self._title} {text}").lower()
+        self._headings[anchor] = text
+        self._parts.append(f'<h2 id="{html.escape(anchor)}">{html.escape(text)}</h2>')
 
     def paragraph(self, text: str) -> None:
         """Add a paragraph of plain text."""
@@ -76,8 +81,11 @@ class Page:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Add a table; numbers are aligned to the right, ints get thousands separators.
 
-        A cell that is a text and a share in 0 … 1 has a bar behind it, like a card's line.
+        One without rows is left out. A cell that is a text and a share in 0 … 1 has a bar behind
+        it, like a card's line.
         """
+        if not rows:
+            return
         cells = [[row[i] for row in rows if row[i] != ""] for i in range(len(columns))]
         numeric = [bool(column) and all(map(_is_number, column)) for column in cells]
         head = "".join(map(_head, columns, numeric))
@@ -161,22 +169,30 @@ class Page:
         """Return the page without its frame, to be folded into another one."""
         return "\n".join(self._parts)
 
+    def _with_contents(self) -> str:
+        """Return the page with links to its sections, if it has many."""
+        links = "".join(f'<a href="#{html.escape(anchor)}">{html.escape(text)}</a>'
+                        for anchor, text in self._headings.items())  # fmt: skip
+        contents = [f"<nav>{links}</nav>"] if len(self._headings) >= _CONTENTS else []
+        return "\n".join([self._parts[0], *contents, *self._parts[1:]])
+
     def write(self, path: Path) -> None:
         """Write the page to `path`, complete or not at all."""
         page = (
             f"<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
             f'<meta name=viewport content="width=device-width, initial-scale=1">'
             f"<title>{html.escape(self._title)}</title><style>\n{_STYLE.read_text()}</style></head>\n"
-            f"<body><main>\n{self.body()}\n</main></body></html>\n"
+            f"<body><main>\n{self._with_contents()}\n</main></body></html>\n"
         )
         with filesystem.complete(path) as temporary:
             temporary.write_text(page)
 
 
 def body(path: Path) -> str:
-    """Return the body of a page written by `Page`."""
+    """Return the body of a page written by `Page`, without the links to its sections."""
     page = path.read_text()
-    return page[page.index("<main>") + len("<main>") : page.rindex("</main>")]
+    page = page[page.index("<main>") + len("<main>") : page.rindex("</main>")]
+    return re.sub(r"<nav>.*?</nav>\n", "", page, count=1)
 
 
 def _is_number(value: object) -> bool:
@@ -224,7 +240,8 @@ def _card(card: Card) -> str:
         image, kind = f'<img alt="" src="{_data_uri(_thumbnail(card.image))}">', "card"
     return (
         f"<div class={kind}>{image}"
-        f"<div class=title>{html.escape(card.title)}</div>{''.join(lines)}</div>\n"
+        f"<div class=title>{html.escape(card.title)}</div>{''.join(lines)}"
+        f"{f'<div class=id>{html.escape(card.id)}</div>' if card.id else ''}</div>\n"
     )
 
 

@@ -1,6 +1,7 @@
 """How plots are laid out, in a wide window and in a narrow one, such as a panel of KFP's UI."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ ACCENT, SOFT, GRID = "#0b7285", "#b6c2cc", "#e9edf1"
 _WIDEST_PANEL = 8.4
 _NARROWEST_PANEL = 3.2
 LETTER = 0.085  # inches, of a text
+_CLASSES_NAMED, _LETTERS_OF_A_CLASS = 40, 20  # more have no names; of one, at most
+_LETTER_HEIGHT = 0.16  # inches
 _KEY, _LINE = 0.6, 0.21  # inches of a legend: what is beside a text, a line
 
 
@@ -54,6 +57,23 @@ def add_legend(figure: "Figure") -> None:
     figure.legend(
         list(entries.values()), texts, loc="outside lower left", ncols=columns, frameon=False
     )
+
+
+def name_classes(axes: "Axes", names: Sequence[str], width: float) -> bool:
+    """Name the classes below an axis, at 0, 1, …, if they are few; return whether they are.
+
+    Args:
+        axes: The panel.
+        names: The classes' names, in the axis's order.
+        width: Of the panel, in inches; where names would overlap, some are left out.
+    """
+    if len(names) > _CLASSES_NAMED:
+        return False
+    every = max(1, math.ceil(len(names) * _LETTER_HEIGHT / width))
+    words = [cut(name, _LETTERS_OF_A_CLASS) for name in names[::every]]
+    turned: Any = {"rotation": 40, "ha": "right"} if width > NARROW else {"rotation": 90}
+    axes.set_xticks(range(0, len(names), every), words, fontsize=9, parse_math=False, **turned)
+    return True
 
 
 def cut(text: str, length: int) -> str:

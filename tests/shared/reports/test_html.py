@@ -75,11 +75,32 @@ def test_numbers_are_written_for_people(tmp_path: Path) -> None:
     assert {"16,000,000", "0.1235", "true", "x", "86,400"} <= set(texts)
 
 
-def test_a_table_without_rows_still_names_its_columns(tmp_path: Path) -> None:
+def test_a_table_without_rows_is_left_out(tmp_path: Path) -> None:
     page = Page("", "")
     page.table(["kind", "count"], [])
 
-    assert {"kind", "count"} <= set(Reader(written(page, tmp_path)).texts)
+    assert {"kind", "count"}.isdisjoint(Reader(written(page, tmp_path)).texts)
+
+
+def test_a_long_page_begins_with_links_to_its_sections(tmp_path: Path) -> None:
+    page = Page("Run <x>", "About.")
+    for number in range(4):
+        page.heading(f"Part {number} & more")
+
+    content = written(page, tmp_path)
+
+    links = re.findall(r'<a href="#([^"]*)">', content[content.index("<nav>") :])
+    assert len(links) == 4
+    assert all(content.count(f'<h2 id="{link}">') == 1 for link in links)
+    assert "<nav>" not in html.body(tmp_path / "page.html")
+
+
+def test_a_card_ends_with_the_images_name(tmp_path: Path) -> None:
+    page = Page("", "")
+    page.cards([Card(None, "title", ["line"], "cat/<0>.jpg")])
+
+    assert Reader(written(page, tmp_path)).texts[-1].strip() in ("cat/<0>.jpg", "")
+    assert "cat/&lt;0&gt;.jpg" in page.body()
 
 
 def test_a_share_is_drawn_as_a_bar(tmp_path: Path, jpeg: bytes) -> None:
