@@ -131,11 +131,13 @@ class Pretraining(NamedTuple):
         name: Its name in recipes and in the names of tasks.
         title: Its display name.
         color: The candidates' colour in plots.
+        about: What it is, in a sentence for reports.
     """
 
     name: str
     title: str
     color: str
+    about: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class Step:
         pretraining: The pretraining that it is, if it is one.
         continues: The step whose models it trains further, at a higher resolution.
         color: The ensemble's colour in plots.
+        about: What it does, in a sentence for reports.
     """
 
     component: Component | None
@@ -164,6 +167,7 @@ class Step:
     pretraining: Pretraining | None = None
     continues: str | None = None
     color: str | None = None
+    about: str | None = None
 
     @property
     def trains(self) -> bool:
@@ -184,8 +188,8 @@ class Step:
         return {argument.name: argument for argument in found if argument.name not in OF_CANDIDATES}
 
 
-def _pretraining(component: Component, name: str, title: str, color: str) -> Step:
-    way = Pretraining(name, title, color)
+def _pretraining(component: Component, name: str, title: str, color: str, about: str) -> Step:
+    way = Pretraining(name, title, color, about)
     return Step(component, f"{title} pretrain", _GPU_NODES, inherits="training", pretraining=way)
 
 
@@ -198,10 +202,34 @@ STEPS = {
     "tagging": Step(tagging, "tagging"),
     "weighting": Step(weighting, "weighting", _EMBEDDING_POD),
     "training": Step(None, "training", _GPU_NODES, settings_of=finetune),
-    "wt_pretrain": _pretraining(wt_pretrain, "wt", "WT", "#0b7285"),
-    "lw_pretrain": _pretraining(lw_pretrain, "lw", "LW", "#e8890c"),
-    "multitask_pretrain": _pretraining(multitask_pretrain, "multitask", "multi-task", "#862e9c"),
-    "finetune": Step(finetune, "finetune", _GPU_NODES, inherits="training"),
+    "wt_pretrain": _pretraining(
+        wt_pretrain,
+        "wt",
+        "WT",
+        "#0b7285",
+        "WT was pretrained to find the keywords of the texts around the images.",
+    ),
+    "lw_pretrain": _pretraining(
+        lw_pretrain,
+        "lw",
+        "LW",
+        "#e8890c",
+        "LW was pretrained on the classes that these texts resemble, each with a weight.",
+    ),
+    "multitask_pretrain": _pretraining(
+        multitask_pretrain,
+        "multitask",
+        "multi-task",
+        "#862e9c",
+        "Multi-task was pretrained on keywords and classes at once.",
+    ),
+    "finetune": Step(
+        finetune,
+        "finetune",
+        _GPU_NODES,
+        inherits="training",
+        about="Finetune trains on the given labels.",
+    ),
     "finetune_large": Step(
         finetune,
         "large",
@@ -210,9 +238,16 @@ STEPS = {
         # A converged classifier is trained further at a higher resolution (method §1, tricks).
         defaults={"keep_head": True, "continue_learning_rate": True},
         continues="finetune",
+        about="Large continues at a higher resolution.",
     ),
     "pseudo_label": Step(pseudo_label, "pseudo label", _GPU_NODES),
-    "finetune_again": Step(finetune, "again", _GPU_NODES, inherits="finetune"),
+    "finetune_again": Step(
+        finetune,
+        "again",
+        _GPU_NODES,
+        inherits="finetune",
+        about="Again trains anew, on labels that the best models of the first round gave.",
+    ),
     "finetune_again_large": Step(
         finetune,
         "again, large",
@@ -220,12 +255,19 @@ STEPS = {
         inherits="finetune_large",
         continues="finetune_again",
     ),
-    "ensemble": Step(ensemble, "ensemble", _GPU_POD, color="#862e9c"),
+    "ensemble": Step(
+        ensemble,
+        "ensemble",
+        _GPU_POD,
+        color="#862e9c",
+        about="The ensemble averages what the last models say.",
+    ),
     "compare": Step(compare, "compare", defaults={"cpu": "1", "memory": "4Gi"}),
 }
 _WAYS = [step.pretraining for step in STEPS.values() if step.pretraining]
 # By name, in the order of legends.
-PRETRAININGS = {way.name: way for way in [*_WAYS, Pretraining(SCRATCH, "scratch", "#868e96")]}
+_SCRATCH = Pretraining(SCRATCH, "scratch", "#868e96", "Scratch was not pretrained here.")
+PRETRAININGS = {way.name: way for way in [*_WAYS, _SCRATCH]}
 PRETRAINING_TITLES = {way.name: way.title for way in PRETRAININGS.values()}
 
 

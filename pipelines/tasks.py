@@ -147,7 +147,7 @@ def described(predictions: Sequence[Task]) -> str:
         "predictions": [task.identity() for task in predictions],
         "steps": {name: _look(step) for name, step in steps.items()},
         "pretrainings": {
-            name: {"title": each.title, "color": each.color}
+            name: {"title": each.title, "color": each.color, "about": each.about}
             for name, each in PRETRAININGS.items()
             if name in found
         },
@@ -157,4 +157,5 @@ def described(predictions: Sequence[Task]) -> str:
 
 def _look(step: Step) -> dict[str, str]:
     look = {"title": step.title, "color": step.color, "continues": step.continues}
+    look["about"] = step.about
     return {name: value for name, value in look.items() if value}

@@ -17,18 +17,21 @@ class Step(NamedTuple):
         title: Its display name.
         color: The ensemble's colour in plots.
         continues: The step whose models it trains further, at a higher resolution; empty if none.
+        about: What it does, in a sentence.
     """
 
     title: str
     color: str = _GREY
     continues: str = ""
+    about: str = ""
 
 
 class Pretraining(NamedTuple):
-    """How to show the candidates of a pretraining."""
+    """How to show the candidates of a pretraining, and what it is, in a sentence."""
 
     title: str
     color: str = _GREY
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,12 @@ class Names:
             {name: Step(**step) for name, step in steps.items()},
             {name: Pretraining(**each) for name, each in pretrainings.items()},
         )
+
+    @property
+    def about(self) -> str:
+        """What the pretrainings and steps are, in sentences."""
+        sentences = [each.about for each in self.pretrainings.values()]
+        return " ".join(filter(None, [*sentences, *(each.about for each in self.steps.values())]))
 
     def title(self, candidate: Name) -> str:
         """Return a candidate's display name."""

@@ -91,7 +91,7 @@ def plot_sweeps(comparison: Comparison, width: float) -> Figure:
     sweeps = comparison.sweeps
     figure, all_axes = panels(len(sweeps), width, 3.6, sharey=True)
     for axes, (what, levels) in zip(all_axes, sweeps.items(), strict=True):
-        for pretraining, (title, color) in comparison.names.pretrainings.items():
+        for pretraining, (title, color, _) in comparison.names.pretrainings.items():
             points = [
                 (level, comparison.cells[cells[pretraining]].top1)
                 for level, cells in sorted(levels.items())

@@ -33,6 +33,8 @@ def draw(path: Path, comparison: Comparison, classes: Sequence[str]) -> None:
         f"{len(comparison.candidates)} candidates, {seeds}, {images.sum():,} validation images of "
         f"{len(images):,} classes, {images.min():,} or more of each.",
     )
+    if comparison.names.about:
+        page.paragraph(comparison.names.about)
     tiles = list(_headline(comparison, titles))
     if tiles:
         page.stats(tiles)
