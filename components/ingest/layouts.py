@@ -20,7 +20,7 @@ from components.ingest.listing import Listing
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 
-_REASONS = 3  # why tables have no labels: more are too long to read
+_REASONS, _LONGEST = 3, 200  # why tables have no labels, and characters of each
 
 
 def root(dataset: str) -> str:
@@ -136,7 +136,6 @@ def _why_no_table(listing: Listing, scratch: Path, label_field: str) -> str:
 def _left_over(listing: Listing, scratch: Path, label_field: str) -> str:
     """Return, for the end of a message, what else is there, and why that is of no use."""
     reasons = label_tables.explain(listing, scratch, label_field)[:_REASONS]
-    others = leftover.words(listing, columns.tables(listing), Beside(listing))
-    return "".join(
-        f"; {each}" for each in [*reasons, f"not read: {others}" if others else ""] if each
-    )
+    if others := leftover.words(listing, columns.tables(listing), Beside(listing)):
+        reasons.append(f"not read: {others}")
+    return "".join(f"; {each:.{_LONGEST}}" for each in reasons)
