@@ -57,7 +57,7 @@ def check_distinct(root: str, names: Iterable[str]) -> None:
         other = seen.setdefault("".join(name.split()).casefold(), name)
         if other != name:
             raise UserError(
-                f"{root}: {other!r} and {name!r} are two classes that differ only in case or "
+                f"{root}: {other!r:.100} and {name!r:.100} are two classes that differ only in case or "
                 "blanks: give them one name"
             )
 

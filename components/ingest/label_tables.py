@@ -80,7 +80,7 @@ class Source(NamedTuple):
         found = split_of(str(value))
         if not found:
             raise UserError(
-                f"{self.table.name}: line {row.line}: {value!r} in its column {self.split} is no "
+                f"{self.table.name}: line {row.line}: {value!r:.100} in its column {self.split} is no "
                 "split: write train, validation or test, or give the column another name"
             )
         return found
@@ -94,8 +94,10 @@ class Source(NamedTuple):
     def column(self) -> str:
         """Where the labels are, for people."""
         if len(self.labels) < 2:
-            return f"column {self.labels[0]}" if self.labels else "no column"
-        return f"a column of 0 and 1 for each class, {self.labels[0]} to {self.labels[-1]}"
+            return f"column {self.labels[0]:.100}" if self.labels else "no column"
+        return (
+            f"a column of 0 and 1 for each class, {self.labels[0]:.100} to {self.labels[-1]:.100}"
+        )
 
     @property
     def words(self) -> str:
@@ -105,7 +107,7 @@ class Source(NamedTuple):
             splits = f", splits in column {self.split}"
         else:
             splits = f", all {self.default}" if self.default else ""
-        return f"{what} of the images in column {self.image}{splits}"
+        return f"{what} of the images in column {self.image:.100}{splits}"
 
 
 def find(listing: Listing, scratch: Path, label_field: str) -> list[Source]:
@@ -150,7 +152,7 @@ def explain(listing: Listing, scratch: Path, label_field: str) -> list[str]:
             fields = [each for each in _with_classes(table, rows) if each != image]
             remedy = f": set label_field to one of {_listed(fields)}" if fields else ""
             what = "usual name" if label_field == "auto" else f"name {label_field}"
-            with_images.append(f"{name} has the images in {image}, but labels in no column of a "
+            with_images.append(f"{name} has the images in {image:.100}, but labels in no column of a "
                                f"{what}{remedy}")  # fmt: skip
     return with_images + others
 
