@@ -232,8 +232,8 @@ def _arrangement(
     names = sorted({nfc(name) for name in classes})
     if layout == "auto" and len(names) == 1:
         raise UserError(
-            f"{below}: {words}; but then {names[0]!r:.100} is the only class, with nothing to tell it "
-            "from: set layout=folders if it is so"
+            f"{below}: {words}; but then {names[0]!r:.100} is the only class, with nothing to "
+            "tell it from: set layout=folders if it is so"
         )
     return Arrangement(splits, {name: label for label, name in enumerate(names)}, words)
 

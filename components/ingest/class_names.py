@@ -57,8 +57,8 @@ def check_distinct(root: str, names: Iterable[str]) -> None:
         other = seen.setdefault("".join(name.split()).casefold(), name)
         if other != name:
             raise UserError(
-                f"{root}: {other!r:.100} and {name!r:.100} are two classes that differ only in case or "
-                "blanks: give them one name"
+                f"{root}: {other!r:.100} and {name!r:.100} are two classes that differ only in "
+                "case or blanks: give them one name"
             )
 
 

@@ -80,8 +80,8 @@ class Source(NamedTuple):
         found = split_of(str(value))
         if not found:
             raise UserError(
-                f"{self.table.name}: line {row.line}: {value!r:.100} in its column {self.split} is no "
-                "split: write train, validation or test, or give the column another name"
+                f"{self.table.name}: line {row.line}: {value!r:.100} in its column {self.split} is "
+                "no split: write train, validation or test, or give the column another name"
             )
         return found
 
@@ -152,8 +152,8 @@ def explain(listing: Listing, scratch: Path, label_field: str) -> list[str]:
             fields = [each for each in _with_classes(table, rows) if each != image]
             remedy = f": set label_field to one of {_listed(fields)}" if fields else ""
             what = "usual name" if label_field == "auto" else f"name {label_field}"
-            with_images.append(f"{name} has the images in {image:.100}, but labels in no column of a "
-                               f"{what}{remedy}")  # fmt: skip
+            with_images.append(f"{name} has the images in {image:.100}, but labels in no column "
+                               f"of a {what}{remedy}")  # fmt: skip
     return with_images + others
 
 

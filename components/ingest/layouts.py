@@ -119,8 +119,8 @@ def _of_classes(data: DataSet, root: str) -> DataSet:
     if not data.names:
         raise UserError(f"{root}: {data.layout}; but then no training image has a label")
     raise UserError(
-        f"{root}: {data.layout}; but then {data.names[0]!r:.100} is the only class in training, with "
-        "nothing to tell it from: set layout=table if it is so"
+        f"{root}: {data.layout}; but then {data.names[0]!r:.100} is the only class in training, "
+        "with nothing to tell it from: set layout=table if it is so"
     )
 
 
