@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.stage.errors import UserError
-from pipelines.run.record import RunRecord, TaskRecord
+from pipelines.run.record import FILE, RunRecord, TaskRecord
 from pipelines.steps import STEPS
 
 BEST, MODELS, SUSPECTS = "best", "models", "suspects"
@@ -52,6 +52,23 @@ def best(run: RunRecord) -> Best | None:
     scores = {task.name: _score(Path(task.outputs["model"])) for task in models}
     first = max(models, key=lambda task: scores[task.name], default=None)
     return Best(first, [scores[first.name]], [], "") if first else None
+
+
+def folder_of(path: Path) -> Path:
+    """Return the folder of a model, or of a run's best one.
+
+    Raises:
+        UserError: There is no model.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such folder")
+    if (path / FILE).is_file():
+        if not (path / BEST).exists():
+            raise UserError(f"{path}: this run has no model yet: finish it with pipelines.local")
+        return path / BEST
+    if not (path / "training.json").is_file():
+        raise UserError(f"{path}: neither a run's folder nor a model's (no {FILE}, training.json)")
+    return path
 
 
 def link(run: RunRecord, folder: Path) -> None:
