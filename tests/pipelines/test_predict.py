@@ -164,8 +164,7 @@ def test_a_run_is_used_by_its_best_model(
 
 @pytest.mark.parametrize("ending", ["png", "jpg"])
 def test_a_picture_turned_by_exif_is_seen_upright(tmp_path: Path, ending: str) -> None:
-    smooth = coloured_squares(1, 48, seed=0)[0][0].resize((4, 4))
-    picture = smooth.resize((48, 48), Image.Resampling.BICUBIC)
+    picture = Image.linear_gradient("L").resize((48, 48)).convert("RGB")  # dark at the top
     sideways = picture.transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
@@ -240,7 +239,7 @@ def test_spreadsheets_take_nothing_for_a_formula_and_paths_stay_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    model = tiny_models.save(tmp_path / "model", ["=1+1", "@sum"], probabilities=[0.9, 0.1])
+    tiny_models.save(tmp_path / "model", ["=1+1", "@sum"], probabilities=[0.9, 0.1])
     name = '=HYPERLINK("x")\n.png'
     coloured_squares(1, 32, seed=0)[0][0].save(name)
 
