@@ -24,7 +24,7 @@ from components.shared.reports import html
 from components.shared.reports.html import Page
 from components.shared.reports.titles import Name
 from components.shared.stage.errors import UserError
-from pipelines.run import plots, record, samples
+from pipelines.run import ending, plots, record, samples
 from pipelines.run.graph_drawing import draw_graph
 from pipelines.run.record import RunRecord, TaskRecord, duration
 from pipelines.steps import PRETRAINING_TITLES
@@ -49,6 +49,7 @@ def write(folder: Path) -> Path:
     """
     run = record.read(folder)
     page = Page(f"Run {folder.name}", _summary(run))
+    page.table(["", ""], list(ending.lines(run, folder, folder / FILE)))
     page.stats(list(_headline(run)))
     _add_failures(page, run)
     page.heading("What ran")

@@ -21,7 +21,7 @@ def lines(run: RunRecord, folder: Path, report: Path) -> Iterator[tuple[str, str
         report: The report.
     """
     found = models.best(run)
-    if found:
+    if found and (folder / models.BEST).exists():  # earlier versions made no links
         yield from _about(found, folder)
     yield "report", shown(report)
     suspects = folder / models.SUSPECTS
