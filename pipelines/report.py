@@ -6,6 +6,7 @@ python -m pipelines.report runs/demo
 import argparse
 import importlib.metadata
 import logging
+import os
 import platform
 import sys
 import time
@@ -255,9 +256,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Rewrite the report of a run."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.report", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="the run's folder, such as runs/demo")
+    folder = parser.parse_args(argv).folder.absolute()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
+    os.environ.setdefault("WEBLY_STORE", str(folder / "store"))  # as pipelines.local does
     try:
-        logger.info("%s", write(parser.parse_args(argv).folder.absolute()))
+        logger.info("%s", write(folder))
     except UserError as error:
         logger.error("%s", error)
         sys.exit(2)

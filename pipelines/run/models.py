@@ -17,6 +17,7 @@ from components.shared.stage.errors import UserError
 from pipelines.run.record import FILE, RunRecord, TaskRecord
 from pipelines.steps import STEPS
 
+_FILES = ("config.json", "model.safetensors", "training.json")  # of a model
 BEST, MODELS, SUSPECTS = "best", "models", "suspects"
 
 
@@ -66,8 +67,12 @@ def folder_of(path: Path) -> Path:
         if not (path / BEST).exists():
             raise UserError(f"{path}: this run has no model yet: finish it with pipelines.local")
         return path / BEST
-    if not (path / "training.json").is_file():
-        raise UserError(f"{path}: neither a run's folder nor a model's (no {FILE}, training.json)")
+    missing = [name for name in _FILES if not (path / name).is_file()]
+    if missing:
+        raise UserError(
+            f"{path}: neither a run's folder ({FILE}) nor a whole model's: {', '.join(missing)} "
+            "missing"
+        )
     return path
 
 

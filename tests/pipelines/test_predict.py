@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from safetensors import SafetensorError
 
 from components.ingest.encoding import stored
 from components.shared.training.transforms import decoded
@@ -264,9 +265,9 @@ def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path: Path, model: P
 
 def test_nothing_is_written_if_it_cannot_be_complete(folder: Path, tmp_path: Path) -> None:
     model = tiny_models.save(tmp_path / "model", NAMES)
-    (model / "model.safetensors").unlink()
+    (model / "model.safetensors").write_bytes(b"damaged")
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(SafetensorError):
         predict.main([str(model), "--images", str(folder), "--output", str(tmp_path / "o.csv")])
 
     assert not [path for path in tmp_path.iterdir() if "o.csv" in path.name]
@@ -276,7 +277,7 @@ def test_nothing_is_written_if_it_cannot_be_complete(folder: Path, tmp_path: Pat
     ("argv", "told"),
     [
         (["nosuch", "--images", "holiday"], "nosuch: no such folder"),
-        (["holiday", "--images", "holiday"], "holiday: neither a run's folder nor a model's"),
+        (["holiday", "--images", "holiday"], "holiday: nor a whole model's: config.json, model"),
         (["run", "--images", "holiday"], "run: this run has no model yet"),
         (["model", "--images", "nosuch"], "nosuch: no such file or folder"),
         (["model", "--images", "texts"], "none is a JPEG, PNG"),

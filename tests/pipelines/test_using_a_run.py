@@ -86,6 +86,10 @@ def test_a_run_ends_with_the_command_that_uses_its_best_model(
             row["probabilities"][0], abs=1e-4
         )
 
+    (folder / ending["report"]).unlink()
+    command(folder, "pipelines.report", "runs/tiny")
+    assert (folder / ending["report"]).is_file()
+
     before = (folder / "runs/tiny/best").resolve()
     command(folder, *run, "finetune_epochs=1")
     assert (folder / "runs/tiny/best").resolve() != before
