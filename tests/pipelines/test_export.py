@@ -102,7 +102,7 @@ def test_without_the_packages_a_sentence_says_which(model: Path) -> None:
     ("argv", "told"),
     [
         (["nosuch", "--format", "onnx"], "nosuch: no such folder"),
-        (["texts", "--format", "onnx"], "texts: nor a whole model's: config.json, model"),
+        (["texts", "--format", "onnx"], "nor a whole model's: config.json, model"),
         (
             ["model", "--format", "torchscript", "--output", "x.onnx"],
             "use a name that ends with .pt",

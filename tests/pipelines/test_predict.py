@@ -277,7 +277,7 @@ def test_nothing_is_written_if_it_cannot_be_complete(folder: Path, tmp_path: Pat
     ("argv", "told"),
     [
         (["nosuch", "--images", "holiday"], "nosuch: no such folder"),
-        (["holiday", "--images", "holiday"], "holiday: nor a whole model's: config.json, model"),
+        (["holiday", "--images", "holiday"], "nor a whole model's: config.json, model"),
         (["run", "--images", "holiday"], "run: this run has no model yet"),
         (["model", "--images", "nosuch"], "nosuch: no such file or folder"),
         (["model", "--images", "texts"], "none is a JPEG, PNG"),

@@ -380,6 +380,7 @@ def test_a_run_of_another_version_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "record.json").write_text('{"format": 3}')
+    monkeypatch.setenv("WEBLY_STORE", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["report", str(tmp_path)])
 
     with pytest.raises(SystemExit, match="2"):
