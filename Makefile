@@ -72,7 +72,7 @@ ifeq ($(TORCH),default)
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --requirement requirements.lock
 else
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --torch-backend $(TORCH) \
-		--no-verify-hashes --constraint requirements.lock --group dev .[text,embedding,train,launcher,pipelines]
+		--no-verify-hashes --constraint requirements.lock --group dev .[text,embedding,train,launcher,export,pipelines]
 	.venv/bin/uv pip uninstall --quiet --python .venv/bin/python webly
 endif
 	@touch $@

@@ -30,7 +30,7 @@ from pipelines.engine.containers import Containers
 from pipelines.engine.engine import Engine, Host, Machine
 from pipelines.pretraining import pretraining
 from pipelines.recipe import load
-from pipelines.run import graph, table
+from pipelines.run import ending, graph, models, table
 from pipelines.run.record import RunRecord, TaskRecord
 from pipelines.steps import STEPS
 
@@ -85,11 +85,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                 drawn=recipe.drawn,
                 docker=given.docker,
             )
-            for line in table.results(record):
-                logger.info("%s", line)
             from pipelines import report  # imports matplotlib: late, to keep --help fast
 
             page = report.write(folder)
+            for what, text in ending.lines(record, folder, page):
+                logger.info("%-10s  %s", what, text)
     except UserError as error:
         logger.error("%s", error)
         sys.exit(2)
@@ -99,9 +99,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         logger.error("stopped; the same command resumes the run")
         sys.exit(130)
-    logger.info("report     %s", page)
-    logger.info("artifacts  %s", folder / "artifacts")
-    logger.info("logs       %s", folder / "logs")
     sys.exit(any(task.status in ("failed", "skipped") for task in record.tasks))
 
 
@@ -156,7 +153,10 @@ def execute(
         tasks=[TaskRecord.of(task) for task in pipeline.tasks],
     )
     with closing(_machine(pipeline, folder, docker)) as runner:
-        Engine(pipeline, record, folder, runner).run(jobs, table.LiveTable(sys.stderr))
+        try:
+            Engine(pipeline, record, folder, runner).run(jobs, table.LiveTable(sys.stderr))
+        finally:
+            models.link(record, folder)
     record.ended = time.time()
     record.write(folder)
     return record

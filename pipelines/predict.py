@@ -1,100 +1,143 @@
-"""Classify pictures with one trained model, or with several together.
+"""Classify pictures with the best model of a run, with one model, or with several together.
 
-    python -m pipelines.predict runs/demo/…/model --images photo.jpg holiday/
+    python -m pipelines.predict runs/demo --images photo.jpg holiday/
+    python -m pipelines.predict runs/demo/models/* --images holiday --output holiday.csv
 
-Prints the five most probable classes of each picture with their probability; several models
-average theirs, each at its own image size.
+Several models average their probabilities, each at its own image size. Without `--output`, the most
+probable classes of each picture are printed; the table has a row for each picture, and what is
+wrong with those that cannot be read.
 """
 
 import argparse
 import logging
+import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from components.shared.stage.errors import StorageError, UserError
+from components.shared.stage.parallel import cores
+from components.shared.stage.progress import progress
 
-from components.ingest.encoding import InvalidImageError, stored
-from components.shared.stage.errors import UserError
-from components.shared.training import models, transforms
-from components.shared.training.inference import Classifier, most_probable, read_records, softmax
+if TYPE_CHECKING:
+    from pipelines.prediction.tables import Row
 
-logger = logging.getLogger(__name__)
-_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
-_TOP = 5
-# The short side, in pixels: networks take less, and a phone's photographs much memory as they are.
-_IMAGE_SIDE = 1_024
+logger = logging.getLogger("pipelines.predict")  # also where this is `__main__`
+_NAMED = 10  # of the pictures that cannot be read
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command; exits with 2 and one line if the user can fix the error."""
+    """Run the command; exits with 2 and one line if the user can fix the error.
+
+    It exits with 1 if no picture at all could be read.
+    """
+    given = parsed(argv)
+    logging.basicConfig(format="%(message)s")
+    for package in ("components", "pipelines"):
+        logging.getLogger(package).setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        read = predict(given.models, given.images, given.output, given.top, given.workers)
+    except UserError as error:
+        logger.error("%s", error)
+        sys.exit(2)
+    except StorageError as error:
+        logger.error("%s", error)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        logger.error("stopped; nothing was written" if given.output else "stopped")
+        sys.exit(130)
+    sys.exit(not read)
+
+
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command's arguments; imports nothing slow."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.predict",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("models", nargs="+", type=Path, help="model folders")
+    parser.add_argument(
+        "models", nargs="+", type=Path, help="a run's folder, a model's, or several models'"
+    )
     parser.add_argument(
         "--images", nargs="+", type=Path, required=True, help="pictures, or folders of them"
     )
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(format="%(levelname)s %(message)s")
-    try:
-        for line in predictions(arguments.models, find(arguments.images)):
-            sys.stdout.write(line + "\n")
-    except UserError as error:
-        logger.error("%s", error)
-        sys.exit(2)
+    parser.add_argument(
+        "--output", type=Path, help="a table to write instead: .csv, .jsonl or .parquet"
+    )
+    parser.add_argument("--top", type=int, default=5, help="classes of each picture (default: 5)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=cores(),
+        help="processes that decode pictures (default: one per core)",
+    )
+    return parser.parse_args(argv)
 
 
-def find(paths: Sequence[Path]) -> list[Path]:
-    """Return the given files, and the pictures in the given folders and below, in order.
+def predict(
+    models: Sequence[Path], images: Sequence[Path], output: Path | None, top: int, workers: int
+) -> int:
+    """Classify pictures, print or write the result, and return how many could be read.
 
     Raises:
-        UserError: There are none.
+        UserError: A path or a number is wrong.
     """
-    found = []
-    for path in paths:
-        if path.is_dir():
-            below = sorted(each for each in path.rglob("*") if each.suffix.lower() in _SUFFIXES)
-            if not below:
-                raise UserError(f"{path}: no pictures there ({', '.join(sorted(_SUFFIXES))})")
-            found += below
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise UserError(f"{path}: no such file or folder")
-    return found
+    from pipelines.prediction import tables
+    from pipelines.run.models import folder_of
+
+    for name, value, least in (("top", top, 1), ("workers", workers, 0)):
+        if value < least:
+            raise UserError(f"--{name} {value}: must be at least {least}")
+    if output:
+        tables.check(output)
+    folders = [folder_of(path) for path in models]
+    from components.shared.training.models import read_record  # imports torch, as do these
+    from pipelines.prediction import classifying, pictures
+
+    files, start, errors = pictures.find(images), time.monotonic(), list[tuple[str, str]]()
+    batches = classifying.classified(folders, files, top, workers)
+    shown: Iterable[list[Row]] = batches
+    if output or not sys.stdout.isatty():
+        shown = progress(batches, total=len(files), unit="image", what="predicting", units=len)
+    width = min(top, len(read_record(folders[0]).names))
+    with tables.written(output, width) if output else nullcontext(_print) as write:
+        for rows in shown:
+            write(rows)
+            errors += [(row.path, row.error) for row in rows if row.error]
+    for path, error in errors[:_NAMED]:
+        logger.warning("%s: not readable: %s", path, error)
+    if len(errors) > _NAMED:
+        logger.warning("… and %s more", f"{len(errors) - _NAMED:,}")
+    if output:
+        seconds = time.monotonic() - start
+        told = f"; {len(errors):,} could not be read: see the column error" if errors else ""
+        rate = f"{len(files):,} images in {seconds:.1f} s, {len(files) / seconds:,.0f}/s"
+        logger.info("%s: %s%s", output, rate, told)
+    return len(files) - len(errors)
 
 
-@torch.inference_mode()
-def predictions(folders: Sequence[Path], files: Sequence[Path]) -> Iterator[str]:
-    """Yield the lines to print: each file's name, then a line for each of its top classes."""
-    names = models.read_record(folders[0]).names
-    titles = read_records(folders, names)[0].titles
-    classifiers = [Classifier.load(folder) for folder in folders]
-    device = transforms.device()
-    for file in files:
-        yield str(file)
-        try:
-            # As ingest does: turned upright, white where transparent; but hardly made smaller.
-            encoded = stored(file.read_bytes(), _IMAGE_SIDE)
-        except InvalidImageError as error:
-            logger.warning("%s: not a readable picture: %s", file, error.detail)
-            continue
-        image = transforms.decoded(memoryview(encoded))
-        probabilities = [
-            softmax(
-                each.model,
-                transforms.normalized(
-                    transforms.evaluation_crop(image, each.record.image_size)[None], device
-                ),
-            )
-            for each in classifiers
-        ]
-        classes, means = most_probable(torch.stack(probabilities), _TOP)
-        for label, share in zip(classes[0, 0].tolist(), means[0, 0].tolist(), strict=True):
-            yield f"  {share:6.1%}  {titles[label]} ({names[label]})"
+def _print(rows: Sequence["Row"]) -> None:
+    for line in _lines(rows):
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _lines(rows: Sequence["Row"]) -> Iterator[str]:
+    for path, guesses, error in rows:
+        yield path
+        for name, title, probability in guesses:
+            yield f"  {probability:6.1%}  {title}{f' ({name})' if name != title else ''}"
+        if error:
+            yield f"  not readable: {error}"
 
 
 if __name__ == "__main__":

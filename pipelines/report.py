@@ -6,6 +6,7 @@ python -m pipelines.report runs/demo
 import argparse
 import importlib.metadata
 import logging
+import os
 import platform
 import sys
 import time
@@ -24,7 +25,7 @@ from components.shared.reports import html
 from components.shared.reports.html import Page
 from components.shared.reports.titles import Name
 from components.shared.stage.errors import UserError
-from pipelines.run import plots, record, samples
+from pipelines.run import ending, plots, record, samples
 from pipelines.run.graph_drawing import draw_graph
 from pipelines.run.record import RunRecord, TaskRecord, duration
 from pipelines.steps import PRETRAINING_TITLES
@@ -49,6 +50,7 @@ def write(folder: Path) -> Path:
     """
     run = record.read(folder)
     page = Page(f"Run {folder.name}", _summary(run))
+    page.table(["", ""], list(ending.lines(run, folder, folder / FILE)))
     page.stats(list(_headline(run)))
     _add_failures(page, run)
     page.heading("What ran")
@@ -254,9 +256,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Rewrite the report of a run."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.report", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="the run's folder, such as runs/demo")
+    folder = parser.parse_args(argv).folder.absolute()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
+    os.environ.setdefault("WEBLY_STORE", str(folder / "store"))  # as pipelines.local does
     try:
-        logger.info("%s", write(parser.parse_args(argv).folder.absolute()))
+        logger.info("%s", write(folder))
     except UserError as error:
         logger.error("%s", error)
         sys.exit(2)

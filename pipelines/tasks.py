@@ -46,7 +46,7 @@ class Task:
     @property
     def name(self) -> str:
         """Its name in KFP's graph, such as `finetune-large-resnest101e-wt`."""
-        return "-".join(filter(None, [self.step.replace("_", "-"), str(self.candidate)]))
+        return self.candidate.task(self.step)
 
     @property
     def parameters(self) -> Mapping[str, Any]:

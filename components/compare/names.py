@@ -42,11 +42,13 @@ class Names:
         predictions: Step and candidate of each; an ensemble has at most a seed.
         steps: By name.
         pretrainings: By name, in the order of legends.
+        suspects: The task whose output `suspects` lists labels that look wrong; empty if none.
     """
 
     predictions: Sequence[tuple[str, Name]]
     steps: Mapping[str, Step]
     pretrainings: Mapping[str, Pretraining]
+    suspects: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Names":
@@ -66,6 +68,7 @@ class Names:
             predictions,
             {name: Step(**step) for name, step in steps.items()},
             {name: Pretraining(**each) for name, each in pretrainings.items()},
+            content.get("suspects", ""),
         )
 
     @property

@@ -16,14 +16,21 @@ FORMAT = 1  # of the JSON
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Write all results: `accuracy`, `gains` and `tricks`, each a list of records."""
+    """Write all results: `accuracy`, `gains` and `tricks`, each a list of records; and `best`.
+
+    That names the best `model` by step and candidate and, if it is better, the `ensemble`.
+    """
+    best = {"model": comparison.best, "ensemble": comparison.better_ensemble}
     content = {
         "format": FORMAT,
         "accuracy": [
             {
                 **_cell(cell),
                 "seeds": classifiers.seeds,
-                "top1": _estimate(classifiers.top1),
+                "top1": {
+                    **_estimate(classifiers.top1),
+                    **_intervals(interval=classifiers.interval),
+                },
                 "top5": _estimate(classifiers.top5),
                 "images": classifiers.images,
                 "seconds": classifiers.seconds,
@@ -32,19 +39,21 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
         ],
         "gains": list(map(_difference, comparison.gains)),
         "tricks": list(map(_difference, comparison.tricks)),
+        "best": {what: _cell(cell) for what, cell in best.items() if cell},
     }
     with filesystem.complete(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False))
 
 
-def read_comparison(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return all results, as written by `write_comparison`.
+def read_comparison(path: Path) -> dict[str, Any]:
+    """Return all results, as written by `write_comparison`; earlier versions name no `best`.
 
     Raises:
         UserError: They have another format.
     """
     with formats.reading(path.read_bytes(), FORMAT, path) as content:
-        return {name: content[name] for name in ("accuracy", "gains", "tricks")}
+        found = {name: content[name] for name in ("accuracy", "gains", "tricks")}
+        return found | {"best": content.get("best", {})}
 
 
 def write_summary(path: Path, comparison: Comparison) -> None:

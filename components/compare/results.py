@@ -1,7 +1,8 @@
 """The classifiers to compare, by step, candidate and seed, and their differences."""
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +49,8 @@ class Classifiers:
         seeds: Their seeds, ascending.
         hits: (S, N) bool: whether each one's top class is the image's label.
         top1: Balanced top-1 accuracy.
+        best: The seed of the one with the highest; of equals, the first.
+        interval: The interval of top-1 for other images and, of several seeds, for other seeds.
         top5: Balanced top-5 accuracy.
         histories: How they were trained.
     """
@@ -55,6 +58,8 @@ class Classifiers:
     seeds: tuple[int | None, ...]
     hits: NDArray[np.bool_]
     top1: Estimate
+    best: int | None
+    interval: Interval
     top5: Estimate
     histories: Sequence[History]
 
@@ -126,6 +131,32 @@ class Comparison:
         return list(dict.fromkeys(each.candidate for each in self.cells if not each.is_ensemble))
 
     @property
+    def best(self) -> Cell | None:
+        """The best model, with its seed: the best of those whose mean over the seeds is the best.
+
+        Of equals, it is that of the earlier step. None if there are only ensembles.
+        """
+        return self._best(cell for cell in self.cells if not cell.is_ensemble)
+
+    @property
+    def better_ensemble(self) -> Cell | None:
+        """The best ensemble, with its seed, if its mean is above that of the best model."""
+        ensemble = self._best(cell for cell in self.cells if cell.is_ensemble)
+        found = [each for each in (self.best, ensemble) if each]
+        means = [self.of(each).top1.mean for each in found]
+        return ensemble if means and means[-1] > means[0] else None
+
+    def of(self, cell: Cell) -> Classifiers:
+        """Return the classifiers of a cell, whether or not it has a seed."""
+        return self.cells[_unseeded(cell)]
+
+    def _best(self, cells: Iterable[Cell]) -> Cell | None:
+        found = max(cells, key=lambda cell: self.cells[cell].top1.mean, default=None)
+        if found is None:
+            return None
+        return found._replace(candidate=replace(found.candidate, seed=self.cells[found].best))
+
+    @property
     def sweeps(self) -> dict[str, dict[int, dict[str, Cell]]]:
         """Sweeps: variants that are levels of a parameter, such as `wrong20` and `wrong40`.
 
@@ -166,13 +197,17 @@ def compare(paths: Sequence[Path], names: Names, identity: Identity) -> Comparis
         identity.check(of, f"{step} {candidate}".strip())
         right = predictions.classes == labels[:, None]
         hits = np.stack([right[:, 0], right.any(axis=1)])
-        cell = Cell(step, replace(candidate, seed=None))
+        cell = _unseeded(Cell(step, candidate))
         found.setdefault(cell, []).append((candidate.seed, hits, history))
     classes = labels.astype(np.int64)
     cells = {cell: _classifiers(each, classes) for cell, each in found.items()}
     gains = list(_differences(cells, list(_to_scratch(cells)), classes))
     tricks = list(_differences(cells, list(_to_before(cells)), classes))
     return Comparison(names, classes, cells, gains, tricks)
+
+
+def _unseeded(cell: Cell) -> Cell:
+    return cell._replace(candidate=replace(cell.candidate, seed=None))
 
 
 def _is_plain(candidate: Name) -> bool:
@@ -186,8 +221,14 @@ def _classifiers(
     seeds, hits, histories = zip(*ordered, strict=True)
     first, among_five = np.stack(hits, axis=1)
     weight = image_weight(labels)
-    top1, top5 = (Estimate.of(balanced(each, labels), weight) for each in (first, among_five))
-    return Classifiers(seeds, first, top1, top5, histories)
+    by_seed, top5 = (balanced(each, labels) for each in (first, among_five))
+    top1, best = Estimate.of(by_seed, weight), seeds[int(by_seed.argmax())]
+    spreads = over_images(first.mean(axis=0)[None], labels)
+    if len(seeds) > 1:
+        spreads.append(over_seeds(by_seed, weight))
+    low, high = interval(top1.mean, *spreads)
+    shown = Interval(low if math.isnan(low) else max(0.0, low), high)
+    return Classifiers(seeds, first, top1, best, shown, Estimate.of(top5, weight), histories)
 
 
 def _to_scratch(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:

@@ -1,4 +1,4 @@
-"""The tables of a comparison, as text: for the report, for KFP's UI and for the terminal."""
+"""The tables of a comparison, as text: for the report and for KFP's UI."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -111,8 +111,51 @@ def tables(comparison: Comparison) -> Iterator[Table]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """Return the tables as Markdown: KFP's UI renders it, and it is readable as it is."""
-    return "\n".join(_markdown(comparison))
+    """Return what to take away from the run, and the tables, as Markdown for KFP's UI.
+
+    There, people know tasks and their outputs; where these lie depends on the cluster.
+    """
+    lines = [f"- **{what}:** {text}" for what, text in _ending(comparison)]
+    return "\n".join([*lines, "", *_markdown(comparison)])
+
+
+def _ending(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    if best := comparison.best:
+        titles, classifiers = Titles(comparison), comparison.of(best)
+        title = _escaped(titles.cell(best._replace(candidate=replace(best.candidate, seed=None))))
+        yield "Best model", f"{title}: the output `model` of the task `{_task(best)}`"
+        found, together = [classifiers], ""
+        if ensemble := comparison.better_ensemble:
+            found.append(comparison.of(ensemble))
+            together = f"; the ensemble: with all models that the task `{_task(ensemble)}` reads"
+        intervals = [[each.top1.mean, *each.interval] for each in found]
+        yield "Accuracy", accuracy_text(*intervals)
+        yield "Use it", f"`python -m pipelines.predict MODEL --images FOLDER`{together}"
+    yield "Report", "the output `report` of this task"
+    if suspects := comparison.names.suspects:
+        yield "Suspects", f"labels that look wrong: the output `suspects` of the task `{suspects}`"
+
+
+def _task(cell: Cell) -> str:
+    return cell.candidate.task(cell.step)
+
+
+def accuracy_text(model: Sequence[float], ensemble: Sequence[float] = ()) -> str:
+    """Return accuracies in a line, such as `65.2 % [62.1, 68.3] (95 % interval)`.
+
+    Args:
+        model: Balanced top-1 accuracy, and the ends of its interval if it is known.
+        ensemble: The ensemble's, if it is better.
+    """
+    found = [each for each in (model, ensemble) if each]
+    shown = "; ensemble ".join(map(_with_interval, found))
+    known = sum("[" in _with_interval(each) for each in found)
+    return f"{shown} (95 % interval{'s' * (known > 1)})" if known else shown
+
+
+def _with_interval(accuracy: Sequence[float]) -> str:
+    value, *ends = (f"{100 * each:.1f}" for each in accuracy if not math.isnan(each))
+    return f"{value} % [{', '.join(ends)}]" if ends else f"{value} %"
 
 
 def _markdown(comparison: Comparison) -> Iterator[str]:

@@ -7,12 +7,14 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from components.shared.reports.titles import Name
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats
-from pipelines.run.graph import Task
+
+if TYPE_CHECKING:
+    from pipelines.run.graph import Task  # imports kfp, which takes a second
 
 Status = Literal["waiting", "pending", "running", "cached", "ran", "failed", "skipped", "cancelled"]
 FILE, FORMAT = "record.json", 1
@@ -60,7 +62,7 @@ class TaskRecord:
     exit_code: int | None = None
 
     @classmethod
-    def of(cls, task: Task) -> "TaskRecord":
+    def of(cls, task: "Task") -> "TaskRecord":
         """Return the record of a task that has not started."""
         return cls(
             name=task.name,

@@ -1,4 +1,4 @@
-"""What a run prints while it runs, and at its end."""
+"""What a run prints while it runs."""
 
 import shutil
 import time
@@ -137,10 +137,3 @@ def failures(record: RunRecord) -> Iterator[str]:
     for task in record.tasks:
         if task.status == "failed":
             yield f"{task.name}: {_cause(task)}; log: {task.log or 'in the UI'}"
-
-
-def results(record: RunRecord) -> Iterator[str]:
-    """Yield the lines of the comparison's tables, if the run got that far."""
-    for task in record.tasks:
-        if "summary" in task.outputs:
-            yield from Path(task.outputs["summary"]).read_text().splitlines()

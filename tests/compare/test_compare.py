@@ -280,3 +280,82 @@ def test_each_of_the_predictions_needs_a_name(tmp_path: Path) -> None:
     right = {("finetune", "net-wt"): np.ones(60, bool)}
     with pytest.raises(UserError, match="names: 0 of 1"):
         run(tmp_path, images, right, names='{"predictions": []}')
+
+
+def test_an_accuracy_has_an_interval_also_of_one_seed(tmp_path: Path) -> None:
+    """Of independent images of one class, it is about 1.96 standard errors to each side."""
+    count = 3000
+    right = np.random.default_rng(0).random(count) < 0.7
+    run(tmp_path, Images(tmp_path, labels(count)), {("finetune", "net-wt"): right})
+    top1 = figures(tmp_path)["accuracy"][0]["top1"]
+    low, high = top1["interval"]
+    assert low < top1["mean"] < high
+    assert (high - low) / 2 == pytest.approx(1.96 * (0.7 * 0.3 / count) ** 0.5, rel=0.1)
+
+
+def test_an_accuracy_over_seeds_has_an_interval_for_both_sources_of_chance(folder: Path) -> None:
+    for each in figures(folder)["accuracy"]:
+        low, high = each["top1"]["interval"]
+        assert low < each["top1"]["seeds"][0] < each["top1"]["seeds"][1] < high
+
+
+def test_the_interval_of_an_accuracy_ends_at_none_and_at_all(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(18))
+    right = {
+        ("finetune", "net-wt"): np.ones(18, bool),
+        ("finetune", "net-none"): np.zeros(18, bool),
+    }
+    run(tmp_path, images, right)
+    every, none = (each["top1"]["interval"] for each in figures(tmp_path)["accuracy"])
+    assert (every[1], none[0]) == (1, 0)
+    assert every[0] < 1 and none[1] > 0
+
+
+def test_a_class_with_a_single_image_leaves_an_accuracy_without_interval(tmp_path: Path) -> None:
+    images = Images(tmp_path, np.array([0, 0, 1]))
+    run(tmp_path, images, {("finetune", "net-wt"): np.array([True, True, False])})
+    assert figures(tmp_path)["accuracy"][0]["top1"].keys() == {"mean"}
+    assert "- **Accuracy:** 50.0 %\n" in (tmp_path / "summary.md").read_text()
+
+
+def test_the_best_is_named_by_the_task_that_has_it(tmp_path: Path) -> None:
+    shares = {
+        ("finetune", "net-wt-longer-seed0"): 30,
+        ("finetune", "net-wt-longer-seed1"): 40,
+        ("finetune", "net-none-seed0"): 45,
+        ("finetune", "net-none-seed1"): 20,
+        ("ensemble", "seed0"): 30,
+        ("ensemble", "seed1"): 35,
+    }
+    right = {whose: np.arange(60) < number for whose, number in shares.items()}
+    run(tmp_path, Images(tmp_path, labels(60)), right)
+    assert figures(tmp_path)["best"] == {
+        "model": {"step": "finetune", "candidate": "net-wt-longer-seed1"}
+    }
+    first, second, third, *_ = (tmp_path / "summary.md").read_text().splitlines()
+    assert first == (
+        "- **Best model:** WT, longer, finetune: the output `model` of the task "
+        "`finetune-net-wt-longer-seed1`"
+    )
+    assert second.startswith("- **Accuracy:** 58.3 % [")
+    assert third == "- **Use it:** `python -m pipelines.predict MODEL --images FOLDER`"
+
+
+def test_a_better_ensemble_is_named_beside_it(tmp_path: Path) -> None:
+    right = {
+        (step, name): np.arange(60) < number
+        for step, name, number in (("finetune", "net-wt", 30), ("ensemble", "", 31))
+    }
+    run(tmp_path, Images(tmp_path, labels(60)), right)
+    assert figures(tmp_path)["best"]["ensemble"] == {"step": "ensemble", "candidate": ""}
+    summary = (tmp_path / "summary.md").read_text()
+    assert "; ensemble 51.7 % [" in summary
+    assert "; the ensemble: with all models that the task `ensemble` reads\n" in summary
+
+
+def test_the_summary_says_where_the_suspects_are(tmp_path: Path) -> None:
+    tasks = [{"step": "finetune", "backbone": "net", "pretraining": "wt"}]
+    names = {"predictions": tasks, "suspects": "audit"}
+    right = {("finetune", "net-wt"): np.ones(60, bool)}
+    run(tmp_path, Images(tmp_path, labels(60)), right, names=json.dumps(names))
+    assert "the output `suspects` of the task `audit`\n" in (tmp_path / "summary.md").read_text()

@@ -16,9 +16,9 @@ from components.shared.reports.html import Page
 from components.shared.reports.plots import NARROW, WIDE
 from components.shared.stage.errors import UserError
 from pipelines import report
-from pipelines.run import samples
+from pipelines.run import ending, models, samples
 from pipelines.run.record import RunRecord, TaskRecord
-from tests import comparisons
+from tests import comparisons, tiny_models
 from tests.candidates import named
 from tests.html_reader import Reader
 from tests.synthetic import coloured_squares, image_set, targets
@@ -192,6 +192,26 @@ def test_the_headline_names_the_best_and_the_gains_of_pretraining(page: str) -> 
     assert ("+10.0", "points of LW over scratch") in tiles
 
 
+def test_the_page_begins_with_what_the_terminal_ends_with(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    for each in run.tasks:
+        if each.step == "finetune_again_large":
+            model = tiny_models.save(tmp_path / "artifacts" / each.name / "model", ["a"])
+            each.outputs["model"] = str(model)
+    run.write(tmp_path)
+    models.link(run, tmp_path)
+
+    page = report.write(tmp_path)
+
+    rows = table_rows(page.read_text())
+    expected = [list(line) for line in ending.lines(run, tmp_path, page)]
+    assert rows[1 : 1 + len(expected)] == expected  # below the heading
+    assert [what for what, _ in expected] == [
+        *("best model", "accuracy", "use it", "ensemble", "report"),
+    ]
+    assert expected[0][1] == f"{tmp_path}/best: net, WT, again, large"
+
+
 def test_the_graph_shows_every_task_once(page: str, folder: Path) -> None:
     record = json.loads((folder / "record.json").read_text())
 
@@ -360,6 +380,7 @@ def test_a_run_of_another_version_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "record.json").write_text('{"format": 3}')
+    monkeypatch.setenv("WEBLY_STORE", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["report", str(tmp_path)])
 
     with pytest.raises(SystemExit, match="2"):
@@ -369,15 +390,15 @@ def test_a_run_of_another_version_is_one_line(
     assert f"{tmp_path}/record.json: format 3, but this version of webly reads format 1" in line
 
 
-def test_writing_a_report_imports_no_torch(folder: Path) -> None:
+def test_writing_a_report_imports_neither_torch_nor_kfp(folder: Path) -> None:
     code = (
         "import sys, pathlib; from pipelines import report;"
-        f"report.write(pathlib.Path({str(folder)!r})); print('torch' in sys.modules)"
+        f"report.write(pathlib.Path({str(folder)!r})); print({{'torch', 'kfp'}} & set(sys.modules))"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "set()"
 
 
 def test_keywords_are_labelled_along_the_curve() -> None:

@@ -35,6 +35,10 @@ class Name:
         """Whether the candidate is not trained from scratch."""
         return self.pretraining not in ("", SCRATCH)
 
+    def task(self, step: str) -> str:
+        """Return the name of a step's task for it, such as `finetune-large-resnest101e-wt`."""
+        return "-".join(filter(None, [step.replace("_", "-"), str(self)]))
+
     def title(self, pretrainings: Mapping[str, str]) -> str:
         """Return the display name, such as `resnet10t, scratch, longer, seed 3`.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from components.shared.reports.titles import Name
 from pipelines.run.record import RunRecord, TaskRecord
-from pipelines.run.table import LiveTable, results
+from pipelines.run.table import LiveTable
 
 
 class Terminal(io.StringIO):
@@ -104,14 +104,3 @@ def test_a_failed_task_shows_the_end_of_its_log_and_where_it_is(tmp_path: Path) 
     assert lines[0] == "! a     0.0 s  killed by signal 9; the end of its log:"
     assert lines[1:-1] == [f"    line {i}" for i in range(25, 40)]
     assert lines[-1] == f"    (full log: {log})"
-
-
-def test_results_are_the_comparisons_tables(tmp_path: Path) -> None:
-    (tmp_path / "summary").write_text("## Accuracy\n\n| candidate |\n")
-    record = run(task("compare", outputs={"summary": str(tmp_path / "summary")}))
-
-    assert list(results(record)) == ["## Accuracy", "", "| candidate |"]
-
-
-def test_a_run_without_results_has_no_table() -> None:
-    assert list(results(run(task("a", status="failed")))) == []

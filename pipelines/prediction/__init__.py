@@ -1,0 +1,1 @@
+"""What `python -m pipelines.predict` is built on: pictures in, tables out."""

@@ -1,0 +1,53 @@
+"""What to take away from a run: the last lines in the terminal, the first ones of its report."""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.run import models
+from pipelines.run.models import Best
+from pipelines.run.record import RunRecord
+from pipelines.steps import PRETRAINING_TITLES, STEPS
+
+
+def lines(run: RunRecord, folder: Path, report: Path) -> Iterator[tuple[str, str]]:
+    """Yield what each line is about and its text.
+
+    Args:
+        run: The run's record.
+        folder: Its folder, with links to its models.
+        report: The report.
+    """
+    found = models.best(run)
+    if found and (folder / models.BEST).exists():  # earlier versions made no links
+        yield from _about(found, folder)
+    yield "report", shown(report)
+    suspects = folder / models.SUSPECTS
+    if suspects.is_symlink():
+        yield "suspects", f"{shown(suspects)}/suspects.csv"
+
+
+def _about(best: Best, folder: Path) -> Iterator[tuple[str, str]]:
+    from components.compare.tables import accuracy_text  # imports scipy
+
+    whose = [best.task.candidate.title(PRETRAINING_TITLES), STEPS[best.task.step].title]
+    yield "best model", f"{shown(folder / models.BEST)}: {', '.join(filter(None, whose))}"
+    yield "accuracy", accuracy_text(best.accuracy, best.ensemble)
+    yield "use it", _command(folder)
+    if best.ensemble:
+        yield "ensemble", _command(folder / models.MODELS, f"/{best.members}")
+
+
+def _command(path: Path, pattern: str = "") -> str:
+    python = Path(shown(Path(sys.executable)))
+    command = "python" if python.is_absolute() else shlex.quote(str(python))
+    which = shlex.quote(shown(path)) + pattern
+    return f"{command} -m pipelines.predict {which} --images FOLDER"
+
+
+def shown(path: Path) -> str:
+    """Return a path as people type it: from the working directory, if it is below that."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith(os.pardir) else relative
