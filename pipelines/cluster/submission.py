@@ -11,6 +11,7 @@ import yaml
 
 from components.shared.stage.errors import UserError
 from components.shared.stage.fingerprint import ROOT
+from components.shared.stage.suggestions import meant
 from pipelines import task_checks
 from pipelines.cluster import limits
 from pipelines.run import graph
@@ -136,9 +137,7 @@ def _tasks(name: str, pipeline: Graph) -> set[str]:
     for known in (name, name.replace("-", "_")):
         if known in names:
             return names[known]
-    raise UserError(
-        f"--rerun {name}: no such stage, step or task; there are {', '.join(sorted(names))}"
-    )
+    raise UserError(f"--rerun {name}: no such stage, step or task; {meant(name, sorted(names))}")
 
 
 def _turn_caching_off(file: Path, tasks: Collection[str]) -> None:

@@ -21,6 +21,7 @@ from components.shared.reports.titles import Name
 from components.shared.stage.container import LAUNCHER_MODULE, parameter, parameters_of
 from components.shared.stage.errors import UserError
 from components.shared.stage.machine import OWN_INPUT
+from components.shared.stage.suggestions import meant
 from components.trainjob.job import number_of_nodes
 from pipelines.run import pods
 from pipelines.run.pods import Pod
@@ -208,12 +209,13 @@ def _given(fields: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[tupl
             raise UserError(f"{override!r}: write name=value")
         if name not in fields:
             new = renamed(name)
-            hint = f"it is {new} now" if new in fields else f"there are {', '.join(sorted(fields))}"
+            hint = f"it is {new} now" if new in fields else meant(name, sorted(fields))
             raise UserError(f"{name}: no such parameter; {hint}")
         typed = _typed(name, value, fields[name]["parameterType"])
         choices = fields[name].get("literals", [typed])
         if typed not in choices:
-            raise UserError(f"{name}={value}: choose one of {', '.join(map(str, choices))}")
+            said = meant(value, map(str, choices), "choose one of {}")
+            raise UserError(f"{name}={value}: {said}")
         if name in known:
             _, argument = known[name]
             replace(argument, name=name).parse(typed)
