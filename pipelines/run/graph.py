@@ -135,6 +135,22 @@ def read(path: Path, overrides: Sequence[str]) -> Graph:
     return _graph(spec, configs, dict(_given(_fields(spec), overrides)))
 
 
+def named(pipeline: Graph, name: str, option: str) -> set[str]:
+    """Return the tasks that a name of a task, step or stage refers to.
+
+    Raises:
+        UserError: There are none; the message begins with the option that names them.
+    """
+    names: dict[str, set[str]] = {}
+    for task in pipeline.tasks:
+        for known in {task.name, task.step, task.stage}:
+            names.setdefault(known, set()).add(task.name)
+    for known in (name, name.replace("-", "_")):
+        if known in names:
+            return names[known]
+    raise UserError(f"{option} {name}: no such stage, step or task; {meant(name, sorted(names))}")
+
+
 def documents(path: Path) -> list[dict[str, Any]]:
     """Return the documents of a compiled file: the pipeline, and what platforms add to it."""
     # Much faster than Python's own, which takes a second for the largest recipes.

@@ -11,14 +11,15 @@ from toy.pipelines import WAIT, compiled, counting
 
 from components.shared.stage.errors import UserError
 from pipelines import local
-from pipelines.local import locked
+from pipelines.engine.folder import locked
 from pipelines.run import record
 
 # What `main` does, for a compiled pipeline in place of a recipe.
 RUN = """
 import sys
 from pathlib import Path
-from pipelines.local import execute, locked
+from pipelines.engine.execution import execute
+from pipelines.engine.folder import locked
 folder = Path(sys.argv[1])
 with locked(folder):
     execute(folder / "pipeline.yaml", folder, sys.argv[2:], jobs=2)

@@ -6,7 +6,7 @@ from kfp import dsl
 from toy.pipelines import COUNT, TOTAL, compiled, counting, diamond
 
 from components.shared.stage.errors import UserError
-from pipelines.local import execute
+from pipelines.engine.execution import execute
 from pipelines.run import record
 from pipelines.run.record import RunRecord
 

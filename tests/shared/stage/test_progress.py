@@ -8,7 +8,7 @@ from components.shared.stage import progress
 def test_items_may_be_of_several_units(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(progress, "_SECONDS_TO_FIRST_LINE", 0)
     groups = [range(1_000), range(234)]
 
     with caplog.at_level(logging.INFO, "components.shared.stage.progress"):
