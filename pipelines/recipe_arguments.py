@@ -1,11 +1,12 @@
 """How commands are told a recipe: apart from `recipe`, which takes long to import."""
 
 import argparse
+from typing import Any
 
 
-def add_recipe(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """Add `--recipe` and `--set`, which `recipe.load` takes, to a command."""
-    parser.add_argument("--recipe", default=default, help="a recipe's name or path")
+def add_recipe(parser: argparse.ArgumentParser, **settings: Any) -> None:
+    """Add `--recipe`, with settings such as its default, and `--set` to a command."""
+    parser.add_argument("--recipe", help="a recipe's name or path", **settings)
     parser.add_argument(
         "--set",
         action="append",

@@ -19,7 +19,7 @@ from components.shared.storage.formats import FormatError
 from pipelines.run.graph import Task
 
 FORMAT = 1
-_ENTRY = "entry.json"
+ENTRY = "entry.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Cache:
 
     def latest(self, task: Task) -> Entry | None:
         """Return the newest entry of a task, whether its outputs still exist or not."""
-        paths = list((self.folder / task.name).glob(f"*/{_ENTRY}"))
+        paths = list((self.folder / task.name).glob(f"*/{ENTRY}"))
         newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
         return _read(newest.parent) if newest else None
 
@@ -117,7 +117,7 @@ class Cache:
             peak_bytes,
             made_from(task, inputs),
         )
-        with filesystem.complete(folder / _ENTRY) as temporary:
+        with filesystem.complete(folder / ENTRY) as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, **asdict(entry)}))
         return entry
 
@@ -134,7 +134,7 @@ def made_from(task: Task, inputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read(folder: Path) -> Entry | None:
-    path = folder / _ENTRY
+    path = folder / ENTRY
     if not path.is_file():
         return None
     try:

@@ -136,8 +136,8 @@ class Host:
         training = task.module in self._training
         if training not in self._servers:
             preload = _PRELOAD if training else []
-            log = self._logs / f"forkserver-{'training' if training else 'others'}.log"
-            self._servers[training] = ForkServer(preload, self._environment, log)
+            own = self._logs / f"forkserver-{'training' if training else 'others'}.log"
+            self._servers[training] = ForkServer(preload, self._environment, own)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         self._servers[training].start(task.name, task.module, argument, log)

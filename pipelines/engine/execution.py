@@ -113,7 +113,6 @@ def execute(
     left = Remaining(_earlier(pipeline, cache), jobs)
     with closing(_machine(pipeline, folder, docker)) as runner:
         show = table.LiveTable(sys.stderr, lambda record: left(record, chosen), chosen)
-        show.say(table.LEGEND)
         Engine(pipeline, record, folder, runner, chosen).run(jobs, show)
     record.ended = time.time()
     record.write(folder)

@@ -19,7 +19,7 @@ _MARKS = {
     "skipped": "-",
     "cancelled": "x",
 }
-LEGEND = "> running  + done  = from an earlier run  ! failed  - not run"
+_LEGEND = "> running  + done  = from an earlier run  ! failed  - not run"
 _LINES_OF_A_FAILED_LOG = 15
 _NO_TIME = " " * len(f"{0:7.1f} s")
 _COLUMNS_BESIDE_NAMES = 28
@@ -53,6 +53,7 @@ class LiveTable:
         self._stream, self._left, self._only = stream, left, only
         self._terminal = stream.isatty()
         self._shown: set[tuple[str, str, str]] = set()
+        self._unsaid = [_LEGEND]
         self._drawn = 0
         self._summarized = time.monotonic()
 
@@ -63,6 +64,8 @@ class LiveTable:
         width = max((len(task.name) for task in tasks), default=0)
         width = min(width, max(_COLUMNS_BESIDE_NAMES, columns) - _COLUMNS_BESIDE_NAMES)
         self._erase()
+        self._write(self._unsaid)
+        self._unsaid = []
         for task in tasks:
             state = (task.name, task.status, task.reason)
             if state not in self._shown and not self._silent(task):

@@ -27,22 +27,19 @@ def shortened(text: str, columns: int) -> str:
 def wrapped(line: str, columns: int) -> Iterator[str]:
     """Yield a line in lines of at most so many columns, which align with the text behind a label.
 
-    Commands and rows of tables, which people copy, stay whole, and so do words.
+    Rows of tables, and what people copy, commands and long paths, stay whole.
     """
-    if len(line) <= columns or line.startswith("|") or "python -m " in line:
-        yield line
-        return
     indent = len(line) - len(line.lstrip())
     label = _LABEL.match(line[indent:])
-    hanging = indent + (label.end() if label else 2)
-    yield from textwrap.wrap(
-        line,
-        columns,
-        subsequent_indent=" " * min(hanging, columns // 2),
-        drop_whitespace=True,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    start = indent + (label.end() if label else 0)
+    hanging = min(start if label else indent + 2, columns // 2)
+    longest = hanging + max(map(len, line[start:].split()), default=0)
+    whole = line.startswith("|") or "python -m " in line or longest > columns
+    if whole or len(line) <= columns:
+        yield line
+        return
+    space = " " * hanging
+    yield from textwrap.wrap(line, columns, subsequent_indent=space, break_on_hyphens=False)
 
 
 class Fitting(logging.Formatter):

@@ -220,7 +220,8 @@ def test_a_run_is_followed_with_a_table_of_its_tasks(
     assert command() == 0
 
     assert table(capsys) == [
-        "= count-left      0.0 s  from an earlier run",
+        "> running  + done  = from an earlier run  ! failed  - not run",
+        "= count-left      0.0 s",
         "> count-right",
         "+ count-right    90.0 s",
         "+ total          30.0 s",
@@ -255,7 +256,7 @@ def test_a_failed_run_shows_the_end_of_the_failed_tasks_last_pod_and_how_to_retr
     assert command() == 1
 
     lines = table(capsys)
-    assert lines[:3] == [
+    assert lines[1:4] == [
         "! count-left     10.0 s  failed; the end of its log:",
         "    loading",
         "    out of memory",
@@ -553,7 +554,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_follow_it_again(
         (["--file", "nosuch.yaml"], "nosuch.yaml"),
         (["--recipe", "smoke"], "KFP_ENDPOINT"),
         (["--recipe", "smoke", "--endpoint", "localhost:8080"], "http://localhost:8080"),
-        (["--recipe", "smoke", "--rerun", "finetuning"], "finetune-resnet18-wt"),
+        (["--recipe", "smoke", "--rerun", "finetuning"], "did you mean finetune"),
         (["--recipe", "smoke", "finetune_lr=1"], "finetune_learning_rate"),
         (["follow"], "the id of one run"),
         (["--recipe", "smoke", "--endpoint", "http://x", "--token-file", "nowhere"], "nowhere"),
