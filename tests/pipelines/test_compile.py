@@ -198,6 +198,14 @@ def test_values_that_do_not_go_together_are_refused(
         task_checks.check(tasks)
 
 
+def test_the_command_takes_settings(tmp_path: Path) -> None:
+    output = tmp_path / "smoke.yaml"
+
+    main(["--recipe", "smoke", "--set", "finetune.epochs=7", "--output", str(output)])
+
+    assert graph.read(output, []).form["finetune_epochs"] == 7
+
+
 def test_the_command_says_what_a_cluster_cannot_reach(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

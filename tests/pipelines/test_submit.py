@@ -570,6 +570,38 @@ def test_what_the_user_can_put_right_ends_with_2(
     assert named in caplog.text
 
 
+def test_settings_change_the_recipe_that_is_submitted(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO)
+    words = ["--recipe", "smoke", "--set", "finetune.epochs=7", "--endpoint", "http://x"]
+
+    with pytest.raises(SystemExit, match="0"):
+        submit.main(["--dry-run", *words])
+
+    assert "  finetune_epochs=7" in caplog.messages
+
+
+def test_settings_cannot_change_what_is_compiled(
+    pipeline: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        submit.main(["--file", str(pipeline), "--set", "finetune.epochs=7"])
+
+    assert "--set: changes a recipe, but --file is compiled already" in caplog.text
+
+
+def test_all_folders_of_this_machine_are_refused_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        submit.main(["--recipe", "demo", "--endpoint", "http://x"])
+
+    dataset, tagger = caplog.text.partition("ERROR")[2].strip().splitlines()
+    assert "ingest: dataset=runs/demo/data: a folder of this machine" in dataset
+    assert "tagging: tagger=runs/demo/data/tagger: a folder of this machine" in tagger
+
+
 def test_a_run_that_is_not_there_is_named(
     command: Submit, caplog: pytest.LogCaptureFixture
 ) -> None:
