@@ -96,7 +96,15 @@ def _run(given: argparse.Namespace, scratch: Path) -> int:
     folder = (given.run or Path("runs") / Path(given.recipe).stem).absolute()
     os.environ.update(environment(folder, given.jobs))
     if given.dry_run:
-        for line in execution.plan(pipeline, folder, given.jobs, given.only, recipe.drawn):
+        planned = execution.plan(
+            pipeline,
+            folder,
+            given.jobs,
+            drawn=recipe.drawn,
+            docker=given.docker,
+            only=given.only,
+        )
+        for line in planned:
             logger.info("%s", line)
         return 0
     with locked(folder):

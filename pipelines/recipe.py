@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -17,10 +17,11 @@ from components.shared.reports.titles import SCRATCH
 from components.shared.stage.errors import Mistakes, UserError
 from components.shared.stage.interface import Value
 from components.shared.stage.suggestions import meant
-from pipelines import task_checks
+from pipelines import recipe_files, task_checks
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
 from pipelines.pretraining import pretraining
+from pipelines.recipe_files import FOLDER, SECTIONS, Written
 from pipelines.steps import (
     CONSTANT,
     OF_CANDIDATES,
@@ -32,24 +33,6 @@ from pipelines.steps import (
 )
 from pipelines.tasks import Task
 from pipelines.values import Candidate, Recipe
-
-FOLDER = Path(__file__).parent / "recipes"
-_SECTIONS = ("name", "description", "form", "seeds", "candidates", "drawn")
-
-
-class _Written(NamedTuple):
-    """A recipe as it is written, over what it extends.
-
-    Attributes:
-        content: All of it.
-        own: Its own sections: what others inherit may be for steps that they do not have.
-        where: Where its own sections (with an empty second part) and the values in them are
-            written, as the beginning of messages.
-    """
-
-    content: dict[str, Any]
-    own: frozenset[str]
-    where: Mapping[tuple[str, str], str]
 
 
 def load(name: str, settings: Sequence[str] = ()) -> Recipe:
@@ -68,10 +51,10 @@ def load(name: str, settings: Sequence[str] = ()) -> Recipe:
         known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
         others = "there are {}, or give the path of a .yaml file"
         raise UserError(f"no recipe {name!r}; {meant(path.stem, known, others)}")
-    changes = _settings(settings)
+    changes = recipe_files.settings(settings)
     try:
-        written = _read(path)
-        return _recipe(_over(written.content, changes) if settings else written)
+        written = recipe_files.read(path)
+        return _recipe(recipe_files.over(written.content, changes) if settings else written)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: {error}") from None
     except UserError as error:
@@ -79,91 +62,7 @@ def load(name: str, settings: Sequence[str] = ()) -> Recipe:
         raise UserError(f"{path}:{space}{error}") from None
 
 
-def _read(path: Path) -> _Written:
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"line {line}: not UTF-8: save the file in that encoding") from None
-    content = yaml.safe_load(text)
-    lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
-    where = {at: f"line {line}: " for at, line in lines}
-    if not isinstance(content, dict):
-        raise UserError("a recipe must be a mapping with a name")
-    written = _Written(content, frozenset(content), where)
-    if "extends" in content:
-        base = FOLDER / f"{content.pop('extends')}.yaml"
-        if not base.is_file():
-            known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-            raise UserError(
-                f"extends: no recipe {base.stem!r} in {FOLDER}; {meant(base.stem, known)}"
-            )
-        return _over(_read(base).content | {"form": []}, written)
-    if "without" in content:
-        raise UserError("without: this recipe extends no other, so it inherits nothing")
-    return written
-
-
-def _over(below: Mapping[str, Any], written: _Written) -> _Written:
-    """Return a recipe over the content of the one that it extends."""
-    above = dict(written.content)
-    left_out = above.pop("without", [])
-    if not isinstance(left_out, list):
-        raise UserError(f"without: {left_out!r}: must be a list, such as [finetune_large]")
-    inherited = [step for step in STEPS if step in below]
-    for step in left_out:
-        if step not in inherited:
-            raise UserError(f"without: no section {step!r} to leave out; {meant(step, inherited)}")
-        if step in above:
-            raise UserError(f"without: {step} is left out, and has a section: remove one of them")
-    sections = {step: above[step] or {} for step in STEPS if step in above}
-    values = {
-        step: (below.get(step) or {}) | section
-        for step, section in sections.items()
-        if isinstance(section, dict)  # else it is refused later
-    }
-    kept = {name: value for name, value in below.items() if name not in left_out}
-    return written._replace(content=kept | above | values)
-
-
-def _settings(given: Sequence[str]) -> _Written:
-    """Return what the command line sets, as a recipe that extends another."""
-    content: dict[str, Any] = {}
-    where = {}
-    for setting in given:
-        name, separator, text = setting.partition("=")
-        section, dot, parameter = name.partition(".")
-        if not separator:
-            raise UserError(f"--set {setting}: write step.parameter=value")
-        if section not in (STEPS if dot else (*_SECTIONS[1:], "without", *STEPS)):
-            raise UserError(
-                f"--set {setting}: no {'step' if dot else 'section'} {section!r}; "
-                f"{_meant_setting(name)}"
-            )
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UserError(f"--set {setting}: {text!r} is not YAML: put it in quotes") from None
-        if dot:
-            known = STEPS[section].arguments().get(parameter)
-            if known and known.type is str and not isinstance(value, str):
-                value = text  # such as gpus, a number that is a string to KFP
-            value = {**(content.get(section) or {}), parameter: value}
-        content[section] = value
-        where[section, parameter] = f"--set {setting}: "
-    return _Written(content, frozenset(content), where)
-
-
-def _meant_setting(name: str) -> str:
-    """Return what may have been meant by a name that is neither a section nor in a step."""
-    if name in form_fields():
-        step, argument = form_fields()[name]
-        return f"did you mean {step}.{argument.name}?"
-    section, dot, parameter = name.partition(".")
-    return meant(section, STEPS if dot else (*_SECTIONS[1:], "without", *STEPS))
-
-
-def _recipe(written: _Written) -> Recipe:
+def _recipe(written: Written) -> Recipe:
     content = dict(written.content)
     if "name" not in content:
         raise UserError("a recipe must be a mapping with a name")
@@ -217,8 +116,7 @@ def _recipe(written: _Written) -> Recipe:
 def _section(step: str, section: Any, where: defaultdict[str, str]) -> dict[str, Value]:
     """Return the values of a step; messages begin with `where` they are written."""
     if step not in STEPS:
-        sections = (*_SECTIONS, "extends", "without", *STEPS)
-        raise UserError(f"{where['']}no section {step!r}; {meant(step, sections)}")
+        raise UserError(f"{where['']}no section {step!r}; {meant(step, (*SECTIONS, *STEPS))}")
     if not isinstance(section, dict):
         raise UserError(f"{where['']}{step}: must be a mapping of parameters to values")
     mistakes, values = Mistakes(), {}
@@ -365,21 +263,3 @@ def _check_models(tasks: Sequence[Task]) -> None:
             raise UserError(
                 f"{task.step}: its models must share a data set, but variants have their own"
             )
-
-
-def _lines(root: Any) -> Iterator[tuple[tuple[str, str], int]]:
-    """Yield the lines of sections (with an empty second part) and of values in them."""
-
-    def entries(node: Any) -> Iterator[tuple[str, int, Any]]:
-        seen = set()
-        for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise UserError(f"line {line}: {key.value} is set twice")
-            seen.add(key.value)
-            yield key.value, line, value
-
-    for section, line, node in entries(root):
-        yield (section, ""), line
-        for name, inner, _ in entries(node):
-            yield (section, name), inner

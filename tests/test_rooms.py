@@ -5,7 +5,8 @@ from components.shared.stage.fingerprint import ROOT
 SHARED = ("stage", "storage", "data", "reports", "training")
 STAGES = [f"components.{path.parent.name}" for path in ROOT.glob("components/*/component.py")]
 PIPELINES = ("demo", "backbones", "kubernetes_values", "steps", "images", "values", "tasks")
-PIPELINES += ("display_names", "task_checks", "pretraining", "recipe", "recipe_arguments", "form")
+PIPELINES += ("display_names", "task_checks", "pretraining", "recipe_files", "recipe")
+PIPELINES += ("recipe_arguments", "form")
 PIPELINES += ("run", "engine", "cluster", "argo", "compile")
 PIPELINES += ("report", "local", "clean", "submit", "predict")
 # Each imports from itself and those before it; stages do not know of each other.

@@ -217,8 +217,10 @@ class Engine:
             if before & {"failed", "skipped"}:
                 record.status = "skipped"
                 continue
-            record.key = record.key or self._cache.key(task, self._inputs(task))
-            entry = self._cache.find(task, record.key) if task.enable_cache else None
+            entry = None
+            if not record.key:
+                record.key = self._cache.key(task, self._inputs(task))
+                entry = self._cache.find(task, record.key) if task.enable_cache else None
             if entry:
                 self._complete(task, entry, "cached")
             elif task.name in self._only and self._num_running() < jobs:

@@ -51,15 +51,21 @@ def read(compiled: Path, overrides: Sequence[str], drawn: Drawn | None = None) -
 
 
 def plan(
-    pipeline: graph.Graph, folder: Path, jobs: int, only: str = "", drawn: Drawn | None = None
+    pipeline: graph.Graph,
+    folder: Path,
+    jobs: int,
+    *,
+    drawn: Drawn | None = None,
+    docker: bool = False,
+    only: str = "",
 ) -> Iterator[str]:
-    """Yield what a run would do, and why.
+    """Yield what a run would do, and why; the arguments are those of `execute`.
 
     Raises:
         UserError: Something that it needs is missing.
     """
     if not _read_by(pipeline, drawn or {}):  # else the data may not be there yet
-        yield from task_checks.check_here(pipeline.tasks)
+        yield from task_checks.check_here(pipeline.tasks, in_containers=docker)
     cache, chosen = Cache(folder / "artifacts"), _chosen(pipeline, only)
     verdicts = planning.planned(pipeline, cache)
     planning.check_cached(pipeline, verdicts, chosen)

@@ -9,7 +9,8 @@ from components.shared.reports.titles import Name
 from components.shared.stage.errors import UserError
 from pipelines.compile import compile_recipe
 from pipelines.pretraining import pretraining
-from pipelines.recipe import FOLDER, load
+from pipelines.recipe import load
+from pipelines.recipe_files import FOLDER
 from pipelines.run import graph
 from pipelines.steps import STEPS
 from pipelines.tasks import Field, Task
