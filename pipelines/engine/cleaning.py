@@ -113,7 +113,8 @@ def _of_store(folder: Path, uris: Collection[str], tasks: Collection[Needed]) ->
     """Return the shards that no needed image set lists; none while one may still be made."""
     if not all(task.done for task in tasks if task.stage == "ingest"):
         return []
-    return [path for path in _files(folder / "store") if str(path) not in uris]
+    kept = set(map(os.path.realpath, uris))  # the folder may have been reached by another path
+    return [path for path in _files(folder / "store") if os.path.realpath(path) not in kept]
 
 
 def _of_checkpoints(folder: Path, tasks: Iterable[Needed]) -> list[Path]:

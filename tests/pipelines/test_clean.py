@@ -125,6 +125,18 @@ def test_shards_that_no_needed_image_set_lists_are_freed(run: Path) -> None:
     assert list((run / "cache").iterdir()) == [cached]
 
 
+def test_shards_are_found_by_whichever_path_the_folder_is_reached(
+    run: Path, tmp_path: Path
+) -> None:
+    kept = file(run / "store" / "images" / "new" / "a.tar", 3)
+    image_set(outputs(run, "count-right"), str(kept))
+    (tmp_path / "alias").symlink_to(run)
+
+    clean.main([str(tmp_path / "alias"), "--yes"])
+
+    assert kept.exists()
+
+
 def test_unfinished_work_is_kept_only_for_stages_that_are_to_go_on(
     run: Path, tmp_path: Path
 ) -> None:
