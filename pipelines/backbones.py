@@ -1,12 +1,12 @@
 """Whether timm knows a backbone."""
 
-import difflib
 import functools
 import re
 from importlib.util import find_spec
 from pathlib import Path
 
 from components.shared.stage.errors import UserError
+from components.shared.stage.suggestions import meant
 
 # Beginnings of names of convolutional networks that end in a global average. For others timm is
 # imported, which takes 10 s of CPU.
@@ -29,8 +29,7 @@ def check(backbone: str) -> None:
     from timm.models import get_pretrained_cfg
 
     if not is_model(backbone):
-        near = difflib.get_close_matches(backbone, known, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
+        hint = meant(backbone, known, "see timm.list_models()")
         raise UserError(f"backbone={backbone!r}: timm has no such model: {hint}")
     try:
         get_pretrained_cfg(backbone)

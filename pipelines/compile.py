@@ -28,6 +28,7 @@ from pipelines.form import description
 from pipelines.images import LAUNCHER, reference, require_registries
 from pipelines.pretraining import pretraining
 from pipelines.recipe import load
+from pipelines.recipe_arguments import add_recipe
 from pipelines.run import graph
 from pipelines.steps import POD, STEPS
 from pipelines.tasks import Field, Output, Task
@@ -148,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--recipe", default="paper", help="a recipe's name or path")
+    add_recipe(parser, default="paper")
     parser.add_argument("--output", type=Path, default=Path("pretraining.yaml"))
     parser.add_argument(
         "--backend",
@@ -162,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
-        recipe = load(given.recipe)
+        recipe = load(given.recipe, given.set)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "pipeline.yaml"
             compile_recipe(recipe, file, backend=given.backend, cache=not given.no_cache)

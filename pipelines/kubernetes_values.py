@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from components.shared.stage.errors import UserError
+from components.shared.stage.suggestions import meant
 
 _NAME = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _SUBDOMAIN = r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
@@ -93,14 +94,14 @@ def _check_toleration(given: object) -> None:
         raise UserError(f"must be a mapping with some of {', '.join(_TOLERATION)}")
     for name in given:
         if name not in _TOLERATION:
-            raise UserError(f"no key {name!r}; there are {', '.join(_TOLERATION)}")
+            raise UserError(f"no key {name!r}; {meant(name, _TOLERATION)}")
     operator = given.get("operator", "Equal")
     for name, chosen, choices in (
         ("operator", operator, _OPERATORS),
         ("effect", given.get("effect", "NoSchedule"), _EFFECTS),
     ):
         if chosen not in choices:
-            raise UserError(f"{name} {chosen!r}: choose one of {', '.join(choices)}")
+            raise UserError(f"{name} {chosen!r}: {meant(chosen, choices, 'choose one of {}')}")
     if "key" in given:
         _check_key(given["key"])
     elif operator != "Exists":

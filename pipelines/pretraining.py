@@ -18,21 +18,28 @@ def pretraining(recipe: Recipe) -> list[Task]:
     def data(candidate: Candidate) -> Task:
         return tasks.add("ingest", candidate)
 
+    def keywords(candidate: Candidate) -> Output:
+        return tasks.add("tagging", candidate, texts=data(candidate)["texts"])["keywords"]
+
+    def weights(candidate: Candidate) -> Output:
+        texts, labels = data(candidate)["texts"], data(candidate)["labels"]
+        return tasks.add("weighting", candidate, texts=texts, labels=labels)["weights"]
+
+    def evaluation(candidate: Candidate) -> Output:
+        return data(candidate)["evaluation"]
+
     def pretrained(candidate: Candidate) -> Output | None:
-        ingest = data(candidate)
-        texts, evaluation = ingest["texts"], {"evaluation": ingest["evaluation"]}
-        tagging = tasks.add("tagging", candidate, texts=texts)
-        weighting = tasks.add("weighting", candidate, texts=texts, labels=ingest["labels"])
-        keywords, weights = {"keywords": tagging["keywords"]}, {"weights": weighting["weights"]}
         step = candidate.pretraining_step
         if step is None:
             return None
+        # Called for candidates that have this pretraining: a stage that nothing reads is not run.
         reads = {
-            "wt_pretrain": keywords,
-            "lw_pretrain": weights | evaluation,
-            "multitask_pretrain": keywords | weights | evaluation,
+            "wt_pretrain": [keywords],
+            "lw_pretrain": [weights, evaluation],
+            "multitask_pretrain": [keywords, weights, evaluation],
         }
-        return tasks.add(step, candidate, images=ingest["images"], **reads[step])["model"]
+        inputs = {read.__name__: read(candidate) for read in reads[step]}
+        return tasks.add(step, candidate, images=data(candidate)["images"], **inputs)["model"]
 
     def finetuned(step: str, larger: str, candidate: Candidate, targets: Output) -> Output:
         ingest, model = data(candidate), pretrained(candidate)
@@ -50,9 +57,8 @@ def pretraining(recipe: Recipe) -> list[Task]:
             finetuned("finetune", "finetune_large", each, data(each)["labels"])
             for each in candidates
         ]
-        ingest = data(candidates[0])
         if recipe.has("finetune_again"):
-            images, labels = ingest["images"], ingest["labels"]
+            images, labels = (data(candidates[0])[name] for name in ("images", "labels"))
             teaching = tasks.add(
                 "pseudo_label", Name(seed=seed), images=images, labels=labels, models=models
             )
@@ -61,14 +67,13 @@ def pretraining(recipe: Recipe) -> list[Task]:
                 for each in candidates
             ]
         if recipe.has("ensemble"):
-            evaluation = ingest["evaluation"]
-            ensemble = tasks.add("ensemble", Name(seed=seed), models=models, evaluation=evaluation)
-            predictions.append(ensemble)
+            inputs = {"evaluation": evaluation(candidates[0])}
+            predictions.append(tasks.add("ensemble", Name(seed=seed), models=models, **inputs))
     tasks.add(
         "compare",
         Name(),
         predictions=[each["predictions"] for each in predictions],
         names=described(predictions),
-        evaluation=data(recipe.candidates[0])["evaluation"],
+        evaluation=evaluation(recipe.candidates[0]),
     )
     return list(tasks)

@@ -1,26 +1,6 @@
 """Recipes: which candidates a pipeline trains, with which values, and what its form shows.
 
-A recipe is a YAML file of `pipelines/recipes`. Beside `name`, `description`, `form`, `seeds`,
-`candidates` and `drawn` it has a section of values for each step that differs from the defaults:
-
-    name: webly-example
-    form: [finetune_learning_rate]
-    seeds: [0, 1, 2]                       # everything is trained once with each
-    candidates:
-      - {backbone: resnest101e, pretraining: [wt, lw, none]}
-      - {backbone: resnest101e, pretraining: [none], variant: longer, finetune: {epochs: 40}}
-    training: {image_size: 224}            # both pretrainings and every finetuning
-    finetune: {epochs: 20}                 # … and the later rounds, which inherit it
-    finetune_large: {image_size: 288}      # this section adds the round at a higher resolution
-    finetune_again: {}                     # this one the second round, on pseudo labels
-    finetune_again_large: {}
-    ensemble: {}                           # and this one the ensemble of all candidates
-    drawn: {runs/example/data: {}}         # `pipelines.local` draws it, with these settings
-
-With `extends: example` a recipe inherits from another one what it does not set itself, except the
-form.
-
-A pipeline parameter is named `<step>_<parameter>`, except `dataset` and `dataset_version`.
+`pipelines/recipes/README.md` documents their format.
 """
 
 import json
@@ -34,70 +14,58 @@ from typing import Any
 import yaml
 
 from components.shared.reports.titles import SCRATCH
-from components.shared.stage.errors import UserError
+from components.shared.stage.errors import Mistakes, UserError
 from components.shared.stage.interface import Value
-from pipelines import task_checks
+from components.shared.stage.suggestions import meant
+from pipelines import recipe_files, task_checks
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
 from pipelines.pretraining import pretraining
-from pipelines.steps import CONSTANT, OF_CANDIDATES, PRETRAININGS, STEPS, field_name, renamed
+from pipelines.recipe_files import FOLDER, SECTIONS, Written
+from pipelines.steps import (
+    CONSTANT,
+    OF_CANDIDATES,
+    PRETRAININGS,
+    STEPS,
+    field_name,
+    form_fields,
+    renamed,
+)
 from pipelines.tasks import Task
 from pipelines.values import Candidate, Recipe
 
-FOLDER = Path(__file__).parent / "recipes"
-_SECTIONS = ("name", "description", "form", "seeds", "candidates", "drawn")
 
-
-def load(name: str) -> Recipe:
+def load(name: str, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe.
 
     Args:
         name: One of `pipelines/recipes`, or the path of a YAML file.
+        settings: Values that take precedence over the recipe's, as `step.parameter=value` or
+            `section=value`.
 
     Raises:
         UserError: There is no such recipe, or something in it is unknown or of the wrong type.
     """
     path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yaml")))
-        raise UserError(f"no recipe {name!r}; there are {known}, or give the path of a .yaml file")
+        known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+        others = "there are {}, or give the path of a .yaml file"
+        raise UserError(f"no recipe {name!r}; {meant(path.stem, known, others)}")
+    changes = recipe_files.settings(settings)
     try:
-        return _recipe(*_read(path))
+        written = recipe_files.read(path)
+        return _recipe(recipe_files.over(written.content, changes) if settings else written)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: {error}") from None
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        space = "\n" if "\n" in str(error) else " "
+        raise UserError(f"{path}:{space}{error}") from None
 
 
-def _read(path: Path) -> tuple[Any, Mapping[tuple[str, str], int]]:
-    """Return a recipe's content, including what it extends, and the lines of its own values."""
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"line {line}: not UTF-8: save the file in that encoding") from None
-    content = yaml.safe_load(text)
-    lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader)))
-    if isinstance(content, dict) and "extends" in content:
-        content = dict(content)
-        base = FOLDER / f"{content.pop('extends')}.yaml"
-        if not base.is_file():
-            raise UserError(f"extends: no recipe {base.stem!r} in {FOLDER}")
-        below, _ = _read(base)
-        sections = {step: content[step] or {} for step in STEPS if step in content}
-        values = {
-            step: (below.get(step) or {}) | section
-            for step, section in sections.items()
-            if isinstance(section, dict)  # else it is refused later
-        }
-        content = below | {"form": []} | content | values
-    return content, lines
-
-
-def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
-    if not isinstance(content, dict) or "name" not in content:
+def _recipe(written: Written) -> Recipe:
+    content = dict(written.content)
+    if "name" not in content:
         raise UserError("a recipe must be a mapping with a name")
-    content = dict(content)
     name = content.pop("name")
     if not isinstance(name, str):
         raise UserError(f"name: {name!r}: must be text: put it in quotes")
@@ -109,30 +77,34 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
     form = content.pop("form", [])
     if not isinstance(form, list) or not all(isinstance(field, str) for field in form):
         raise UserError(f"form: {form!r} must be a list of fields, such as [finetune_epochs]")
-    seeds = tuple(_seeds(content.pop("seeds", None)))
-    candidates = tuple(_candidates(content.pop("candidates", [])))
-    drawn = dict(_drawn(content.pop("drawn", {})))
-    values = {}
+    mistakes, values = Mistakes(), {}
+    candidates: tuple[Candidate, ...] = ()
+    with mistakes.collected():
+        seeds = tuple(_seeds(content.pop("seeds", None)))
+    with mistakes.collected():
+        candidates = tuple(_candidates(content.pop("candidates", [])))
+    with mistakes.collected():
+        drawn = dict(_drawn(content.pop("drawn", {})))
     for step, section in content.items():
-        if step not in STEPS:
-            allowed = ", ".join([*_SECTIONS, *STEPS])
-            raise UserError(f"line {lines[step, '']}: no section {step!r}; there are {allowed}")
-        own = {name: f"line {at}: " for (of, name), at in lines.items() if of == step}
-        where = defaultdict(str, own)
-        values[step] = dict(_section(step, section or {}, where))
+        with mistakes.collected():
+            own = {name: said for (of, name), said in written.where.items() if of == step}
+            values[step] = _section(step, section or {}, defaultdict(str, own))
+    mistakes.tell()
     recipe = Recipe(name, description, candidates, seeds, drawn, (), values)
     tasks = pretraining(recipe)
     taken = {task.step for task in tasks}
     taken |= {step for step in STEPS if STEPS[step].component is None}
-    _check_sections([step for step in values if (step, "") in lines], taken)
-    # Inherited values may be for steps that this recipe does not have.
+    _check_sections([step for step in values if step in written.own], taken)
+    # Inherited values may be for steps that this recipe does not have, and so may fields.
     values = {step: section for step, section in values.items() if step in taken}
+    if "form" not in written.own:
+        form = [each for each in form if form_fields().get(each, (each,))[0] in {each, *taken}]
     shown = dict.fromkeys([*_always_shown(taken), *form])
     _check_form(shown, taken)
     recipe = replace(recipe, values=values, form=tuple(shown))
     _check_seeds(recipe)
     used = {each.name for task in pretraining(recipe) for each in task.fields()}
-    for field in form:
+    for field in form if "form" in written.own else ():
         if field not in used:
             raise UserError(f"form: {field} has no effect: its steps have their own values")
     recipe = replace(recipe, form=tuple(field for field in shown if field in used))
@@ -141,21 +113,27 @@ def _recipe(content: Any, lines: Mapping[tuple[str, str], int]) -> Recipe:
     return recipe
 
 
-def _section(step: str, section: Any, where: defaultdict[str, str]) -> Iterator[tuple[str, Value]]:
-    """Yield the values of a step; messages begin with `where` they are written."""
+def _section(step: str, section: Any, where: defaultdict[str, str]) -> dict[str, Value]:
+    """Return the values of a step; messages begin with `where` they are written."""
+    if step not in STEPS:
+        raise UserError(f"{where['']}no section {step!r}; {meant(step, (*SECTIONS, *STEPS))}")
     if not isinstance(section, dict):
         raise UserError(f"{where['']}{step}: must be a mapping of parameters to values")
-    known = STEPS[step].arguments()
+    mistakes, values = Mistakes(), {}
     for name, value in section.items():
-        context = f"{where[name]}{step}"
-        if name in OF_CANDIDATES:
-            raise UserError(f"{context}: {name} belongs to the candidates")
-        if name not in known:
-            raise UserError(f"{context}: no parameter {name!r}; there are {', '.join(known)}")
-        try:
-            yield name, known[name].parse(value)
-        except UserError as error:
-            raise UserError(f"{context}: {error}") from None
+        with mistakes.collected(f"{where[name]}{step}: "):
+            values[name] = _value(step, name, value)
+    mistakes.tell()
+    return values
+
+
+def _value(step: str, name: str, value: object) -> Value:
+    known = STEPS[step].arguments()
+    if name in OF_CANDIDATES:
+        raise UserError(f"{name} belongs to the candidates")
+    if name not in known:
+        raise UserError(f"no parameter {name!r}; {meant(name, known)}")
+    return known[name].parse(value)
 
 
 def _drawn(entries: Any) -> Iterator[tuple[str, DataSettings]]:
@@ -186,8 +164,10 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
     known, seen = ("backbone", "pretraining", "backbone_args", "initial_weights", "variant"), set()
     for entry in entries:
         unknown = set(entry) - {*known, *STEPS} if isinstance(entry, dict) else {str(entry)}
-        if unknown or "backbone" not in entry:
-            raise UserError(f"candidates: {entry}: may have {', '.join(known)}, and values by step")
+        for name in unknown or {"backbone"} - set(entry):
+            others = f"may have {', '.join(known)}, and values by step"
+            hint = others if name == "backbone" else meant(name, (*known, *STEPS), others)
+            raise UserError(f"candidates: {entry}: {hint}")
         if not isinstance(entry["backbone"], str):
             raise UserError(f"candidates: {entry}: backbone must be the name of a timm model")
         variant, values = str(entry.get("variant", "")), dict(_own_values(entry))
@@ -202,8 +182,8 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
             raise UserError(f"candidates: {entry}: pretraining must be a list, such as [wt, none]")
         for each in pretrainings:
             if each not in PRETRAININGS:
-                allowed = ", ".join(PRETRAININGS)
-                raise UserError(f"candidates: pretraining {each!r}: choose from {allowed}")
+                hint = meant(each, PRETRAININGS, "choose from {}")
+                raise UserError(f"candidates: pretraining {each!r}: {hint}")
             candidate = Candidate(
                 entry["backbone"],
                 each,
@@ -222,7 +202,7 @@ def _own_values(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Value
     context = f"candidates: {entry.get('variant', '')}: "
     where: defaultdict[str, str] = defaultdict(lambda: context)
     for step in entry.keys() & STEPS.keys():
-        yield step, dict(_section(step, entry[step], where))
+        yield step, _section(step, entry[step], where)
 
 
 def _always_shown(taken: Collection[str]) -> Iterator[str]:
@@ -261,7 +241,7 @@ def _check_form(form: Collection[str], taken: Collection[str]) -> None:
             new = renamed(name)
             step = max((each for each in taken if name.startswith(f"{each}_")), key=len, default="")
             own = [each for each in sorted(allowed) if each.startswith(step)]
-            hint = f"it is {new} now" if new in allowed else f"choose from {', '.join(own)}"
+            hint = f"it is {new} now" if new in allowed else meant(name, own, "choose from {}")
             raise UserError(f"form: {name!r} cannot be a field; {hint}")
 
 
@@ -283,21 +263,3 @@ def _check_models(tasks: Sequence[Task]) -> None:
             raise UserError(
                 f"{task.step}: its models must share a data set, but variants have their own"
             )
-
-
-def _lines(root: Any) -> Iterator[tuple[tuple[str, str], int]]:
-    """Yield the lines of sections (with an empty second part) and of values in them."""
-
-    def entries(node: Any) -> Iterator[tuple[str, int, Any]]:
-        seen = set()
-        for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise UserError(f"line {line}: {key.value} is set twice")
-            seen.add(key.value)
-            yield key.value, line, value
-
-    for section, line, node in entries(root):
-        yield (section, ""), line
-        for name, inner, _ in entries(node):
-            yield (section, name), inner

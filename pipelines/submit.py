@@ -1,6 +1,7 @@
 """Run the pipeline on a Kubeflow cluster, and follow it.
 
     python -m pipelines.submit --recipe paper finetune_epochs=20    # upload, start, follow
+    python -m pipelines.submit --recipe paper --set training.image_size=192
     python -m pipelines.submit --recipe paper --rerun finetune      # with all that follows it
     python -m pipelines.submit diff --recipe paper                  # what would run, and why
     python -m pipelines.submit --check --recipe paper               # is everything set up?
@@ -31,6 +32,7 @@ from pipelines.cluster.watch import follow
 from pipelines.compile import compile_recipe
 from pipelines.images import require_registries
 from pipelines.recipe import load
+from pipelines.recipe_arguments import add_recipe
 from pipelines.run import table
 from pipelines.steps import STEPS, field_name
 
@@ -65,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("arguments", nargs="*", metavar="name=value", help="pipeline parameters of this run")
-    add("--recipe", default="paper", help="a recipe's name or path")
+    add_recipe(parser, default="paper")
     add("--file", type=Path, help="a compiled pipeline, instead of a recipe")
     add(
         "--backend",
@@ -132,7 +134,9 @@ def _run(given: argparse.Namespace, access: Access) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
         if given.file is None:
-            compile_recipe(load(given.recipe), file, backend=given.backend)
+            compile_recipe(load(given.recipe, given.set), file, backend=given.backend)
+        elif given.set:
+            raise UserError("--set: changes a recipe, but --file is compiled already")
         elif given.file.is_file():
             file.write_bytes(given.file.read_bytes())
         else:
@@ -143,8 +147,7 @@ def _run(given: argparse.Namespace, access: Access) -> int:
             return _check(submission, given, access)
         if command == "diff":
             return _diff(submission, given, access)
-        for source in task_checks.folders(submission.graph.tasks):
-            raise UserError(source.refusal)
+        task_checks.check_elsewhere(submission.graph.tasks)
         if given.dry_run:
             return _rehearse(submission, given, access)
         return _start(submission, given, access)

@@ -3,12 +3,14 @@
 A recipe's tasks are checked when it is read, those of a compiled file again with the form's values.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from components.shared.stage.container import Component
-from components.shared.stage.errors import UserError
+from components.shared.stage.errors import Mistakes, UserError
 from components.shared.stage.interface import Location, arguments, bound
+from components.shared.storage import filesystem
 from components.shared.training import initial_weights
 from components.shared.training.schedule import Division
 from components.shared.training.settings import TrainingSettings
@@ -64,19 +66,16 @@ def check(tasks: Iterable[Task]) -> None:
         UserError: There are such values.
     """
     by_name = {task.name: task for task in tasks}
+    first: dict[str, str] = {}  # of several steps with the same mistake, which share its cause
     for task, component in _of_steps(by_name.values()):
         try:
             training = bound(component.stage, task.parameters).get("training")
             if isinstance(training, TrainingSettings):
-                backbones.check(training.backbone)
-                backbones.check_crops(
-                    training.backbone, training.backbone_args, training.image_size
-                )
-                Division.of(training.batch_size, training.accumulation_steps, task.processes)
-                _check_crops(training, by_name[task.inputs["images"].task])
-                _check_start(task)
+                _check_training(task, training, by_name)
         except UserError as error:
-            raise UserError(f"{task.step}: {error}") from None
+            first.setdefault(str(error), task.step)
+    if first:
+        raise UserError("\n".join(f"{step}: {message}" for message, step in first.items()))
 
 
 def folders(tasks: Iterable[Task]) -> list[Folder]:
@@ -92,6 +91,84 @@ def folders(tasks: Iterable[Task]) -> list[Folder]:
     return sorted(found)
 
 
+def check_elsewhere(tasks: Iterable[Task]) -> None:
+    """Refuse what tasks read of this machine, where they run on others.
+
+    Raises:
+        UserError: There are such folders.
+    """
+    if refusals := [folder.refusal for folder in folders(tasks)]:
+        raise UserError("\n".join(refusals))
+
+
+def check_here(tasks: Sequence[Task], *, in_containers: bool = False) -> list[str]:
+    """Refuse what tasks on this machine would not find; say what data sets are understood as.
+
+    Args:
+        tasks: The tasks.
+        in_containers: Whether they run in images, which hold NLTK's data.
+
+    Returns:
+        Lines for people.
+
+    Raises:
+        UserError: Something is missing, or cannot be used.
+        StorageError: S3 does not answer.
+    """
+    mistakes, lines = Mistakes(), list[str]()
+    missing = {folder for folder in folders(tasks) if not Path(folder.path).is_dir()}
+    for folder in sorted(missing):
+        with mistakes.collected():
+            raise UserError(f"{folder}: no such folder; s3://bucket/prefix would do as well")
+    gone = {folder.path for folder in missing}
+    with mistakes.collected():
+        check_weights(task for task in tasks if task.parameters.get("initial_weights") not in gone)
+    taggers = {task.parameters["tagger"] for task in tasks if task.step == "tagging"}
+    for task in tasks:
+        if task.step == "ingest" and task.parameters["dataset"] not in gone:
+            with mistakes.collected():
+                lines += _survey(task, needs_texts=bool(taggers))
+    for tagger in sorted(taggers - gone):
+        if not (in_containers and _is_resource(tagger)):
+            with mistakes.collected("tagging: "):
+                lines += _tagger(tagger)
+    mistakes.tell()
+    return lines
+
+
+def _survey(ingest: Task, *, needs_texts: bool) -> list[str]:
+    from components.ingest import survey  # imports pyarrow
+
+    lines = survey.survey_if_small(ingest.parameters["dataset"], ingest.parameters)
+    if needs_texts and survey.NO_TEXTS in lines:
+        raise UserError(
+            f"tagging: {ingest.parameters['dataset']} has no texts to pretrain on: add a table or "
+            "files of texts, or leave wt and multitask out of the candidates' pretraining"
+        )
+    return lines
+
+
+def _is_resource(tagger: str) -> bool:
+    """Return whether a tagger is one of NLTK's data, not a folder."""
+    return not filesystem.is_s3(tagger) and not Path(tagger).is_dir()
+
+
+def _tagger(name: str) -> Iterator[str]:
+    """Load a tagger as tagging will, and yield what its language lacks."""
+    import nltk
+
+    from components.tagging import taggers
+
+    if taggers.PLURALS & set(taggers.load(name).tags):
+        try:
+            nltk.data.find("corpora/wordnet/")
+        except LookupError:
+            yield (
+                "tagging     without WordNet, plurals are told by rules; to have it: "
+                "`python -m nltk.downloader wordnet`"
+            )
+
+
 def check_weights(tasks: Iterable[Task]) -> None:
     """Refuse initial weights that timm could not load; a few kB of each are read.
 
@@ -104,8 +181,11 @@ def check_weights(tasks: Iterable[Task]) -> None:
         for task in tasks
         if task.parameters.get("initial_weights", "none") != "none"
     }
+    mistakes = Mistakes()
     for uri, backbone in sorted(given):
-        initial_weights.check(uri, backbone)
+        with mistakes.collected():
+            initial_weights.check(uri, backbone)
+    mistakes.tell()
 
 
 def _of_steps(tasks: Iterable[Task]) -> Iterator[tuple[Task, Component]]:
@@ -114,6 +194,26 @@ def _of_steps(tasks: Iterable[Task]) -> Iterator[tuple[Task, Component]]:
         component = STEPS[task.step].component if task.step in STEPS else None
         if component is not None:
             yield task, component
+
+
+def _check_training(task: Task, training: TrainingSettings, by_name: Mapping[str, Task]) -> None:
+    backbones.check(training.backbone)
+    backbones.check_crops(training.backbone, training.backbone_args, training.image_size)
+    Division.of(training.batch_size, training.accumulation_steps, task.processes)
+    _check_crops(training, by_name[task.inputs["images"].task])
+    _check_start(task)
+    if STEPS[task.step].continues:
+        _check_larger(training.image_size, by_name[task.inputs["initial_model"].task])
+
+
+def _check_larger(image_size: int, before: Task) -> None:
+    """Refuse a round at a higher resolution that has none."""
+    size = int(before.parameters["image_size"])
+    if image_size <= size:
+        raise UserError(
+            f"image_size={image_size} is not larger than that of {before.step}, which it "
+            f"continues: set it to more than {size}, or leave this step out of the recipe"
+        )
 
 
 def _check_crops(training: TrainingSettings, ingest: Task) -> None:

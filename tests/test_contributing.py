@@ -31,7 +31,8 @@ import sys
 from pathlib import Path
 import yaml
 from pipelines.compile import compile_recipe
-from pipelines.local import execute, locked
+from pipelines.engine.execution import execute
+from pipelines.engine.folder import locked
 from pipelines.recipe import load
 from pipelines.run import graph
 folder = Path.cwd()

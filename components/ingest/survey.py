@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from components.ingest import layouts, lists, plan
+from components.ingest import concepts, layouts, lists, plan
 from components.ingest.dataset import SPLITS, DataSet
 from components.ingest.listing import is_system
 from components.ingest.lists import Block
@@ -33,6 +33,7 @@ PARAMETERS = (*_OF_LAYOUTS, "limit", "validation_share", "seed")
 # A survey by the way, of a data set that somebody is about to use, takes no longer than seconds.
 _MOST_FILES, _MOST_TAR_BYTES = 10_000, 2**30
 _SHOWN = 3  # classes at each end
+NO_TEXTS = f"{'texts':<11} none"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -67,6 +68,7 @@ def survey(dataset: str, **parameters: object) -> list[str]:
     root = layouts.root(dataset)
     with tempfile.TemporaryDirectory() as scratch:
         data = layouts.read(root, Path(scratch), **{name: values.pop(name) for name in _OF_LAYOUTS})
+        concepts.of_classes(data.names, data.taxonomy)  # which WordNet may be missing for
         blocks = lists.blocks(data.lists, NUM_ROWS)
         return lines(root, data, blocks, plan.make(data, blocks, **values))
 

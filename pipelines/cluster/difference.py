@@ -7,13 +7,11 @@ the ids, and it runs unless an earlier run has completed a task of the same iden
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from pipelines.run import changes
 from pipelines.run.graph import Graph, Task, canonical
-
-_LONGEST_VALUE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,42 +115,15 @@ def _reasons(task: Task, runs: Sequence[Earlier], running: set[str]) -> Iterator
 
 def _changes(task: Task, before: Task) -> Iterator[str]:
     if task.image != before.image:
-        yield f"image {_images(before.image, task.image)}"
+        yield f"image {changes.images(before.image, task.image)}"
     if task.command != before.command:
-        yield f"command {_change(' '.join(before.command), ' '.join(task.command))}"
-    yield from _changed_values(before.parameters, task.parameters)
+        yield f"command {changes.words(' '.join(before.command), ' '.join(task.command))}"
+    yield from changes.values(before.parameters, task.parameters)
     for name in sorted(before.flags ^ task.flags):
         yield f"{name} is {'no longer' if name in task.flags else 'now'} in the form"
     sources = [
         {name: f"{source.task}'s {source.output}" for name, source in each.inputs.items()}
         for each in (before, task)
     ]
-    yield from _changed_values(*sources)
-    yield from _changed_values(before.outputs, task.outputs)
-
-
-def _changed_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    for name in sorted({*before, *after}):
-        old, new = (
-            canonical(each[name]) if name in each else "nothing" for each in (before, after)
-        )
-        if old == new:
-            continue
-        if name == "node_image" and name in before and name in after:
-            yield f"image {_images(before[name], after[name])}"
-            continue
-        # KFP's prefix of pipeline parameters that set a pod's resources.
-        yield f"{name.removeprefix('pipelinechannel--')} {_change(old, new)}"
-
-
-def _images(before: str, after: str) -> str:
-    (old, _, old_tag), (new, _, new_tag) = before.rpartition(":"), after.rpartition(":")
-    return _change(old_tag, new_tag) if old == new else _change(before, after)
-
-
-def _change(before: str, after: str) -> str:
-    return f"{_short(before)}→{_short(after)}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+    yield from changes.values(*sources)
+    yield from changes.values(before.outputs, task.outputs)

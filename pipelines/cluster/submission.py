@@ -9,7 +9,6 @@ from pathlib import Path
 
 import yaml
 
-from components.shared.stage.errors import UserError
 from components.shared.stage.fingerprint import ROOT
 from pipelines import task_checks
 from pipelines.cluster import limits
@@ -71,7 +70,12 @@ def prepare(
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     fields = [name for name in rerun if _field(name) in pipeline.form]
     overrides = [*overrides, *(f"{_field(name)}={now}" for name in fields)]
-    uncached = {task for name in rerun if name not in fields for task in _tasks(name, pipeline)}
+    uncached = {
+        task
+        for name in rerun
+        if name not in fields
+        for task in graph.named(pipeline, name, "--rerun")
+    }
     if not cache:
         uncached = {task.name for task in pipeline.tasks}
     if uncached:
@@ -125,20 +129,6 @@ def _git(*argv: str) -> str:
 
 def _field(name: str) -> str:
     return field_name(name.replace("-", "_"), "rerun")
-
-
-def _tasks(name: str, pipeline: Graph) -> set[str]:
-    """Return the tasks that a name of a task, step or stage refers to."""
-    names: dict[str, set[str]] = {}
-    for task in pipeline.tasks:
-        for known in {task.name, task.step, task.stage}:
-            names.setdefault(known, set()).add(task.name)
-    for known in (name, name.replace("-", "_")):
-        if known in names:
-            return names[known]
-    raise UserError(
-        f"--rerun {name}: no such stage, step or task; there are {', '.join(sorted(names))}"
-    )
 
 
 def _turn_caching_off(file: Path, tasks: Collection[str]) -> None:

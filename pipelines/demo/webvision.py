@@ -18,6 +18,7 @@ from components.shared.stage.fingerprint import fingerprint
 from components.shared.stage.interface import Argument, OutputDataset, arguments
 from components.shared.stage.parallel import ordered
 from components.shared.stage.progress import progress
+from components.shared.stage.suggestions import meant
 from components.shared.storage import filesystem
 from pipelines.demo import captions, drawing, tagger
 from pipelines.demo.concepts import CONCEPTS, taxonomy
@@ -89,7 +90,7 @@ def parse(values: Mapping[str, object]) -> DataSettings:
     known = parameters()
     for name in values:
         if name not in known:
-            raise UserError(f"no setting {name!r}; there are {', '.join(known)}")
+            raise UserError(f"no setting {name!r}; {meant(name, known)}")
     given: dict[str, Any] = {name: known[name].parse(value) for name, value in values.items()}
     return DataSettings(**given)
 

@@ -9,8 +9,9 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from components.shared.data import image_set
 from components.shared.storage import filesystem, formats
@@ -18,6 +19,7 @@ from components.shared.storage.formats import FormatError
 from pipelines.run.graph import Task
 
 FORMAT = 1
+ENTRY = "entry.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,14 @@ class Entry:
         sizes: The size of each file of each output, by its relative path, in bytes.
         seconds: How long the task took.
         peak_bytes: The peak memory of any of its processes.
+        made_from: What the key is a digest of, by name; empty in older entries.
     """
 
     digests: Mapping[str, str]
     sizes: Mapping[str, Mapping[str, int]]
     seconds: float
     peak_bytes: int
+    made_from: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Cache:
@@ -55,7 +59,7 @@ class Cache:
             task: The task.
             inputs: The digest of each input artifact.
         """
-        content = [task.image, task.command, task.parameters, task.outputs, inputs]
+        content = list(made_from(task, inputs).values())
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def cleared(self, task: Task, key: str) -> Path:
@@ -74,19 +78,30 @@ class Cache:
         An entry that is damaged, or of another version of webly, is a miss.
         """
         folder = self.folder_of(task, key)
-        path = folder / "entry.json"
-        if not path.is_file():
+        entry = _read(folder)
+        if entry is None:
             return None
+        whole = all(_sizes(folder / output) == sizes for output, sizes in entry.sizes.items())
         try:
-            with formats.reading(path.read_bytes(), FORMAT, path) as content:
-                entry = formats.fill(Entry, content)
-            whole = all(_sizes(folder / output) == sizes for output, sizes in entry.sizes.items())
             return entry if whole and all(map(_has_shards, folder.rglob("manifest.json"))) else None
         except FormatError:
             return None
 
-    def add(self, task: Task, key: str, seconds: float, peak_bytes: int) -> Entry:
-        """Add the outputs of a task that succeeded.
+    def latest(self, task: Task) -> Entry | None:
+        """Return the newest entry of a task, whether its outputs still exist or not."""
+        paths = list((self.folder / task.name).glob(f"*/{ENTRY}"))
+        newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
+        return _read(newest.parent) if newest else None
+
+    def add(
+        self,
+        task: Task,
+        key: str,
+        seconds: float,
+        peak_bytes: int,
+        inputs: Mapping[str, str],
+    ) -> Entry:
+        """Add the outputs of a task that succeeded; the inputs are those of its key.
 
         Raises:
             FileNotFoundError: One of its outputs is missing.
@@ -100,10 +115,33 @@ class Cache:
             {output: _sizes(folder / output) for output in task.outputs},
             seconds,
             peak_bytes,
+            made_from(task, inputs),
         )
-        with filesystem.complete(folder / "entry.json") as temporary:
+        with filesystem.complete(folder / ENTRY) as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, **asdict(entry)}))
         return entry
+
+
+def made_from(task: Task, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a task's outputs are a function of, by name; `inputs` are digests."""
+    return {
+        "image": task.image,
+        "command": task.command,
+        "parameters": task.parameters,
+        "outputs": task.outputs,
+        "inputs": inputs,
+    }
+
+
+def _read(folder: Path) -> Entry | None:
+    path = folder / ENTRY
+    if not path.is_file():
+        return None
+    try:
+        with formats.reading(path.read_bytes(), FORMAT, path) as content:
+            return formats.fill(Entry, content)
+    except FormatError:
+        return None
 
 
 def _has_shards(manifest: Path) -> bool:

@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,20 +29,25 @@ SECONDS_TO_END = 10
 class ForkServer:
     """A process that stages are forked from; see `pipelines/engine/forkserver.py`."""
 
-    def __init__(self, preload: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, preload: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         """Start it.
 
         Args:
             preload: Modules that it imports, so that no stage needs to.
             environment: The stages' environment.
+            log: A file for what these modules say, and for the error if it dies.
         """
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.engine.forkserver", *preload],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env=dict(environment),
-        )
+        self._log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pipelines.engine.forkserver", *preload],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                start_new_session=True,
+                env=dict(environment),
+            )
         self._waiting = b""
 
     def fileno(self) -> int:
@@ -58,7 +63,7 @@ class ForkServer:
         """Yield `name`, `exit_code` and `peak_bytes` of stages that have ended."""
         received = os.read(self.fileno(), 1 << 16)
         if not received:
-            raise RuntimeError("the fork server has died")
+            raise RuntimeError(f"the fork server has died; see {self._log}")
         *lines, self._waiting = (self._waiting + received).split(b"\n")
         yield from map(json.loads, lines)
 
@@ -109,13 +114,17 @@ class Host:
     first of them: a run that is all cached does without.
     """
 
-    def __init__(self, environment: Mapping[str, str], training: frozenset[str]) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], training: frozenset[str], logs: Path
+    ) -> None:
         """Use the host.
 
         Args:
             environment: The stages' environment.
             training: The modules that import torch and timm.
+            logs: A folder for logs of its own.
         """
+        self._logs = logs
         path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
         self._environment = {**environment, "PYTHONPATH": path}
         self._training = training
@@ -127,7 +136,8 @@ class Host:
         training = task.module in self._training
         if training not in self._servers:
             preload = _PRELOAD if training else []
-            self._servers[training] = ForkServer(preload, self._environment)
+            own = self._logs / f"forkserver-{'training' if training else 'others'}.log"
+            self._servers[training] = ForkServer(preload, self._environment, own)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         self._servers[training].start(task.name, task.module, argument, log)
@@ -155,7 +165,14 @@ class Host:
 class Engine:
     """Runs the tasks of a graph, or takes their outputs from the cache."""
 
-    def __init__(self, graph: Graph, record: RunRecord, folder: Path, machine: Machine) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        record: RunRecord,
+        folder: Path,
+        machine: Machine,
+        only: Collection[str] = (),
+    ) -> None:
         """Prepare a run.
 
         Args:
@@ -163,7 +180,10 @@ class Engine:
             record: The run's record, kept up to date; has an entry for each task.
             folder: The run's folder.
             machine: Where stages run.
+            only: The tasks to run; others are taken from the cache or left waiting. If there are
+                none, all are run.
         """
+        self._only = frozenset(only) or frozenset(task.name for task in graph.tasks)
         self._graph, self._record = graph, record
         self._folder, self._machine = folder, machine
         self._cache = Cache(folder / "artifacts")
@@ -180,7 +200,7 @@ class Engine:
         """
         self._start_ready(jobs)
         show(self._record)
-        while any(task.status == "running" for task in self._record.tasks):
+        while self._num_running():
             for reply in self._machine.ended(_SECONDS_BETWEEN_SHOWS):
                 self._finish(reply)
             self._start_ready(jobs)
@@ -197,21 +217,26 @@ class Engine:
             if before & {"failed", "skipped"}:
                 record.status = "skipped"
                 continue
-            record.key = record.key or self._key(task)
-            entry = self._cache.find(task, record.key) if task.enable_cache else None
+            entry = None
+            if not record.key:
+                record.key = self._cache.key(task, self._inputs(task))
+                entry = self._cache.find(task, record.key) if task.enable_cache else None
             if entry:
                 self._complete(task, entry, "cached")
-            elif sum(each.status == "running" for each in self._record.tasks) < jobs:
+            elif task.name in self._only and self._num_running() < jobs:
                 self._start(task, record)
         if statuses != [task.status for task in self._record.tasks]:
             self._record.write(self._folder)
 
-    def _key(self, task: Task) -> str:
-        inputs = {
+    def _num_running(self) -> int:
+        return sum(task.status == "running" for task in self._record.tasks)
+
+    def _inputs(self, task: Task) -> dict[str, str]:
+        """Return the digest of each of a task's inputs."""
+        return {
             name: self._entries[source.task].digests[source.output]
             for name, source in task.inputs.items()
         }
-        return self._cache.key(task, inputs)
 
     def _start(self, task: Task, record: TaskRecord) -> None:
         log = self._folder / "logs" / f"{task.name}.log"
@@ -228,7 +253,8 @@ class Engine:
         record.seconds, record.peak_bytes, record.status = seconds, peak_bytes, "failed"
         if record.exit_code == 0:
             try:
-                entry = self._cache.add(task, record.key, seconds, peak_bytes)
+                inputs = self._inputs(task)
+                entry = self._cache.add(task, record.key, seconds, peak_bytes, inputs)
             except FileNotFoundError as error:
                 with Path(record.log).open("a") as log:
                     log.write(f"{error}\n")

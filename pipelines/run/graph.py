@@ -19,8 +19,9 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.shared.reports.titles import Name
 from components.shared.stage.container import LAUNCHER_MODULE, parameter, parameters_of
-from components.shared.stage.errors import UserError
+from components.shared.stage.errors import Mistakes, UserError
 from components.shared.stage.machine import OWN_INPUT
+from components.shared.stage.suggestions import meant
 from components.trainjob.job import number_of_nodes
 from pipelines.run import pods
 from pipelines.run.pods import Pod
@@ -134,6 +135,22 @@ def read(path: Path, overrides: Sequence[str]) -> Graph:
     return _graph(spec, configs, dict(_given(_fields(spec), overrides)))
 
 
+def named(pipeline: Graph, name: str, option: str) -> set[str]:
+    """Return the tasks that a name of a task, step or stage refers to.
+
+    Raises:
+        UserError: There are none; the message begins with the option that names them.
+    """
+    names: dict[str, set[str]] = {}
+    for task in pipeline.tasks:
+        for known in {task.name, task.step, task.stage}:
+            names.setdefault(known, set()).add(task.name)
+    for known in (name, name.replace("-", "_")):
+        if known in names:
+            return names[known]
+    raise UserError(f"{option} {name}: no such stage, step or task; {meant(name, sorted(names))}")
+
+
 def documents(path: Path) -> list[dict[str, Any]]:
     """Return the documents of a compiled file: the pipeline, and what platforms add to it."""
     # Much faster than Python's own, which takes a second for the largest recipes.
@@ -201,23 +218,31 @@ def _checked(content: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], M
 
 
 def _given(fields: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    known = form_fields()
+    mistakes = Mistakes()
     for override in overrides:
-        name, separator, value = override.partition("=")
-        if not separator:
-            raise UserError(f"{override!r}: write name=value")
-        if name not in fields:
-            new = renamed(name)
-            hint = f"it is {new} now" if new in fields else f"there are {', '.join(sorted(fields))}"
-            raise UserError(f"{name}: no such parameter; {hint}")
-        typed = _typed(name, value, fields[name]["parameterType"])
-        choices = fields[name].get("literals", [typed])
-        if typed not in choices:
-            raise UserError(f"{name}={value}: choose one of {', '.join(map(str, choices))}")
-        if name in known:
-            _, argument = known[name]
-            replace(argument, name=name).parse(typed)
-        yield name, typed
+        with mistakes.collected():
+            yield _override(fields, override)
+    mistakes.tell()
+
+
+def _override(fields: Mapping[str, Any], override: str) -> tuple[str, Any]:
+    """Return the name and the value of a `name=value`."""
+    name, separator, value = override.partition("=")
+    if not separator:
+        raise UserError(f"{override!r}: write name=value")
+    if name not in fields:
+        new = renamed(name)
+        hint = f"it is {new} now" if new in fields else meant(name, sorted(fields))
+        raise UserError(f"{name}: no such parameter; {hint}")
+    typed = _typed(name, value, fields[name]["parameterType"])
+    choices = fields[name].get("literals", [typed])
+    if typed not in choices:
+        said = meant(value, map(str, choices), "choose one of {}")
+        raise UserError(f"{name}={value}: {said}")
+    if name in form_fields():
+        _, argument = form_fields()[name]
+        replace(argument, name=name).parse(typed)
+    return name, typed
 
 
 def _form(fields: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def test_a_word_that_is_none_of_a_fields_choices_is_refused(compiled_recipe: Com
     path = compiled_recipe("sample")
 
     assert graph.read(path, ["tagging_fields=tags"]).form["tagging_fields"] == "tags"
-    with pytest.raises(UserError, match="tagging_fields=titles: choose one of title, title"):
+    with pytest.raises(UserError, match="tagging_fields=titles: did you mean title"):
         graph.read(path, ["tagging_fields=titles"])
 
 
@@ -174,9 +174,15 @@ def test_a_value_that_a_stage_would_refuse_is_refused_by_its_fields_name(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training_batch_size=100", "finetune: accumulation_steps=8: must divide batch_size=100"),
-        ("training_warmup_epochs=500", "finetune: warmup_epochs=500: must be at most epochs=180"),
-        ("ingest_image_side=100", "finetune: image_size=224 is larger than the stored images"),
+        (
+            "training_batch_size=100",
+            "lw_pretrain: accumulation_steps=8: must divide batch_size=100",
+        ),
+        (
+            "training_warmup_epochs=500",
+            "lw_pretrain: warmup_epochs=500: must be at most epochs=180",
+        ),
+        ("ingest_image_side=100", "lw_pretrain: image_size=224 is larger than the stored images"),
         ("weighting_similarity=embedding", "weighting: similarity=embedding needs a model"),
         ("ingest_image_side=300", ""),
     ],
@@ -185,11 +191,19 @@ def test_values_that_do_not_go_together_are_refused(
     tmp_path: Path, override: str, message: str
 ) -> None:
     fields = "training_batch_size, training_warmup_epochs, ingest_image_side, weighting_similarity"
-    with_values(tmp_path, f"form: [{fields}]")
+    with_values(tmp_path, f"form: [{fields}]", "lw")
     tasks = graph.read(tmp_path / "compiled.yaml", [override]).tasks
 
     with pytest.raises(UserError, match=f"^{message}") if message else nullcontext():
         task_checks.check(tasks)
+
+
+def test_the_command_takes_settings(tmp_path: Path) -> None:
+    output = tmp_path / "smoke.yaml"
+
+    main(["--recipe", "smoke", "--set", "finetune.epochs=7", "--output", str(output)])
+
+    assert graph.read(output, []).form["finetune_epochs"] == 7
 
 
 def test_the_command_says_what_a_cluster_cannot_reach(
@@ -265,11 +279,10 @@ def test_retries_have_time_to_wait_in_a_queue(tmp_path: Path, values: str) -> No
     assert hours == (3 * (72 + 1) if values == "{}" else 365 * 24)
 
 
-def with_values(tmp_path: Path, text: str) -> list[Any]:
+def with_values(tmp_path: Path, text: str, pretraining: str = "none") -> list[Any]:
     """Return a small recipe with a section, compiled."""
-    (tmp_path / "small.yaml").write_text(
-        f"name: webly-small\ncandidates: [{{backbone: resnet18}}]\n{text}\n"
-    )
+    candidate = f"{{backbone: resnet18, pretraining: [{pretraining}]}}"
+    (tmp_path / "small.yaml").write_text(f"name: webly-small\ncandidates: [{candidate}]\n{text}\n")
     compile_recipe(load(str(tmp_path / "small.yaml")), tmp_path / "compiled.yaml")
     return graph.documents(tmp_path / "compiled.yaml")
 
@@ -277,7 +290,7 @@ def with_values(tmp_path: Path, text: str) -> list[Any]:
 def test_a_recipe_sets_pods_by_step(tmp_path: Path) -> None:
     values = "{disk: 1.5Ti, disk_class: fast, retries: 0, timeout_hours: 5, queue: gpus}"
 
-    sections = "finetune_large: {gpus: '2'}\nensemble: {}"
+    sections = "finetune_large: {gpus: '2', image_size: 256}\nensemble: {}"
     documents = with_values(tmp_path, f"training: {values}\n{sections}")
 
     for task in ("finetune-resnet18-none", "finetune-large-resnet18-none"):
@@ -313,7 +326,7 @@ def test_weighting_takes_a_gpu_where_a_recipe_says_so(tmp_path: Path) -> None:
         ("weighting: {gpus: '1'}", "1"),
         ("form: [gpus_weighting]", "pipelinechannel--gpus_weighting"),
     ):
-        documents = with_values(tmp_path, section)
+        documents = with_values(tmp_path, section, "lw")
         accelerator = executors(documents[0])[name]["container"]["resources"].get("accelerator")
         if count is None:
             assert accelerator is None

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def followed(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> Followed:
-    """Follow a run through states of its own, and return the table."""
+    """Follow a run through states of its own, and return the table below its legend."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(watch, "_SECONDS_BETWEEN_LOOKS", 0.0)
     monkeypatch.setattr(kfp_api, "_FIRST_PAUSE", 0.0)
@@ -56,7 +57,9 @@ def followed(
         caplog.clear()
         with pytest.raises(SystemExit):
             submit.main([command, run, *options])
-        return capsys.readouterr().err.splitlines()
+        legend, *lines = capsys.readouterr().err.splitlines()
+        assert legend.startswith("> running")
+        return re.sub("\n {20,}", " ", "\n".join(lines)).splitlines()  # unwrapped
 
     return follow
 

@@ -11,14 +11,15 @@ from toy.pipelines import WAIT, compiled, counting
 
 from components.shared.stage.errors import UserError
 from pipelines import local
-from pipelines.local import locked
+from pipelines.engine.folder import locked
 from pipelines.run import record
 
 # What `main` does, for a compiled pipeline in place of a recipe.
 RUN = """
 import sys
 from pathlib import Path
-from pipelines.local import execute, locked
+from pipelines.engine.execution import execute
+from pipelines.engine.folder import locked
 folder = Path(sys.argv[1])
 with locked(folder):
     execute(folder / "pipeline.yaml", folder, sys.argv[2:], jobs=2)
@@ -144,10 +145,7 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     recipe = tmp_path / "broken.yaml"
     recipe.write_text("name: webly-broken\ncandidates: [{backbone: resnet18}]\nensemble: {}\n")
     command = [sys.executable, "-m", "pipelines.local", "--recipe", str(recipe)]
-    for number in range(20):
-        image = tmp_path / "data" / f"class{number % 2}" / f"{number}.jpg"
-        image.parent.mkdir(parents=True, exist_ok=True)
-        image.write_text("<html>")
+    pictures(tmp_path / "data")
     options = ["--run", str(tmp_path / "run"), f"dataset={tmp_path / 'data'}"]
 
     ended = subprocess.run([*command, *options], capture_output=True, text=True)
@@ -156,8 +154,25 @@ def test_a_recipe_compiles_and_runs_by_the_command(tmp_path: Path) -> None:
     tasks = {task.name: task.status for task in record.read(tmp_path / "run").tasks}
     assert tasks["ingest"] == "failed"
     assert tasks["ensemble"] == "skipped"
-    assert "classes     2, with training images: class0 " in ended.stderr
-    assert "drawn at random, is readable" in ended.stderr
+    said = " ".join(ended.stderr.split())
+    assert "classes 2, with training images: class0 " in said
+    assert "drawn at random, is readable" in said
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> str:
+    (message,) = (each.getMessage() for each in caplog.records if each.levelname == "ERROR")
+    return message
+
+
+def pictures(folder: Path, *, captions: bool = False) -> Path:
+    for number in range(20):
+        image = folder / f"class{number % 2}" / f"{number}.jpg"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_bytes(b"\xff\xd8\xff but nothing that decodes")
+    if captions:
+        rows = "".join(f"class{number % 2}/{number}.jpg,a cat\n" for number in range(20))
+        (folder / "captions.csv").write_text(f"image,caption\n{rows}")
+    return folder
 
 
 def test_a_data_set_that_is_not_understood_is_refused_before_anything_runs(
@@ -169,14 +184,16 @@ def test_a_data_set_that_is_not_understood_is_refused_before_anything_runs(
     with pytest.raises(SystemExit, match="2"):
         local.main(["--recipe", "sample", *options])
 
-    (message,) = caplog.messages
-    assert "no files in it" in message
+    assert "no files in it" in errors(caplog)
 
 
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
         (["--recipe", "nosuch"], "paper, sample, smoke, or give"),
+        (["--recipe", "dmeo"], "no recipe 'dmeo'; did you mean demo?"),
+        (["--recipe", "demo", "--set", "finetune.epoch=2"], "did you mean epochs?"),
+        (["--recipe", "demo", "--only", "finetun", "--dry-run"], "did you mean finetune"),
         (["--recipe", "demo", "finetune_lr=1"], "finetune_learning_rate"),
         (["--recipe", "demo", "--jobs", "0"], "jobs=0"),
         (["--recipe", "demo", "finetune_epochs=-3"], "finetune_epochs=-3: must be at least 1"),
@@ -189,8 +206,95 @@ def test_what_the_user_can_put_right_ends_with_one_line_and_exit_code_2(
     with pytest.raises(SystemExit, match="2"):
         local.main(["--run", str(tmp_path / "run"), *argv])
 
-    (message,) = caplog.messages
-    assert named in message
+    assert named in errors(caplog)
+
+
+@pytest.mark.parametrize("words", [["--recipe", "dmeo"], ["finetune_epochs=0"], ["--dry-run"]])
+def test_what_is_wrong_or_only_planned_leaves_no_folder(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit):
+        local.main(words)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["file", "file/below", "/proc/nosuch"])
+def test_a_run_that_can_have_no_folder_is_refused_in_a_sentence(
+    tmp_path: Path, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(SystemExit, match="2"):
+        local.main(["--recipe", "demo", "--run", str(tmp_path / where)])
+
+    assert f"--run {tmp_path / where}: cannot be a run's folder" in errors(caplog)
+
+
+def test_all_that_is_missing_is_told_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sets = ["--set", "tagging.tagger=no_such_tagger", "--run", str(tmp_path / "run")]
+    argv = ["--recipe", "sample", *sets]
+
+    with pytest.raises(SystemExit, match="2"):
+        local.main([*argv, f"dataset={tmp_path / 'nowhere'}"])
+
+    dataset, tagger = errors(caplog).splitlines()
+    assert dataset.startswith("ingest: dataset=")
+    assert tagger.startswith("tagging: tagger=no_such_tagger: no such folder, and NLTK's data do")
+    assert not (tmp_path / "run" / "logs").exists()
+
+
+@pytest.mark.parametrize(("captions", "refused"), [(False, True), (True, False)])
+def test_images_without_texts_have_no_keywords_to_pretrain_on(
+    tmp_path: Path, captions: bool, refused: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = pictures(tmp_path / "data", captions=captions)
+    tagger = "--set", "tagging.tagger=no_such_tagger"  # so that neither runs anything
+    argv = ["--recipe", "sample", *tagger, "--run", str(tmp_path / "run"), f"dataset={data}"]
+
+    with pytest.raises(SystemExit, match="2"):
+        local.main(argv)
+
+    assert (f"{data} has no texts to pretrain on" in errors(caplog)) == refused
+
+
+def test_classes_of_wordnet_need_it_before_anything_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = pictures(tmp_path / "data")
+    (data / "class0").rename(data / "n02084071")
+    (data / "class1").rename(data / "n02121620")
+    environment = {**os.environ, "NLTK_DATA": str(tmp_path), "HOME": str(tmp_path)}
+    scratch = "candidates=[{backbone: resnet10t}]"
+    argv = ["--recipe", "sample", "--set", scratch, "--run", "run", f"dataset={data}"]
+    command = [sys.executable, "-m", "pipelines.local", *argv]
+    path = {"PYTHONPATH": str(Path.cwd())}
+
+    ended = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=environment | path
+    )
+
+    assert ended.returncode == 2
+    assert "the classes are WordNet's, but NLTK does not find WordNet" in ended.stderr
+    assert not (tmp_path / "run" / "logs").exists()
+
+
+def test_the_command_speaks_within_a_second(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.local", "--recipe", "demo", "--dry-run"]
+    started = time.monotonic()
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as runner:
+        assert runner.stderr is not None
+        first = runner.stderr.readline()
+        seconds = time.monotonic() - started
+        runner.communicate()
+
+    assert first == "recipe      demo\n"
+    assert seconds < 1 or os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
 
 
 def test_weights_that_cannot_be_loaded_are_refused_before_anything_runs(

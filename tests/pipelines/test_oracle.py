@@ -14,7 +14,7 @@ from toy.pipelines import TOTAL, compiled, counting
 from pipelines.compile import compile_recipe
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
-from pipelines.local import execute
+from pipelines.engine.execution import execute
 from pipelines.recipe import load
 from pipelines.run.record import RunRecord
 from tests.untimed import untimed

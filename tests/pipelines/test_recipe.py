@@ -9,7 +9,8 @@ from components.shared.reports.titles import Name
 from components.shared.stage.errors import UserError
 from pipelines.compile import compile_recipe
 from pipelines.pretraining import pretraining
-from pipelines.recipe import FOLDER, load
+from pipelines.recipe import load
+from pipelines.recipe_files import FOLDER
 from pipelines.run import graph
 from pipelines.steps import STEPS
 from pipelines.tasks import Field, Task
@@ -18,6 +19,7 @@ from pipelines.values import Candidate, Recipe
 HEAD = "name: webly-test\n"
 FINETUNINGS = [name for name, step in STEPS.items() if step.component is finetune]
 BACKBONE = "candidates: [{backbone: resnet18, pretraining: [wt, none]}]\n"
+LARGE = "finetune_large: {epochs: 3, image_size: 256}\n"
 
 
 def recipe(tmp_path: Path, text: str, head: str = HEAD + BACKBONE) -> Recipe:
@@ -45,7 +47,7 @@ def test_a_later_round_inherits_what_it_does_not_set_itself(tmp_path: Path) -> N
         """
 training: {batch_size: 64, seed: 7}
 finetune: {epochs: 20, batch_size: 32}
-finetune_large: {epochs: 3}
+finetune_large: {epochs: 3, image_size: 256}
 finetune_again: {}
 finetune_again_large: {warmup_epochs: 0}
 """,
@@ -66,7 +68,7 @@ finetune_again_large: {warmup_epochs: 0}
 
 
 def test_the_large_round_goes_on_where_the_first_ended(tmp_path: Path) -> None:
-    read = recipe(tmp_path, "finetune_large: {}\nfinetune_again: {}\nfinetune_again_large: {}\n")
+    read = recipe(tmp_path, f"{LARGE}finetune_again: {{}}\nfinetune_again_large: {{}}\n")
 
     for name in ("keep_head", "continue_learning_rate"):
         values = {step: read.resolve(step, name, {}) for step in FINETUNINGS}
@@ -79,7 +81,7 @@ def test_the_large_round_goes_on_where_the_first_ended(tmp_path: Path) -> None:
 
 
 def test_a_field_of_the_form_governs_the_rounds_that_inherit_it(tmp_path: Path) -> None:
-    read = recipe(tmp_path, "finetune_large: {epochs: 3}\nfinetune_again: {}\n")
+    read = recipe(tmp_path, f"{LARGE}finetune_again: {{}}\n")
     form = {"finetune_epochs": "F"}
 
     assert read.resolve("finetune", "epochs", form) == "F"
@@ -89,7 +91,7 @@ def test_a_field_of_the_form_governs_the_rounds_that_inherit_it(tmp_path: Path) 
 
 
 def test_a_field_of_a_later_round_goes_before_what_it_inherits(tmp_path: Path) -> None:
-    read = recipe(tmp_path, "finetune_large: {epochs: 3}\n")
+    read = recipe(tmp_path, LARGE)
 
     assert read.resolve("finetune_large", "epochs", {"finetune_large_epochs": "L"}) == "L"
 
@@ -126,7 +128,7 @@ candidates:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("finetun: {}", "line 3: no section 'finetun'; .*finetune_large"),
+        ("finetun: {}", "line 3: no section 'finetun'; did you mean finetune or"),
         ("finetune:\n  lr: 1", "line 4: finetune: no parameter 'lr'; .*learning_rate"),
         ("finetune: {epochs: many}", "line 3: finetune: epochs='many': must be an integer"),
         ("finetune: {epochs: 1.5}", "line 3: finetune: epochs=1.5: must be an integer"),
@@ -136,7 +138,7 @@ candidates:
         ("training: {batch_size: 100}", "wt_pretrain: accumulation_steps=8: must divide"),
         ("training: {gpus: '3'}", "wt_pretrain: batch_size=256: 3 processes divide it"),
         ("training: {gpus: 8}", "line 3: training: gpus=8: must be a string"),
-        ("tagging: {fields: titles}", "line 3: tagging: fields='titles': choose one of title,"),
+        ("tagging: {fields: titles}", "line 3: tagging: fields='titles': did you mean title"),
         ("finetune: {backbone: x}", "line 3: finetune: backbone belongs to the candidates"),
         ("finetune: [1]", "line 3: finetune: must be a mapping"),
         ("finetune: {epochs: 1, epochs: 2}", "line 3: epochs is set twice"),
@@ -148,6 +150,17 @@ candidates:
         ("form: [finetune_disk]", "form: 'finetune_disk' cannot be a field"),
         ("lw_pretrain: {epochs: 1}", "lw_pretrain: nothing in this recipe uses this step"),
         ("finetune_again_large: {}", "continues finetune_again"),
+        ("weighting: {top_k: 3}", "weighting: nothing in this recipe uses this step"),
+        (
+            "training: {image_size: 128}\nfinetune_large: {image_size: 96}",
+            "finetune_large: image_size=96 is not larger than that of finetune.* more than 128",
+        ),
+        ("finetune_large: {}", "finetune_large: image_size=224 is not larger .* more than 224"),
+        (
+            "finetune: {epoch: 1}\nfinetun: {}",
+            r"line 3: finetune: no .*\nline 4: no section 'finetun'",
+        ),
+        ("without: [ensemble]", "without: this recipe extends no other"),
         ("ingest: {image_side: 200}", "wt_pretrain: image_size=224 .* image_side=200 to 224"),
         ("finetune_large: {image_size: 300}", "finetune_large: image_size=300 .*image_side=256"),
         ("a: [", "while parsing"),
@@ -156,7 +169,7 @@ candidates:
 def test_what_is_wrong_is_named_with_what_is_allowed(
     tmp_path: Path, text: str, message: str
 ) -> None:
-    with pytest.raises(UserError, match=f"test.yaml: (?s:.*){message}"):
+    with pytest.raises(UserError, match=f"test.yaml:[ \n](?s:.*){message}"):
         recipe(tmp_path, text)
 
 
@@ -176,6 +189,8 @@ def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
             "candidates: [{backbone: a, pretraining: [x]}]",
             "'x': choose from wt, lw, multi",
         ),
+        ("candidates: [{backbone: a, pretraining: [multi]}]", "'multi': did you mean multitask?"),
+        ("candidates: [{backbones: a}]", "did you mean backbone?"),
         ("candidates: [{backbone: a, pretraining: wt}]", "must be a list, such as"),
         ("candidates: [{backbone: a, pretraining: []}]", "must be a list, such as"),
         ("candidates: [{backbone: a}, {backbone: A}]", "a-none is listed twice"),
@@ -201,7 +216,7 @@ def test_wrong_candidates_are_refused(tmp_path: Path, candidates: str, message: 
 
 
 def test_a_compiled_task_tells_its_step_and_candidate(tmp_path: Path) -> None:
-    read = recipe(tmp_path, "seeds: [0, 1]\nfinetune_large: {}\nensemble: {}\n")
+    read = recipe(tmp_path, f"seeds: [0, 1]\n{LARGE}ensemble: {{}}\n")
 
     compile_recipe(read, tmp_path / "compiled.yaml")
 
@@ -219,7 +234,9 @@ candidates:
 
 
 def test_a_variants_values_go_before_the_forms_and_the_recipes(tmp_path: Path) -> None:
-    read = recipe(tmp_path, "finetune: {epochs: 20}\nfinetune_large: {}\n", HEAD + VARIANT)
+    read = recipe(
+        tmp_path, "finetune: {epochs: 20}\nfinetune_large: {image_size: 256}\n", HEAD + VARIANT
+    )
     plain, longer = read.candidates[1:]
 
     assert [str(each.name) for each in read.candidates] == [
@@ -252,7 +269,6 @@ candidates:
         "ingest",
         "tagging",
         "tagging-titles",
-        "weighting",
         "wt-pretrain-resnet18",
         "wt-pretrain-resnet18-titles",
         "finetune-resnet18-wt",
@@ -287,7 +303,6 @@ candidates:
     noisy = {name for name in tasks if name.endswith("-noisy")}
     assert noisy == {
         "ingest-noisy",
-        "tagging-noisy",
         "weighting-noisy",
         "lw-pretrain-resnet18-noisy",
         "finetune-resnet18-lw-noisy",
@@ -304,7 +319,6 @@ def test_seeds_repeat_what_trains_and_nothing_else(tmp_path: Path) -> None:
     assert {name for name in tasks if "seed" not in name} == {
         "ingest",
         "tagging",
-        "weighting",
         "compare",
     }
     for seed in (3, 5):
@@ -357,6 +371,110 @@ def test_a_recipe_takes_from_another_what_it_does_not_say(tmp_path: Path) -> Non
     below = {name: base.resolve("finetune_large", name, {}) for name in large}
     assert values == below | {"epochs": 3}
     assert "wt_pretrain" not in {task.step for task in pretraining(read)}
+
+
+def test_a_recipe_leaves_out_steps_of_the_one_that_it_extends(tmp_path: Path) -> None:
+    text = "extends: sample\nwithout: [finetune_large, finetune_again]\n"
+
+    read = recipe(tmp_path, text, "")
+
+    assert {task.step for task in pretraining(read)} == {
+        "ingest",
+        "tagging",
+        "weighting",
+        "wt_pretrain",
+        "lw_pretrain",
+        "finetune",
+        "ensemble",
+        "compare",
+    }
+    assert read.resolve("finetune", "epochs", {}) == load("sample").resolve(
+        "finetune", "epochs", {}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("without: [ensembl]", "no section 'ensembl' to leave out; did you mean ensemble?"),
+        ("without: ensemble", "must be a list, such as"),
+        ("without: [ensemble]\nensemble: {}", "ensemble is left out, and has a section"),
+    ],
+)
+def test_what_cannot_be_left_out_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recipe(tmp_path, f"extends: sample\n{text}\n", "")
+
+
+def test_settings_go_before_the_recipes_values() -> None:
+    settings = ["finetune.epochs=20", "finetune.learning_rate=1e-3", "seeds=[0, 1]"]
+
+    read = load("sample", [*settings, "training.gpus=2", "training.accumulation_steps=2"])
+
+    assert read.resolve("finetune", "epochs", {}) == 20
+    assert read.fields()["finetune_epochs"].default == 20
+    assert read.resolve("finetune_again", "epochs", {}) == 20  # inherited
+    assert read.resolve("finetune", "learning_rate", {}) == 0.001
+    assert read.resolve("finetune", "gpus", {}) == "2"  # a string to KFP
+    assert read.seeds == (0, 1)
+    base = load("sample")
+    assert (read.name, read.candidates) == (base.name, base.candidates)
+    assert set(read.form) == set(base.form)
+
+
+def test_settings_add_and_leave_out_steps_with_their_fields(tmp_path: Path) -> None:
+    text = "form: [finetune_large_epochs]\n" + LARGE
+    path = tmp_path / "test.yaml"
+    path.write_text(HEAD + BACKBONE + text)
+
+    read = load(str(path), ["without=[finetune_large]", "ensemble={}"])
+
+    steps = {task.step for task in pretraining(read)}
+    assert "ensemble" in steps and "finetune_large" not in steps
+    assert "finetune_large_epochs" not in read.form
+
+
+def test_settings_of_candidates_leave_sections_of_others_unused() -> None:
+    read = load("sample", ["candidates=[{backbone: resnet18, pretraining: [wt]}]"])
+
+    assert {"weighting", "lw_pretrain"}.isdisjoint(task.step for task in pretraining(read))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("finetune.epochs", "--set finetune.epochs: write step.parameter=value"),
+        ("finetun.epochs=1", "no step 'finetun'; did you mean finetune"),
+        ("finetune_epochs=1", "no section 'finetune_epochs'; did you mean finetune.epochs?"),
+        ("name=other", "no section 'name'"),
+        ("finetune.epoch=1", "--set finetune.epoch=1: finetune: .* did you mean epochs?"),
+        ("finetune.epochs=0", "--set finetune.epochs=0: finetune: epochs=0: must be at least 1"),
+        ("finetune.epochs=[", "is not YAML"),
+        ("finetune=3", "finetune: must be a mapping"),
+        ("without=[finetun]", "no section 'finetun' to leave out"),
+        ("tagging.tagger=gs://x", "must be a folder"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named(setting: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load("demo", [setting])
+
+
+@pytest.mark.parametrize(
+    ("pretraining_", "steps"),
+    [
+        ("none", set()),
+        ("wt", {"tagging"}),
+        ("lw", {"weighting"}),
+        ("multitask", {"tagging", "weighting"}),
+    ],
+)
+def test_what_nothing_reads_is_not_run(tmp_path: Path, pretraining_: str, steps: set[str]) -> None:
+    text = f"candidates: [{{backbone: resnet18, pretraining: [{pretraining_}]}}]\n"
+
+    tasks = pretraining(recipe(tmp_path, "", HEAD + text))
+
+    assert {task.step for task in tasks} & {"tagging", "weighting"} == steps
 
 
 def test_a_section_that_is_no_mapping_is_refused_over_another_recipe_too(tmp_path: Path) -> None:

@@ -63,6 +63,13 @@ def announced(tree: Path) -> set[str]:
     return {line.split()[1] for line in lines if line.startswith("+ ")}
 
 
+def planned(tree: Path) -> set[str]:
+    """Return the tasks that a dry run says will run."""
+    argv = ["--recipe", "tiny.yaml", "--run", "run", *WORDS, "--dry-run"]
+    lines = python(tree, "-m", "pipelines.local", *argv).splitlines()
+    return {line.split()[1] for line in lines if line.startswith("+ ")}
+
+
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
@@ -79,10 +86,17 @@ def test_an_edit_runs_just_what_it_can_change_as_diff_says_before(tree: Path) ->
     edit(shared / "stage" / "retry.py", "2 * pause", "3 * pause")
     edit(tree / "components" / "finetune" / "stage.py", "How to train.", "How it is trained.")
     edit(shared / "training" / "loop.py", "import logging", "# A comment.\nimport logging")
-    assert announced(tree) == set()
+    assert announced(tree) == planned(tree) == set()
     assert ran(tree) == set()
 
     edit(shared / "training" / "losses.py", "import torch", "import torch\n\nassert torch")
     trained = {task for task in everything if task.startswith(("wt-", "lw-", "finetune"))}
-    assert announced(tree) == {*trained, "ensemble", "compare"}
+    assert announced(tree) == planned(tree) == {*trained, "ensemble", "compare"}
     assert ran(tree) == {*trained, "ensemble", "compare"}
+
+    outputs = [*(tree / "run" / "artifacts").glob("*/*/entry.json")]
+    assert len(outputs) == len(everything) + len(trained) + 2
+    python(tree, "-m", "pipelines.clean", "run", "--recipe", "tiny.yaml", *WORDS, "--yes")
+    outputs = [*(tree / "run" / "artifacts").glob("*/*/entry.json")]
+    assert len(outputs) == len(everything)
+    assert planned(tree) == ran(tree) == set()

@@ -220,7 +220,8 @@ def test_a_run_is_followed_with_a_table_of_its_tasks(
     assert command() == 0
 
     assert table(capsys) == [
-        "= count-left      0.0 s  from an earlier run",
+        "> running  + done  = from an earlier run  ! failed  - not run",
+        "= count-left      0.0 s",
         "> count-right",
         "+ count-right    90.0 s",
         "+ total          30.0 s",
@@ -255,7 +256,7 @@ def test_a_failed_run_shows_the_end_of_the_failed_tasks_last_pod_and_how_to_retr
     assert command() == 1
 
     lines = table(capsys)
-    assert lines[:3] == [
+    assert lines[1:4] == [
         "! count-left     10.0 s  failed; the end of its log:",
         "    loading",
         "    out of memory",
@@ -553,7 +554,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_follow_it_again(
         (["--file", "nosuch.yaml"], "nosuch.yaml"),
         (["--recipe", "smoke"], "KFP_ENDPOINT"),
         (["--recipe", "smoke", "--endpoint", "localhost:8080"], "http://localhost:8080"),
-        (["--recipe", "smoke", "--rerun", "finetuning"], "finetune-resnet18-wt"),
+        (["--recipe", "smoke", "--rerun", "finetuning"], "did you mean finetune"),
         (["--recipe", "smoke", "finetune_lr=1"], "finetune_learning_rate"),
         (["follow"], "the id of one run"),
         (["--recipe", "smoke", "--endpoint", "http://x", "--token-file", "nowhere"], "nowhere"),
@@ -567,6 +568,38 @@ def test_what_the_user_can_put_right_ends_with_2(
         submit.main(argv)
 
     assert named in caplog.text
+
+
+def test_settings_change_the_recipe_that_is_submitted(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO)
+    words = ["--recipe", "smoke", "--set", "finetune.epochs=7", "--endpoint", "http://x"]
+
+    with pytest.raises(SystemExit, match="0"):
+        submit.main(["--dry-run", *words])
+
+    assert "  finetune_epochs=7" in caplog.messages
+
+
+def test_settings_cannot_change_what_is_compiled(
+    pipeline: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        submit.main(["--file", str(pipeline), "--set", "finetune.epochs=7"])
+
+    assert "--set: changes a recipe, but --file is compiled already" in caplog.text
+
+
+def test_all_folders_of_this_machine_are_refused_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        submit.main(["--recipe", "demo", "--endpoint", "http://x"])
+
+    dataset, tagger = caplog.text.partition("ERROR")[2].strip().splitlines()
+    assert "ingest: dataset=runs/demo/data: a folder of this machine" in dataset
+    assert "tagging: tagger=runs/demo/data/tagger: a folder of this machine" in tagger
 
 
 def test_a_run_that_is_not_there_is_named(

@@ -15,6 +15,7 @@ from pathlib import Path
 from components.shared.stage import container, environment, tries
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.stage.interface import Argument, Stage, arguments, call, summary
+from components.shared.stage.suggestions import meant
 
 logger = logging.getLogger(__name__)
 USER_ERROR = 2  # the exit code, as argparse's
@@ -67,7 +68,12 @@ def parse(stage: Stage, argv: Sequence[str]) -> dict[str, object]:
     )
     for argument in arguments(stage):
         _add(parser, argument)
-    return vars(parser.parse_args(argv))
+    given, unknown = parser.parse_known_args(argv)
+    flags = [f"--{argument.name}" for argument in arguments(stage)]
+    for word in unknown:
+        name = word.partition("=")[0]
+        parser.error(f"unrecognized argument {word}: {meant(name, flags)}")
+    return vars(given)
 
 
 def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:

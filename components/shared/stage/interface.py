@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from components.shared.stage.errors import UserError
+from components.shared.stage.suggestions import meant
 
 Stage = Callable[..., None]
 Value = int | float | str | bool
@@ -159,7 +160,8 @@ class Argument:
 
     def _typed(self, value: object) -> Value:
         if self.choices and value not in self.choices:
-            raise UserError(f"{self.name}={value!r}: choose one of {', '.join(self.choices)}")
+            said = meant(value, self.choices, "choose one of {}")
+            raise UserError(f"{self.name}={value!r}: {said}")
         words = {"true": True, "false": False}
         match self.type, value:
             case (builtins_bool, bool()) if builtins_bool is bool:

@@ -1,4 +1,7 @@
-"""Progress of long work: a bar on a terminal, elsewhere an occasional log line."""
+"""Progress of long work: a bar on a terminal, elsewhere an occasional log line.
+
+Whoever watches a stage reads the lines: see `pipelines/run/remaining.py`.
+"""
 
 import logging
 import sys
@@ -10,7 +13,8 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-_SECONDS_BETWEEN_LINES = 15.0
+# The first line comes soon, for those who watch; the others do not fill logs.
+_SECONDS_TO_FIRST_LINE, _SECONDS_BETWEEN_LINES = 2.0, 15.0
 
 
 def progress(
@@ -37,12 +41,13 @@ def progress(
                 bar.update(units(item))
         return
     start = last = time.monotonic()
-    done = 0
+    done, pause = 0, _SECONDS_TO_FIRST_LINE
     for item in iterable:
         yield item
         done += units(item)
         now = time.monotonic()
-        if done and now - last >= _SECONDS_BETWEEN_LINES:
+        if done and now - last >= pause:
+            pause = min(2 * pause, _SECONDS_BETWEEN_LINES)
             last, left = now, (now - start) / done * (total - done)
             rate = done / (now - start)
             logger.info(

@@ -12,7 +12,7 @@ from pipelines.cluster import history
 from pipelines.cluster.difference import Earlier, Verdict, compare, lines
 from pipelines.cluster.submission import prepare
 from pipelines.engine import cache
-from pipelines.local import execute
+from pipelines.engine.execution import execute
 from pipelines.run import graph
 from pipelines.run.record import RunRecord
 from tests.pipelines.kubeflow import answered

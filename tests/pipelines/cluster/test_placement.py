@@ -28,7 +28,7 @@ from pipelines.steps import STEPS
 HEAD = "name: webly-small\ncandidates: [{backbone: resnet18, pretraining: [wt]}]\n"
 SEVERAL = """
 finetune: {num_nodes: '2', queue: gpus, timeout_hours: 5, disk_class: fast}
-finetune_large: {gpus: '8'}
+finetune_large: {gpus: '8', image_size: 256}
 finetune_again: {num_nodes: '1'}
 """
 TASK = "finetune-resnet18-wt"

@@ -30,7 +30,7 @@ def ingested(cache: Cache, *uris: str, **manifest: int) -> None:
     images.mkdir()
     shards = [{"uri": uri, "bytes": 3, "images": 1, "sha256": "0"} for uri in uris]
     (images / "manifest.json").write_text(json.dumps({"shards": shards, **manifest}))
-    cache.add(INGEST, "key", seconds=1.0, peak_bytes=0)
+    cache.add(INGEST, "key", seconds=1.0, peak_bytes=0, inputs={})
 
 
 def put(uri: str, content: str, folder: Path) -> None:

@@ -21,8 +21,8 @@ from components.shared.storage import filesystem
 from pipelines.compile import compile_recipe
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
+from pipelines.engine.execution import execute
 from pipelines.images import LAUNCHER, components, reference
-from pipelines.local import execute
 from pipelines.recipe import load
 from pipelines.run import record
 from pipelines.run.record import RunRecord
@@ -212,7 +212,7 @@ def test_no_engine_is_told(places: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 RUN = """
 import sys
 from pathlib import Path
-from pipelines.local import execute
+from pipelines.engine.execution import execute
 folder = Path(sys.argv[1])
 execute(folder / "pipeline.yaml", folder, sys.argv[2:], jobs=2, docker=True)
 """

@@ -6,7 +6,7 @@ from kfp import dsl
 from toy.pipelines import COUNT, TOTAL, compiled, counting, diamond
 
 from components.shared.stage.errors import UserError
-from pipelines.local import execute
+from pipelines.engine.execution import execute
 from pipelines.run import record
 from pipelines.run.record import RunRecord
 
@@ -44,7 +44,7 @@ def test_a_value_of_the_wrong_type_is_refused(tmp_path: Path, word: str) -> None
 
 
 def test_an_unknown_parameter_is_refused_with_the_names_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="sise: .*factor, first, label, size"):
+    with pytest.raises(UserError, match="sise: .*did you mean size?"):
         execute(compiled(diamond, tmp_path / "p.yaml"), tmp_path, ["sise=2"], jobs=1)
 
 

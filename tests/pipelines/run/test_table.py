@@ -2,9 +2,15 @@ import io
 import time
 from pathlib import Path
 
+import pytest
+
 from components.shared.reports.titles import Name
+from pipelines.run import table as module
 from pipelines.run.record import RunRecord, TaskRecord
+from pipelines.run.remaining import Left
 from pipelines.run.table import LiveTable
+
+LEGEND = "> running  + done  = from an earlier run  ! failed  - not run"
 
 
 class Terminal(io.StringIO):
@@ -20,7 +26,8 @@ def task(name: str, **values: object) -> TaskRecord:
 
 
 def run(*tasks: TaskRecord) -> RunRecord:
-    return RunRecord(pipeline="p", recipe="r", parameters={}, started=0.0, tasks=list(tasks))
+    started = time.time()
+    return RunRecord(pipeline="p", recipe="r", parameters={}, started=started, tasks=list(tasks))
 
 
 def test_elsewhere_than_on_a_terminal_each_change_is_one_line() -> None:
@@ -37,9 +44,10 @@ def test_elsewhere_than_on_a_terminal_each_change_is_one_line() -> None:
     table(record)
 
     assert stream.getvalue().splitlines() == [
+        LEGEND,
         "> a",
         "+ a    61.5 s  3 MiB",
-        "= b     0.0 s  from an earlier run",
+        "= b     0.0 s",
     ]
 
 
@@ -47,20 +55,25 @@ def test_on_a_terminal_running_tasks_are_drawn_anew_with_the_end_of_their_log(
     tmp_path: Path,
 ) -> None:
     log = tmp_path / "a.log"
-    log.write_text("starting\nepoch 3 of 9\n")
+    log.write_text("starting\n12:34:56 INFO epoch 3 of 9\n")
     stream = Terminal()
     record = run(
         task("a", status="running", started=time.time() - 5, log=str(log)), task("b"), task("c")
     )
-    table = LiveTable(stream)
+    table = LiveTable(stream, lambda record: Left(130.0, known=False))
 
     table(record)
-    record.tasks[0].status = "ran"
+    record.tasks[0].status, record.tasks[1].status = "ran", "running"
     table(record)
 
     first, second = stream.getvalue().split("\x1b[2F\x1b[J")
-    assert first.splitlines() == ["> a       5 s  epoch 3 of 9", "  2 more to come"]
+    assert first.splitlines() == [
+        LEGEND,
+        "> a       5 s  epoch 3 of 9",
+        "[....................] 0 of 3 tasks, 0 s, time left: more than 2 min 10 s",
+    ]
     assert second.splitlines()[0].startswith("+ a ")
+    assert second.splitlines()[-1].startswith("[######..............] 1 of 3 tasks, 0 s")
 
 
 def test_on_a_terminal_a_waiting_task_says_why_and_messages_come_above() -> None:
@@ -73,12 +86,58 @@ def test_on_a_terminal_a_waiting_task_says_why_and_messages_come_above() -> None
     table.say("the API answers again")
     table(record)
 
-    drawn = stream.getvalue().split("\x1b[1F\x1b[J")
+    progress = "[....................] 0 of 1 tasks, 0 s\n"
+    drawn = stream.getvalue().split("\x1b[2F\x1b[J")
     assert drawn == [
-        ". a       5 s  pending\n",
-        ". a       5 s  pending: Unschedulable\n",
-        "the API answers again\n. a       5 s  pending: Unschedulable\n",
+        f"{LEGEND}\n. a       5 s  pending\n{progress}",
+        f". a       5 s  pending: Unschedulable\n{progress}",
+        f"the API answers again\n. a       5 s  pending: Unschedulable\n{progress}",
     ]
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
+def test_every_line_fits_in_eighty_columns(
+    stream: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    log = tmp_path / "a.log"
+    log.write_text("word " * 40)
+    name = "finetune-again-large-tf-efficientnet-b4-ns-jft-in1k-{}-longer-seed4"
+    reason = "0/12 nodes are available: 3 Insufficient cpu, 9 node(s) had untolerated taints."
+    states = ("running", "ran", "cached", "failed", "skipped", "cancelled")
+    tasks = [task(name.format(state), status=state, log=str(log)) for state in states]
+    tasks.append(task(name.format("pending"), status="pending", reason=reason))
+
+    LiveTable(stream, lambda record: Left(99_999.0, known=True))(run(*tasks))
+
+    lines = stream.getvalue().splitlines()
+    assert len(lines) > 10
+    # Words stay whole: the path of a log can be copied.
+    assert max(len(line) for line in lines if str(log) not in line) <= 80
+    assert all(any(line[2:].startswith("finetune-again") for line in lines) for _ in states)
+
+
+def test_elsewhere_the_progress_of_the_run_is_told_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream, record = io.StringIO(), run(task("a", status="running"), task("b"))
+    table = LiveTable(stream, lambda record: Left(0.0, known=False))
+    table(record)
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_SUMMARIES", 0.0)
+
+    table(record)
+
+    told = stream.getvalue().splitlines()
+    assert told[-1] == "[....................] 0 of 2 tasks, 0 s, time left: unknown"
+    assert len(told) == 3
+
+
+def test_of_tasks_that_run_alone_no_others_are_shown() -> None:
+    stream, record = io.StringIO(), run(task("a", status="cached"), task("b", status="ran"))
+
+    LiveTable(stream, only={"b"})(record)
+
+    assert [line[:3] for line in stream.getvalue().splitlines()[1:]] == ["+ b"]
 
 
 def test_elsewhere_a_reason_to_wait_is_one_line_and_none_is_silent() -> None:
@@ -90,7 +149,7 @@ def test_elsewhere_a_reason_to_wait_is_one_line_and_none_is_silent() -> None:
     table(record)
     table(record)
 
-    assert stream.getvalue() == ". a            pending: Unschedulable\n"
+    assert stream.getvalue() == f"{LEGEND}\n. a            pending: Unschedulable\n"
 
 
 def test_a_failed_task_shows_the_end_of_its_log_and_where_it_is(tmp_path: Path) -> None:
@@ -100,7 +159,7 @@ def test_a_failed_task_shows_the_end_of_its_log_and_where_it_is(tmp_path: Path) 
 
     LiveTable(stream)(run(task("a", status="failed", exit_code=-9, log=str(log))))
 
-    lines = stream.getvalue().splitlines()
+    lines = stream.getvalue().splitlines()[1:]
     assert lines[0] == "! a     0.0 s  killed by signal 9; the end of its log:"
-    assert lines[1:-1] == [f"    line {i}" for i in range(25, 40)]
-    assert lines[-1] == f"    (full log: {log})"
+    assert lines[1:16] == [f"    line {i}" for i in range(25, 40)]
+    assert " ".join(line.strip() for line in lines[16:]) == f"(full log: {log})"

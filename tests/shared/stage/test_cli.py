@@ -56,6 +56,13 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
 
 
+def test_an_unknown_flag_is_answered_with_the_one_that_is_meant(command: list[str]) -> None:
+    ended = run([*command, "--sizes=3"])
+
+    assert ended.returncode == 2
+    assert "unrecognized argument --sizes=3: did you mean --size?" in ended.stderr
+
+
 def test_a_users_error_ends_with_one_line_and_exit_code_2(command: list[str]) -> None:
     ended = run([*command, "--size=2"])
 
