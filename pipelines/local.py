@@ -143,7 +143,8 @@ def execute(
         pipeline = graph.read(compiled, [f"dataset_version={version}", *overrides])
     for source in task_checks.folders(pipeline.tasks):
         if not Path(source.path).is_dir():
-            raise UserError(f"{source}: no such folder; s3://bucket/prefix would do as well")
+            others = ", ".join(filter(None, ["s3://bucket/prefix", source.named]))
+            raise UserError(f"{source}: no such folder; {others} would do as well")
     task_checks.check_weights(pipeline.tasks)
     for line in _surveys(pipeline):
         logger.info("%s", line)

@@ -18,6 +18,11 @@ def pretraining(recipe: Recipe) -> list[Task]:
     def data(candidate: Candidate) -> Task:
         return tasks.add("ingest", candidate)
 
+    def initial(candidate: Candidate) -> Output | None:
+        if recipe.weights(candidate) == "none":
+            return None
+        return tasks.add("initial_model", candidate)["model"]
+
     def pretrained(candidate: Candidate) -> Output | None:
         ingest = data(candidate)
         texts, evaluation = ingest["texts"], {"evaluation": ingest["evaluation"]}
@@ -26,13 +31,14 @@ def pretraining(recipe: Recipe) -> list[Task]:
         keywords, weights = {"keywords": tagging["keywords"]}, {"weights": weighting["weights"]}
         step = candidate.pretraining_step
         if step is None:
-            return None
+            return initial(candidate)
         reads = {
             "wt_pretrain": keywords,
             "lw_pretrain": weights | evaluation,
             "multitask_pretrain": keywords | weights | evaluation,
         }
-        return tasks.add(step, candidate, images=ingest["images"], **reads[step])["model"]
+        given = {"images": ingest["images"], "initial_model": initial(candidate)}
+        return tasks.add(step, candidate, **given, **reads[step])["model"]
 
     def finetuned(step: str, larger: str, candidate: Candidate, targets: Output) -> Output:
         ingest, model = data(candidate), pretrained(candidate)

@@ -9,6 +9,7 @@ from components.compare.component import compare
 from components.ensemble.component import ensemble
 from components.finetune.component import finetune
 from components.ingest.component import ingest
+from components.initial_model.component import initial_model
 from components.lw_pretrain.component import lw_pretrain
 from components.multitask_pretrain.component import multitask_pretrain
 from components.pseudo_label.component import pseudo_label
@@ -121,7 +122,7 @@ CONSTANT = (
     *("disk", "disk_class"),
 )
 # Set by the candidates or the pipeline, not by the steps.
-OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights", "names")
+OF_CANDIDATES = ("backbone", "backbone_args", "names")
 
 
 class Pretraining(NamedTuple):
@@ -169,7 +170,8 @@ class Step:
     def trains(self) -> bool:
         """Whether it trains a candidate's backbone."""
         return self.component is not None and any(
-            argument.name == "backbone" for argument in _arguments(self.component.stage)
+            argument.name == "backbone" and argument.settings
+            for argument in _arguments(self.component.stage)
         )
 
     def arguments(self) -> dict[str, Argument]:
@@ -197,6 +199,7 @@ STEPS = {
     "ingest": Step(ingest, "ingest", _DISK_POD),
     "tagging": Step(tagging, "tagging"),
     "weighting": Step(weighting, "weighting", _EMBEDDING_POD),
+    "initial_model": Step(initial_model, "initial model", defaults={"cpu": "2", "memory": "8Gi"}),
     "training": Step(None, "training", _GPU_NODES, settings_of=finetune),
     "wt_pretrain": _pretraining(wt_pretrain, "wt", "WT", "#0b7285"),
     "lw_pretrain": _pretraining(lw_pretrain, "lw", "LW", "#e8890c"),

@@ -15,6 +15,8 @@ from components.shared.training.settings import TrainingSettings
 from pipelines import backbones
 from pipelines.steps import STEPS
 
+IMAGENET = "imagenet"
+
 
 class Task(Protocol):
     """A task of a recipe, or of a compiled file."""
@@ -41,11 +43,19 @@ class Task(Protocol):
 
 
 class Folder(NamedTuple):
-    """A folder on a machine's own disk that a task reads: named by a step's parameter."""
+    """A folder on a machine's own disk that a task reads: named by a step's parameter.
+
+    Attributes:
+        step: The task's step.
+        parameter: The parameter.
+        path: Its value.
+        named: What else it might have been, in words.
+    """
 
     step: str
     parameter: str
     path: str
+    named: str = ""
 
     def __str__(self) -> str:
         """Return what was set."""
@@ -74,7 +84,11 @@ def check(tasks: Iterable[Task]) -> None:
                 )
                 Division.of(training.batch_size, training.accumulation_steps, task.processes)
                 _check_crops(training, by_name[task.inputs["images"].task])
-                _check_start(task)
+                _check_start(task, by_name)
+            elif task.step == "initial_model":
+                backbones.check(task.parameters["backbone"])
+                if task.parameters["weights"] == IMAGENET:
+                    backbones.check_weights(task.parameters["backbone"])
         except UserError as error:
             raise UserError(f"{task.step}: {error}") from None
 
@@ -82,7 +96,7 @@ def check(tasks: Iterable[Task]) -> None:
 def folders(tasks: Iterable[Task]) -> list[Folder]:
     """Return the local folders that tasks read, beside each other's outputs."""
     found = {
-        Folder(task.step, argument.name, task.parameters[argument.name])
+        Folder(task.step, argument.name, task.parameters[argument.name], rule.named)
         for task, component in _of_steps(tasks)
         for argument in arguments(component.stage)
         for rule in argument.rules
@@ -99,13 +113,15 @@ def check_weights(tasks: Iterable[Task]) -> None:
         UserError: There are such weights.
         StorageError: S3 does not answer.
     """
-    given = {
-        (task.parameters["initial_weights"], task.parameters["backbone"])
-        for task in tasks
-        if task.parameters.get("initial_weights", "none") != "none"
-    }
-    for uri, backbone in sorted(given):
-        initial_weights.check(uri, backbone)
+    for task in tasks:
+        if task.step == "initial_model" and not is_fetched(task):
+            initial_weights.check(task.parameters["weights"], task.parameters["backbone"])
+
+
+def is_fetched(task: Task) -> bool:
+    """Return whether an initial model is fetched from the hub, and not from a folder."""
+    weights: str = task.parameters["weights"]
+    return weights == IMAGENET or weights.startswith("hf-hub:")
 
 
 def _of_steps(tasks: Iterable[Task]) -> Iterator[tuple[Task, Component]]:
@@ -125,11 +141,17 @@ def _check_crops(training: TrainingSettings, ingest: Task) -> None:
         )
 
 
-def _check_start(task: Task) -> None:
-    """Refuse to continue from nothing."""
-    if "initial_model" in task.inputs:
-        return
-    if task.parameters.get("continue_learning_rate"):
+def _check_start(task: Task, by_name: Mapping[str, Task]) -> None:
+    """Refuse to continue from nothing, and arguments that do not go with ImageNet's weights."""
+    start = by_name[task.inputs["initial_model"].task] if "initial_model" in task.inputs else None
+    of_imagenet = (
+        start is not None
+        and start.step == "initial_model"
+        and start.parameters["weights"] == IMAGENET
+    )
+    if task.parameters.get("continue_learning_rate") and (start is None or of_imagenet):
         raise UserError("continue_learning_rate=true needs a pretraining")
-    if task.parameters.get("keep_head") and task.parameters["initial_weights"] == "none":
-        raise UserError("keep_head=true needs a pretraining or initial_weights")
+    if task.parameters.get("keep_head") and (start is None or of_imagenet):
+        raise UserError("keep_head=true needs a pretraining, or a folder as initial_weights")
+    if of_imagenet:
+        backbones.check_shapes(task.parameters["backbone"], task.parameters["backbone_args"])

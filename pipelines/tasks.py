@@ -108,7 +108,9 @@ class Tasks:
             for name in STEPS[step].arguments()
         }
         if candidate is not None and STEPS[step].trains:
-            values |= _of_candidate(candidate, starts="initial_model" not in given)
+            values |= _of_candidate(candidate)
+        elif candidate is not None and step == "initial_model":
+            values["backbone"] = candidate.backbone
         for name in [whom] if isinstance(whom, Name) else _names(step, whom.name):
             task = Task(step, name, values, given)
             if self._added.setdefault(task.name, task) == task:
@@ -118,19 +120,21 @@ class Tasks:
         )
 
 
-def _of_candidate(candidate: Candidate, *, starts: bool) -> dict[str, Value]:
-    """Return a training's values that the candidate sets; `starts` if it has no initial model."""
+def _of_candidate(candidate: Candidate) -> dict[str, Value]:
+    """Return a training's values that the candidate sets."""
     seed = {} if candidate.seed is None else {"seed": candidate.seed}
     return {
         "backbone": candidate.backbone,
         "backbone_args": candidate.backbone_args,
-        "initial_weights": candidate.initial_weights if starts else "none",
         **seed,
     }
 
 
 def _names(step: str, candidate: Name) -> list[Name]:
     """Return the candidate names that a task may have, the most general first."""
+    if step == "initial_model":
+        own = Name(candidate.backbone)
+        return [own, replace(own, variant=candidate.variant)]
     if not STEPS[step].trains:
         return [Name(), Name(variant=candidate.variant)]
     if STEPS[step].pretraining is None:

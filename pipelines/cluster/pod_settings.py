@@ -94,7 +94,7 @@ def configure(
     if "disk" in values:
         _with_disk(placement, values["disk"], values["disk_class"])
     # Training pods get WEBLY_GPUS=0, too. (A pipeline parameter never equals "0" at compile time.)
-    if component.target == "train" or str(values.get("gpus", "0")) != "0":
+    if "gpus" in values and (component.target == "train" or str(values["gpus"]) != "0"):
         _on_gpus(task, placement, values["gpu_type"], values["gpus"])
     kubernetes.add_node_selector_json(task, values["node_selector"])
     kubernetes.add_toleration_json(task, values["tolerations"])

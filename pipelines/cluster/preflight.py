@@ -123,7 +123,7 @@ def run(
             if uri
             else Check("bucket", "unknown", f"set {name} to the config map's future value")
         )
-    yield from _weights(pipeline.tasks)
+    yield from _weights(pipeline.tasks, settings)
     local = task_checks.folders(pipeline.tasks)
     yield from (Check("folder", "missing", folder.refusal) for folder in local)
     if filesystem.is_s3(dataset := str(pipeline.form.get("dataset", ""))):
@@ -133,19 +133,25 @@ def run(
             yield from _surveys(pipeline)
 
 
-def _weights(tasks: Sequence[Task]) -> Iterator[Check]:
-    """Check that initial weights are what timm loads."""
-    uris = {str(task.parameters.get("initial_weights", "none")) for task in tasks}
-    for uri in sorted(filter(filesystem.is_s3, uris)):
-        own = [task for task in tasks if task.parameters.get("initial_weights") == uri]
-        try:
-            task_checks.check_weights(own)
-        except StorageError as error:
-            yield Check("weights", "unknown", f"not reached from here: {error}")
-        except UserError as error:
-            yield Check("weights", "missing", str(error))
-        else:
-            yield Check("weights", "ok", uri)
+def _weights(tasks: Sequence[Task], settings: Mapping[str, str]) -> Iterator[Check]:
+    """Check that initial weights are what timm loads, and say which pods fetch them."""
+    for task in tasks:
+        if task.step != "initial_model":
+            continue
+        weights = str(task.parameters["weights"])
+        if task_checks.is_fetched(task):
+            hub = settings.get("HF_ENDPOINT", "huggingface.co")
+            detail = f"the pod of {task.name} fetches {weights} from {hub}: it needs a way there"
+            yield Check("weights", "unknown", f"{detail}, or a folder on S3 in its place")
+        elif filesystem.is_s3(weights):
+            try:
+                task_checks.check_weights([task])
+            except StorageError as error:
+                yield Check("weights", "unknown", f"not reached from here: {error}")
+            except UserError as error:
+                yield Check("weights", "missing", str(error))
+            else:
+                yield Check("weights", "ok", weights)
 
 
 def estimates(pipeline: Graph, images: int, images_per_second: float) -> Iterator[str]:
