@@ -132,7 +132,7 @@ def create(
             "keep_head=false"
         )
     model = _build(settings, f"local-dir:{initial_model}", num_classes, pretrained=True)
-    check_finite(model, str(initial_model))
+    check_finite(model, f"{initial_model}: ")
     if not keep_head:
         model.reset_classifier(num_classes)  # type: ignore[operator]
     return model
@@ -160,15 +160,15 @@ def as_given(folder: Path) -> nn.Module:
         model: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
     except (*_TIMMS_ERRORS, *_DAMAGED_FILES) as error:
         raise UserError(f"timm does not load these weights: {_in_a_line(error)}") from error
-    check_finite(model, "weights")
+    check_finite(model)
     return model
 
 
-def check_finite(model: nn.Module, where: str) -> None:
+def check_finite(model: nn.Module, where: str = "") -> None:
     """Refuse weights that are not finite; the message begins with `where` they are from."""
     for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
-            raise UserError(f"{where}: {name} has values that are not finite: train from others")
+            raise UserError(f"{where}{name} has values that are not finite: train from others")
 
 
 def try_crops(backbone: str, backbone_args: str, image_size: int) -> None:
