@@ -110,7 +110,8 @@ def names() -> frozenset[str]:
 def _with_weights() -> frozenset[str]:
     """Return models, without and with tags, that have weights on the hub; not all of them."""
     text = re.sub("#.*", "", _source())
-    entries = re.findall(r"""["']((\w+)\.\w+)["']\s*:\s*_\w*cfg\(([^"')]*hf_hub_id=["'])?""", text)
+    quoted, entry = r"""(?:'[^']*'|"[^"]*")""", r"""["']((\w+)\.\w+)["']\s*:\s*_\w*cfg\("""
+    entries = re.findall(rf"""{entry}((?:[^"')]|{quoted})*?\bhf_hub_id=["'])?""", text)
     first = {model: bool(on_hub) for _, model, on_hub in reversed(entries)}
     tagged = {name for name, _, on_hub in entries if on_hub}
     return frozenset(tagged | {model for model, on_hub in first.items() if on_hub})

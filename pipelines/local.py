@@ -10,6 +10,7 @@ inputs, parameters and code have not changed since an earlier run in the same fo
 
 import argparse
 import fcntl
+import itertools
 import logging
 import os
 import signal
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from components.shared.stage import machine
 from components.shared.stage.errors import StorageError, UserError
-from pipelines import task_checks
+from pipelines import task_checks, trial
 from pipelines.compile import compile_recipe
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
@@ -146,7 +147,8 @@ def execute(
             others = ", ".join(filter(None, ["s3://bucket/prefix", source.named]))
             raise UserError(f"{source}: no such folder; {others} would do as well")
     task_checks.check_weights(pipeline.tasks)
-    for line in _surveys(pipeline):
+    images: dict[str, int] = {}
+    for line in itertools.chain(_surveys(pipeline, images), trial.forecast(pipeline, images)):
         logger.info("%s", line)
     record = RunRecord(
         pipeline=pipeline.name,
@@ -163,13 +165,20 @@ def execute(
     return record
 
 
-def _surveys(pipeline: graph.Graph) -> Iterator[str]:
-    """Yield what is understood of each data set, before the long work starts."""
+def _surveys(pipeline: graph.Graph, images: dict[str, int]) -> Iterator[str]:
+    """Yield what is understood of each data set, before the long work starts.
+
+    Args:
+        pipeline: The pipeline.
+        images: Becomes the number of training images of each task that reads one; 0 if not known.
+    """
     from components.ingest import survey  # imports pyarrow: late, to keep --help fast
 
     for task in pipeline.tasks:
         if task.step == "ingest":
-            yield from survey.survey_if_small(task.parameters["dataset"], task.parameters)
+            found = survey.survey_if_small(task.parameters["dataset"], task.parameters)
+            images[task.name] = found.images
+            yield from found.lines
 
 
 def _machine(pipeline: graph.Graph, folder: Path, docker: bool) -> Machine:

@@ -122,7 +122,7 @@ CONSTANT = (
     *("disk", "disk_class"),
 )
 # Set by the candidates or the pipeline, not by the steps.
-OF_CANDIDATES = ("backbone", "backbone_args", "names")
+OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights", "names")
 
 
 class Pretraining(NamedTuple):

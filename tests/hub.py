@@ -48,7 +48,9 @@ class Hub:
         self.damage: Callable[[bytes], bytes] = lambda content: content
         self.listed, self.status, self.gated = True, 0, False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: self._server.serve_forever(0.05), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -176,13 +176,13 @@ def _surveys(pipeline: Graph) -> Iterator[Check]:
     for task in pipeline.tasks:
         if task.step == "ingest":
             try:
-                lines = survey.survey_if_small(task.parameters["dataset"], task.parameters)
+                found = survey.survey_if_small(task.parameters["dataset"], task.parameters)
             except StorageError as error:
                 yield Check("survey", "unknown", f"not reached from here: {error}")
             except UserError as error:
                 yield Check("survey", "missing", str(error))
             else:
-                yield from (Check("survey", "ok", line) for line in lines)
+                yield from (Check("survey", "ok", line) for line in found.lines)
 
 
 def _gigabytes(found: Estimate) -> str:

@@ -176,7 +176,7 @@ def test_a_data_set_that_is_not_understood_is_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
-        (["--recipe", "nosuch"], "paper, sample, smoke, or give"),
+        (["--recipe", "nosuch"], "paper, photos, sample, smoke, or give"),
         (["--recipe", "demo", "finetune_lr=1"], "finetune_learning_rate"),
         (["--recipe", "demo", "--jobs", "0"], "jobs=0"),
         (["--recipe", "demo", "finetune_epochs=-3"], "finetune_epochs=-3: must be at least 1"),
