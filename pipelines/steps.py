@@ -229,6 +229,7 @@ STEPS = {
 _WAYS = [step.pretraining for step in STEPS.values() if step.pretraining]
 # By name, in the order of legends.
 PRETRAININGS = {way.name: way for way in [*_WAYS, Pretraining(SCRATCH, "scratch", "#868e96")]}
+PLAIN = "plain"  # the title of those without a pretraining that start from given weights
 PRETRAINING_TITLES = {way.name: way.title for way in PRETRAININGS.values()}
 
 

@@ -1,14 +1,14 @@
 """The tasks of a recipe, as plain values: what is compiled, counted and checked."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.shared.reports.titles import Name
+from components.shared.reports.titles import SCRATCH, Name
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Value
-from pipelines.steps import PRETRAININGS, STEPS, Step
+from pipelines.steps import PLAIN, PRETRAINING_TITLES, PRETRAININGS, STEPS, Step
 from pipelines.values import Candidate, Recipe
 
 
@@ -143,15 +143,30 @@ def _names(step: str, candidate: Name) -> list[Name]:
     return [replace(own, variant=""), own]
 
 
+def pretraining_titles(tasks: Iterable[Task]) -> dict[str, str]:
+    """Return the display name of each pretraining in a pipeline of these tasks.
+
+    Candidates without one are trained from scratch, unless weights are given to them.
+    """
+    given = any(
+        task.candidate.pretraining == SCRATCH
+        and STEPS[task.step].continues is None
+        and "initial_model" in task.inputs
+        for task in tasks
+    )
+    return PRETRAINING_TITLES | ({SCRATCH: PLAIN} if given else {})
+
+
 def described(predictions: Sequence[Task]) -> str:
     """Return, as JSON for `compare`, a description of the tasks whose predictions it reads."""
     steps = {task.step: STEPS[task.step] for task in predictions}
+    titles = pretraining_titles(predictions)
     found = {task.candidate.pretraining for task in predictions}
     shown = {
         "predictions": [task.identity() for task in predictions],
         "steps": {name: _look(step) for name, step in steps.items()},
         "pretrainings": {
-            name: {"title": each.title, "color": each.color}
+            name: {"title": titles[name], "color": each.color}
             for name, each in PRETRAININGS.items()
             if name in found
         },
