@@ -35,9 +35,7 @@ _SETTINGS = (
 )
 # For nodes: their ClusterTrainingRuntime, and more resources of each (JSON).
 _NODE_SETTINGS = ("WEBLY_TRAINJOB_RUNTIME", "WEBLY_TRAINJOB_RESOURCES")
-# For the pods that fetch weights: where from, and through which proxy.
-_HUB_SETTINGS = ("HF_ENDPOINT", "HTTPS_PROXY", "NO_PROXY")
-HUB_SECRET = "webly-hub"  # with the key `token`
+HUB_SECRET = "webly-hub"  # with the key `token`; few need one
 _DISK = "/mnt/webly"
 NODE_DISK = "node"  # the `disk_class` of a disk without one
 _UNITS = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -76,9 +74,8 @@ def configure(
     placement: Placement = Nodes(task) if several_nodes else Pod(task)
     _with_environment(task, (*_SETTINGS, *_NODE_SETTINGS) if several_nodes else _SETTINGS)
     if component.name == "initial_model":
-        kubernetes.use_config_map_as_env(
-            task, CONFIG_MAP, {name: name for name in _HUB_SETTINGS}, optional=True
-        )
+        hub = {"HF_ENDPOINT": "HF_ENDPOINT"}
+        kubernetes.use_config_map_as_env(task, CONFIG_MAP, hub, optional=True)
         kubernetes.use_secret_as_env(task, HUB_SECRET, {"token": "HF_TOKEN"}, optional=True)
     placement.set_env("WEBLY_IMAGE", image)
     placement.set_env("WEBLY_TASK", label)

@@ -15,7 +15,7 @@ from pipelines.cluster.checks import Check, existing, looked_up
 from pipelines.cluster.estimate import Estimate, estimate
 from pipelines.cluster.kubernetes_api import ConfigMap, Namespace, UnknownError
 from pipelines.cluster.node_pools import node_pools
-from pipelines.cluster.pod_settings import CERTIFICATES, CERTIFICATES_FOLDER
+from pipelines.cluster.pod_settings import CERTIFICATES, CERTIFICATES_FOLDER, HUB_SECRET
 from pipelines.cluster.quotas import quotas
 from pipelines.cluster.registries import images
 from pipelines.run import graph
@@ -65,7 +65,11 @@ def needs(file: Path) -> Needs:
     return Needs(
         keys("configMapAsEnv", "configMapName", "configMapKey", optional=False),
         # A pod starts without an optional secret, but S3 denies it access.
-        {name: entries - {_SESSION_TOKEN} for name, entries in secrets.items()},
+        {
+            name: entries - {_SESSION_TOKEN}
+            for name, entries in secrets.items()
+            if name != HUB_SECRET
+        },
     )
 
 
