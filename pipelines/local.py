@@ -148,7 +148,9 @@ def execute(
             raise UserError(f"{source}: no such folder; {others} would do as well")
     task_checks.check_weights(pipeline.tasks)
     images: dict[str, int] = {}
-    for line in itertools.chain(_surveys(pipeline, images), trial.forecast(pipeline, images)):
+    for line in itertools.chain(
+        _surveys(pipeline, images), trial.forecast(pipeline, images, folder / "trial.json")
+    ):
         logger.info("%s", line)
     record = RunRecord(
         pipeline=pipeline.name,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.run.graph import Graph, Task
@@ -35,26 +36,29 @@ class Training(NamedTuple):
     batch_size: int
 
 
-def forecast(pipeline: Graph, images: Mapping[str, int]) -> Iterator[str]:
+def forecast(pipeline: Graph, images: Mapping[str, int], file: Path) -> Iterator[str]:
     """Yield a line that says how long the trainings will take, if they are of photographs.
 
     Args:
         pipeline: The pipeline.
         images: The number of training images by the task that reads them; 0 if not known.
+        file: Where rates are kept, so that a run that goes on takes no trial again.
     """
     trainings = [task for task in pipeline.tasks if "epoch_images" in task.parameters]
     if max((task.parameters["image_size"] for task in trainings), default=0) < _SMALLEST_CROPS:
         return
-    rates: dict[tuple[str, str], float] = {}
+    # Pixels per second: of one backbone, the time of an image is as its area, so one trial does.
+    rates: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
     seconds, drawn, are_known = 0.0, 0, True
     for task in trainings:
         training = _training(task)
-        key = training[:2]
-        # Of one backbone, the time of an image is as its area: one trial does.
+        key = f"{training.backbone} {training.backbone_args}"
         if key not in rates:
             rates[key] = measured(training) * training.image_size**2
+            if rates[key]:
+                file.write_text(json.dumps(rates))
         if not rates[key]:
-            yield f"time        unknown: a trial of {training.backbone} has not ended in time"
+            yield f"time        unknown: a trial of {training.backbone} has failed, or took too long"
             return
         number = task.parameters["epoch_images"] or images.get(task.inputs["images"].task, 0)
         are_known = are_known and number > 0

@@ -193,6 +193,21 @@ def test_what_the_user_can_put_right_ends_with_one_line_and_exit_code_2(
     assert named in message
 
 
+def test_a_folder_of_weights_that_is_not_there_is_named_with_what_else_would_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "data").mkdir()
+    candidate = "{backbone: resnet18, initial_weights: imagnet}"
+    (tmp_path / "own.yaml").write_text(f"name: own\ncandidates: [{candidate}]\n")
+    argv = ["--recipe", str(tmp_path / "own.yaml"), "--run", str(tmp_path / "run")]
+
+    with pytest.raises(SystemExit, match="2"):
+        local.main([*argv, f"dataset={tmp_path}/data"])
+
+    assert "initial_model: weights=imagnet: no such folder" in caplog.text
+    assert "s3://bucket/prefix, imagenet, hf-hub:org/name[@revision] would do" in caplog.text
+
+
 def test_weights_that_cannot_be_loaded_are_refused_before_anything_runs(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

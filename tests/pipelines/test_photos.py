@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 from components.shared.training import models
 from pipelines import local, trial
-from pipelines.recipe import FOLDER
-from pipelines.run import record
+from pipelines.compile import compile_recipe
+from pipelines.recipe import FOLDER, load
+from pipelines.run import graph, record
 from tests import hub as hubs
 from tests.conftest import SHARED
 from tests.hub import Hub
@@ -116,7 +117,8 @@ def test_photographs_become_classifiers_that_started_from_imagenet(
     fetched = load_file(folders["initial-model-resnet10t"] / "model.safetensors")
     assert all(torch.equal(fetched[name], given[name]) for name in given)
 
-    # The hub is gone, and nobody asks it again.
+    # The hub is gone, and nobody asks it again; nor is a trial taken.
+    monkeypatch.setattr(trial, "measured", None)
     completed(argv)
     assert {task.status for task in record.read(run).tasks} == {"cached"}
 
@@ -125,3 +127,33 @@ def test_the_recipe_is_for_photographs_on_one_gpu() -> None:
     content = yaml.safe_load((FOLDER / "photos.yaml").read_text())
     assert content["training"]["image_size"] <= content["ingest"]["image_side"] == 256
     assert content["training"]["gpus"] == content["ensemble"]["gpus"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        # Five trainings of ten epochs, at ten images per second.
+        (2_000, "about 2 h 46 min on .*: 5 trainings see 100,000 images, 10.0 per second"),
+        (0, "about 1 h 23 min for each 1,000 images of the data set"),
+    ],
+)
+def test_the_forecast_is_epochs_times_images_by_what_was_measured(
+    images: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_recipe(load("photos"), tmp_path / "compiled.yaml")
+    pipeline = graph.read(tmp_path / "compiled.yaml", [])
+    asked = []
+    monkeypatch.setattr(trial, "measured", lambda training: asked.append(training) or 10.0)
+
+    for _ in range(2):
+        (line,) = trial.forecast(pipeline, {"ingest": images}, tmp_path / "trial.json")
+
+    assert re.search(expected, line)
+    assert asked == [("resnet50", "{}", 224, 64)]
+
+
+def test_small_pictures_are_not_worth_a_trial(tmp_path: Path) -> None:
+    compile_recipe(load("sample"), tmp_path / "compiled.yaml")
+    pipeline = graph.read(tmp_path / "compiled.yaml", [])
+
+    assert [*trial.forecast(pipeline, {"ingest": 9}, tmp_path / "trial.json")] == []
