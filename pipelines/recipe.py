@@ -9,6 +9,7 @@ A recipe is a YAML file of `pipelines/recipes`. Beside `name`, `description`, `f
     candidates:
       - {backbone: resnest101e, pretraining: [wt, lw, none]}
       - {backbone: resnest101e, pretraining: [none], variant: longer, finetune: {epochs: 40}}
+    initial_model: {weights: imagenet}     # all start from these; or a candidate's initial_weights
     training: {image_size: 224}            # both pretrainings and every finetuning
     finetune: {epochs: 20}                 # … and the later rounds, which inherit it
     finetune_large: {image_size: 288}      # this section adds the round at a higher resolution

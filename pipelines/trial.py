@@ -37,7 +37,7 @@ class Training(NamedTuple):
 
 
 def forecast(pipeline: Graph, images: Mapping[str, int], file: Path) -> Iterator[str]:
-    """Yield a line that says how long the trainings will take, if they are of photographs.
+    """Yield lines that say how long the trainings will take, if they are of photographs.
 
     Args:
         pipeline: The pipeline.
@@ -54,11 +54,12 @@ def forecast(pipeline: Graph, images: Mapping[str, int], file: Path) -> Iterator
         training = _training(task)
         key = f"{training.backbone} {training.backbone_args}"
         if key not in rates:
+            yield f"time        to be measured: a trial of {training.backbone} takes a few steps"
             rates[key] = measured(training) * training.image_size**2
             if rates[key]:
                 file.write_text(json.dumps(rates))
         if not rates[key]:
-            yield f"time        unknown: a trial of {training.backbone} has failed, or took too long"
+            yield f"time        unknown: a trial of {training.backbone} failed, or took too long"
             return
         number = task.parameters["epoch_images"] or images.get(task.inputs["images"].task, 0)
         are_known = are_known and number > 0

@@ -145,10 +145,11 @@ def test_the_forecast_is_epochs_times_images_by_what_was_measured(
     asked = []
     monkeypatch.setattr(trial, "measured", lambda training: asked.append(training) or 10.0)
 
-    for _ in range(2):
-        (line,) = trial.forecast(pipeline, {"ingest": images}, tmp_path / "trial.json")
+    given = pipeline, {"ingest": images}, tmp_path / "trial.json"
+    first, second = [*trial.forecast(*given)], [*trial.forecast(*given)]
 
-    assert re.search(expected, line)
+    assert len(first) == 2 and first[1:] == second
+    assert re.search(expected, second[0])
     assert asked == [("resnet50", "{}", 224, 64)]
 
 
