@@ -78,7 +78,7 @@ def measured(training: Training) -> float:
     """Return how many images per second a training sees; 0 if a trial takes too long."""
     command = [sys.executable, "-m", "pipelines.trial", json.dumps(training)]
     try:
-        ended = subprocess.run(command, stdout=subprocess.PIPE, timeout=_MOST_SECONDS, text=True)
+        ended = subprocess.run(command, capture_output=True, timeout=_MOST_SECONDS, text=True)
     except subprocess.TimeoutExpired:
         return 0.0
     # A trial that fails is no reason to stop: the stage will say what it is about.
