@@ -102,7 +102,7 @@ def test_photographs_become_classifiers_that_started_from_imagenet(
     tasks = {task.name: task for task in record.read(run).tasks}
     assert {task.status for task in tasks.values()} == {"ran"}
     given = load_file(tmp_path / "repository" / "model.safetensors")
-    folders = {path.parts[-3]: path.parent for path in run.glob("artifacts/*/*/*/training.json")}
+    folders = {path.parts[-4]: path.parent for path in run.glob("artifacts/*/*/*/training.json")}
     lineages = {
         name: [each.what for each in models.read_record(folder).lineage]
         for name, folder in folders.items()
