@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from pipelines.steps import PRETRAINING_TITLES, STEPS
-from pipelines.tasks import Task
+from pipelines.steps import STEPS
+from pipelines.tasks import Task, pretraining_titles
 
 LONGEST = 20
 _SHORT = {
@@ -23,15 +23,16 @@ def display_names(tasks: Sequence[Task]) -> dict[str, str]:
     step, then what a recipe has several of: `WT again · resnet10t s1`. If one would be too long,
     all are shortened, each as far as it must.
     """
+    titles = pretraining_titles(tasks)
     backbones, variants, seeds = _vocabularies(tasks)
     whole = {name: name for name in (*backbones, *variants, *seeds)}
-    names = {task.name: _display_name(task, whole, {}) for task in tasks}
+    names = {task.name: _display_name(task, titles, whole, {}) for task in tasks}
     if _fit(names.values()):
         return names
     for task in tasks:
         for length in range(LONGEST, 2, -1):
             words = whole | _cut(backbones, length) | _cut(variants, length)
-            names[task.name] = _display_name(task, words, _SHORT)
+            names[task.name] = _display_name(task, titles, words, _SHORT)
             if len(names[task.name]) <= LONGEST:
                 break
     return names if _fit(names.values()) else dict(_numbered(names))
@@ -47,9 +48,11 @@ def _vocabularies(tasks: Sequence[Task]) -> Iterator[set[str]]:
     yield seeds if len(seeds) > 1 else set()
 
 
-def _display_name(task: Task, words: Mapping[str, str], short: Mapping[str, str]) -> str:
+def _display_name(
+    task: Task, titles: Mapping[str, str], words: Mapping[str, str], short: Mapping[str, str]
+) -> str:
     name = task.candidate
-    what = [PRETRAINING_TITLES.get(name.pretraining, ""), STEPS[task.step].title]
+    what = [titles.get(name.pretraining, ""), STEPS[task.step].title]
     of = [words.get(each, "") for each in (name.backbone, name.variant, f"s{name.seed}")]
     if short:
         whole = [word for each in what for word in ([each] if each in short else each.split())]

@@ -28,10 +28,15 @@ def pretraining(recipe: Recipe) -> list[Task]:
     def evaluation(candidate: Candidate) -> Output:
         return data(candidate)["evaluation"]
 
+    def initial(candidate: Candidate) -> Output | None:
+        if recipe.weights(candidate) == "none":
+            return None
+        return tasks.add("initial_model", candidate)["model"]
+
     def pretrained(candidate: Candidate) -> Output | None:
         step = candidate.pretraining_step
         if step is None:
-            return None
+            return initial(candidate)
         # Called for candidates that have this pretraining: a stage that nothing reads is not run.
         reads = {
             "wt_pretrain": [keywords],
@@ -39,7 +44,8 @@ def pretraining(recipe: Recipe) -> list[Task]:
             "multitask_pretrain": [keywords, weights, evaluation],
         }
         inputs = {read.__name__: read(candidate) for read in reads[step]}
-        return tasks.add(step, candidate, images=data(candidate)["images"], **inputs)["model"]
+        given = {"images": data(candidate)["images"], "initial_model": initial(candidate)}
+        return tasks.add(step, candidate, **given, **inputs)["model"]
 
     def finetuned(step: str, larger: str, candidate: Candidate, targets: Output) -> Output:
         ingest, model = data(candidate), pretrained(candidate)

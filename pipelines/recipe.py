@@ -171,10 +171,12 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
         if not isinstance(entry["backbone"], str):
             raise UserError(f"candidates: {entry}: backbone must be the name of a timm model")
         variant, values = str(entry.get("variant", "")), dict(_own_values(entry))
-        if bool(variant) != bool(values):
+        if (values and not variant) or (variant and not (values or "initial_weights" in entry)):
             raise UserError(
                 f"candidates: {entry}: a variant must have values of its own, and a name"
             )
+        if "initial_weights" in entry:
+            values["initial_model"] = {"weights": _weights(entry["initial_weights"])}
         if variant and not re.fullmatch(r"(?!seed\d)[a-z0-9]+", variant):
             raise UserError(f"candidates: variant {variant!r}: use a-z and 0-9, but not like seed1")
         pretrainings = entry.get("pretraining", [SCRATCH])
@@ -188,7 +190,6 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
                 entry["backbone"],
                 each,
                 json.dumps(entry.get("backbone_args", {})),
-                entry.get("initial_weights", "none"),
                 variant,
                 values,
             )
@@ -196,6 +197,14 @@ def _candidates(entries: Any) -> Iterator[Candidate]:
                 raise UserError(f"candidates: {candidate.name} is listed twice")
             seen.add(candidate.name)
             yield candidate
+
+
+def _weights(value: object) -> Value:
+    weights = STEPS["initial_model"].arguments()["weights"]
+    try:
+        return value if value == "none" else weights.parse(value)
+    except UserError as error:
+        raise UserError(f"candidates: initial_weights: {error}") from None
 
 
 def _own_values(entry: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Value]]]:
@@ -216,7 +225,7 @@ def _always_shown(taken: Collection[str]) -> Iterator[str]:
         component = description.component
         if step in taken and component is not None and step == component.name:
             yield field_name(step, "rerun")
-            if component.target == "train":
+            if component.target == "train" and "gpus" in description.arguments():
                 yield field_name(step, "gpus")
 
 

@@ -23,12 +23,12 @@ from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.reports import html
 from components.shared.reports.html import Page
-from components.shared.reports.titles import Name
+from components.shared.reports.titles import SCRATCH, Name
 from components.shared.stage.errors import UserError
 from pipelines.run import ending, plots, record, samples
 from pipelines.run.graph_drawing import draw_graph
 from pipelines.run.record import RunRecord, TaskRecord, duration
-from pipelines.steps import PRETRAINING_TITLES
+from pipelines.steps import PLAIN, PRETRAINING_TITLES
 
 logger = logging.getLogger(__name__)
 
@@ -87,11 +87,13 @@ def _output(run: RunRecord, step: str, name: str) -> Path | None:
 def _headline(run: RunRecord) -> Iterator[tuple[str, str]]:
     path = _output(run, "compare", "comparison")
     found = read_comparison(path) if path else {"accuracy": [], "gains": []}
+    given = any(task.step == "initial_model" for task in run.tasks)
+    titles = PRETRAINING_TITLES | ({SCRATCH: PLAIN.title} if given else {})
     names = {str(name): name for name in (replace(t.candidate, seed=None) for t in run.tasks)}
     if found["accuracy"]:
         best = max(found["accuracy"], key=lambda each: float(each["top1"]["mean"]))
         name = names.get(best["candidate"], Name(best["candidate"]))
-        what = name.title(PRETRAINING_TITLES) or best["step"]
+        what = name.title(titles) or best["step"]
         yield f"{best['top1']['mean']:.1%}", f"top-1, {what}"
         yield f"{best['top5']['mean']:.1%}", f"top-5, {what}"
     first = found["accuracy"][0]["step"] if found["accuracy"] else ""
@@ -102,8 +104,8 @@ def _headline(run: RunRecord) -> Iterator[tuple[str, str]]:
             where = ""
             if "both" in each:
                 where = " [{:+.1f}, {:+.1f}]".format(*(100 * end for end in each["both"]))
-            what = replace(name, backbone="").title(PRETRAINING_TITLES)
-            yield f"{100 * each['mean']:+.1f}", f"points of {what} over scratch{where}"
+            what = replace(name, backbone="").title(titles)
+            yield f"{100 * each['mean']:+.1f}", f"points of {what} over {titles[SCRATCH]}{where}"
     labels = _output(run, "ingest", "labels")
     if labels:
         targets = Targets.load(labels)

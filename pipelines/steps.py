@@ -9,6 +9,7 @@ from components.compare.component import compare
 from components.ensemble.component import ensemble
 from components.finetune.component import finetune
 from components.ingest.component import ingest
+from components.initial_model.component import initial_model
 from components.lw_pretrain.component import lw_pretrain
 from components.multitask_pretrain.component import multitask_pretrain
 from components.pseudo_label.component import pseudo_label
@@ -173,7 +174,8 @@ class Step:
     def trains(self) -> bool:
         """Whether it trains a candidate's backbone."""
         return self.component is not None and any(
-            argument.name == "backbone" for argument in _arguments(self.component.stage)
+            argument.name == "backbone" and argument.settings
+            for argument in _arguments(self.component.stage)
         )
 
     def arguments(self) -> dict[str, Argument]:
@@ -201,6 +203,7 @@ STEPS = {
     "ingest": Step(ingest, "ingest", _DISK_POD),
     "tagging": Step(tagging, "tagging"),
     "weighting": Step(weighting, "weighting", _EMBEDDING_POD),
+    "initial_model": Step(initial_model, "initial model", defaults={"cpu": "2", "memory": "8Gi"}),
     "training": Step(None, "training", _GPU_NODES, settings_of=finetune),
     "wt_pretrain": _pretraining(
         wt_pretrain,
@@ -268,6 +271,10 @@ _WAYS = [step.pretraining for step in STEPS.values() if step.pretraining]
 # By name, in the order of legends.
 _SCRATCH = Pretraining(SCRATCH, "scratch", "#868e96", "Scratch was not pretrained here.")
 PRETRAININGS = {way.name: way for way in [*_WAYS, _SCRATCH]}
+# Those without a pretraining that start from given weights.
+PLAIN = Pretraining(
+    SCRATCH, "plain", "#868e96", "Plain starts from the given weights, without a pretraining here."
+)
 PRETRAINING_TITLES = {way.name: way.title for way in PRETRAININGS.values()}
 
 

@@ -5,7 +5,7 @@ A recipe's tasks are checked when it is read, those of a compiled file again wit
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from components.shared.stage.container import Component
 from components.shared.stage.errors import Mistakes, UserError
@@ -16,6 +16,11 @@ from components.shared.training.schedule import Division
 from components.shared.training.settings import TrainingSettings
 from pipelines import backbones
 from pipelines.steps import STEPS
+
+if TYPE_CHECKING:
+    from components.ingest.survey import Survey
+
+IMAGENET = "imagenet"
 
 
 class Task(Protocol):
@@ -43,11 +48,19 @@ class Task(Protocol):
 
 
 class Folder(NamedTuple):
-    """A folder on a machine's own disk that a task reads: named by a step's parameter."""
+    """A folder on a machine's own disk that a task reads: named by a step's parameter.
+
+    Attributes:
+        step: The task's step.
+        parameter: The parameter.
+        path: Its value.
+        named: What else it might have been, in words.
+    """
 
     step: str
     parameter: str
     path: str
+    named: str = ""
 
     def __str__(self) -> str:
         """Return what was set."""
@@ -57,6 +70,18 @@ class Folder(NamedTuple):
     def refusal(self) -> str:
         """Why a cluster cannot read it, and what to do."""
         return f"{self}: a folder of this machine: copy it to S3, and give s3://bucket/prefix"
+
+
+class Here(NamedTuple):
+    """What is found on this machine.
+
+    Attributes:
+        lines: What data sets are understood as, and what is amiss, for people.
+        images: The number of training images by the task that reads them; 0 if it is not known.
+    """
+
+    lines: list[str]
+    images: dict[str, int]
 
 
 def check(tasks: Iterable[Task]) -> None:
@@ -72,6 +97,10 @@ def check(tasks: Iterable[Task]) -> None:
             training = bound(component.stage, task.parameters).get("training")
             if isinstance(training, TrainingSettings):
                 _check_training(task, training, by_name)
+            elif task.step == "initial_model":
+                backbones.check(task.parameters["backbone"])
+                if task.parameters["weights"] == IMAGENET:
+                    backbones.check_weights(task.parameters["backbone"])
         except UserError as error:
             first.setdefault(str(error), task.step)
     if first:
@@ -81,7 +110,7 @@ def check(tasks: Iterable[Task]) -> None:
 def folders(tasks: Iterable[Task]) -> list[Folder]:
     """Return the local folders that tasks read, beside each other's outputs."""
     found = {
-        Folder(task.step, argument.name, task.parameters[argument.name])
+        Folder(task.step, argument.name, task.parameters[argument.name], rule.named)
         for task, component in _of_steps(tasks)
         for argument in arguments(component.stage)
         for rule in argument.rules
@@ -101,51 +130,51 @@ def check_elsewhere(tasks: Iterable[Task]) -> None:
         raise UserError("\n".join(refusals))
 
 
-def check_here(tasks: Sequence[Task], *, in_containers: bool = False) -> list[str]:
+def check_here(tasks: Sequence[Task], *, in_containers: bool = False) -> Here:
     """Refuse what tasks on this machine would not find; say what data sets are understood as.
 
     Args:
         tasks: The tasks.
         in_containers: Whether they run in images, which hold NLTK's data.
 
-    Returns:
-        Lines for people.
-
     Raises:
         UserError: Something is missing, or cannot be used.
         StorageError: S3 does not answer.
     """
-    mistakes, lines = Mistakes(), list[str]()
+    mistakes, lines, images = Mistakes(), list[str](), dict[str, int]()
     missing = {folder for folder in folders(tasks) if not Path(folder.path).is_dir()}
     for folder in sorted(missing):
         with mistakes.collected():
-            raise UserError(f"{folder}: no such folder; s3://bucket/prefix would do as well")
+            others = ", ".join(filter(None, ["s3://bucket/prefix", folder.named]))
+            raise UserError(f"{folder}: no such folder; {others} would do as well")
     gone = {folder.path for folder in missing}
     with mistakes.collected():
-        check_weights(task for task in tasks if task.parameters.get("initial_weights") not in gone)
+        check_weights(task for task in tasks if task.parameters.get("weights") not in gone)
     taggers = {task.parameters["tagger"] for task in tasks if task.step == "tagging"}
     for task in tasks:
         if task.step == "ingest" and task.parameters["dataset"] not in gone:
             with mistakes.collected():
-                lines += _survey(task, needs_texts=bool(taggers))
+                found = _survey(task, needs_texts=bool(taggers))
+                lines += found.lines
+                images[task.name] = found.images
     for tagger in sorted(taggers - gone):
         if not (in_containers and _is_resource(tagger)):
             with mistakes.collected("tagging: "):
                 lines += _tagger(tagger)
     mistakes.tell()
-    return lines
+    return Here(lines, images)
 
 
-def _survey(ingest: Task, *, needs_texts: bool) -> list[str]:
+def _survey(ingest: Task, *, needs_texts: bool) -> "Survey":
     from components.ingest import survey  # imports pyarrow
 
-    lines = survey.survey_if_small(ingest.parameters["dataset"], ingest.parameters)
-    if needs_texts and survey.NO_TEXTS in lines:
+    found = survey.survey_if_small(ingest.parameters["dataset"], ingest.parameters)
+    if needs_texts and survey.NO_TEXTS in found.lines:
         raise UserError(
             f"tagging: {ingest.parameters['dataset']} has no texts to pretrain on: add a table or "
             "files of texts, or leave wt and multitask out of the candidates' pretraining"
         )
-    return lines
+    return found
 
 
 def _is_resource(tagger: str) -> bool:
@@ -176,16 +205,18 @@ def check_weights(tasks: Iterable[Task]) -> None:
         UserError: There are such weights.
         StorageError: S3 does not answer.
     """
-    given = {
-        (task.parameters["initial_weights"], task.parameters["backbone"])
-        for task in tasks
-        if task.parameters.get("initial_weights", "none") != "none"
-    }
     mistakes = Mistakes()
-    for uri, backbone in sorted(given):
-        with mistakes.collected():
-            initial_weights.check(uri, backbone)
+    for task in tasks:
+        if task.step == "initial_model" and not is_fetched(task):
+            with mistakes.collected():
+                initial_weights.check(task.parameters["weights"], task.parameters["backbone"])
     mistakes.tell()
+
+
+def is_fetched(task: Task) -> bool:
+    """Return whether an initial model is fetched from the hub, and not from a folder."""
+    weights: str = task.parameters["weights"]
+    return weights == IMAGENET or weights.startswith("hf-hub:")
 
 
 def _of_steps(tasks: Iterable[Task]) -> Iterator[tuple[Task, Component]]:
@@ -201,7 +232,7 @@ def _check_training(task: Task, training: TrainingSettings, by_name: Mapping[str
     backbones.check_crops(training.backbone, training.backbone_args, training.image_size)
     Division.of(training.batch_size, training.accumulation_steps, task.processes)
     _check_crops(training, by_name[task.inputs["images"].task])
-    _check_start(task)
+    _check_start(task, by_name)
     if STEPS[task.step].continues:
         _check_larger(training.image_size, by_name[task.inputs["initial_model"].task])
 
@@ -225,11 +256,17 @@ def _check_crops(training: TrainingSettings, ingest: Task) -> None:
         )
 
 
-def _check_start(task: Task) -> None:
-    """Refuse to continue from nothing."""
-    if "initial_model" in task.inputs:
-        return
-    if task.parameters.get("continue_learning_rate"):
+def _check_start(task: Task, by_name: Mapping[str, Task]) -> None:
+    """Refuse to continue from nothing, and arguments that do not go with ImageNet's weights."""
+    start = by_name[task.inputs["initial_model"].task] if "initial_model" in task.inputs else None
+    of_imagenet = (
+        start is not None
+        and start.step == "initial_model"
+        and start.parameters["weights"] == IMAGENET
+    )
+    if task.parameters.get("continue_learning_rate") and (start is None or of_imagenet):
         raise UserError("continue_learning_rate=true needs a pretraining")
-    if task.parameters.get("keep_head") and task.parameters["initial_weights"] == "none":
-        raise UserError("keep_head=true needs a pretraining or initial_weights")
+    if task.parameters.get("keep_head") and (start is None or of_imagenet):
+        raise UserError("keep_head=true needs a pretraining, or a folder as initial_weights")
+    if of_imagenet:
+        backbones.check_shapes(task.parameters["backbone"], task.parameters["backbone_args"])

@@ -1,14 +1,14 @@
 """The tasks of a recipe, as plain values: what is compiled, counted and checked."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.shared.reports.titles import Name
+from components.shared.reports.titles import SCRATCH, Name
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Value
-from pipelines.steps import PRETRAININGS, STEPS, Step
+from pipelines.steps import PLAIN, PRETRAINING_TITLES, PRETRAININGS, STEPS, Step
 from pipelines.values import Candidate, Recipe
 
 
@@ -108,7 +108,9 @@ class Tasks:
             for name in STEPS[step].arguments()
         }
         if candidate is not None and STEPS[step].trains:
-            values |= _of_candidate(candidate, starts="initial_model" not in given)
+            values |= _of_candidate(candidate)
+        elif candidate is not None and step == "initial_model":
+            values["backbone"] = candidate.backbone
         for name in [whom] if isinstance(whom, Name) else _names(step, whom.name):
             task = Task(step, name, values, given)
             if self._added.setdefault(task.name, task) == task:
@@ -118,19 +120,21 @@ class Tasks:
         )
 
 
-def _of_candidate(candidate: Candidate, *, starts: bool) -> dict[str, Value]:
-    """Return a training's values that the candidate sets; `starts` if it has no initial model."""
+def _of_candidate(candidate: Candidate) -> dict[str, Value]:
+    """Return a training's values that the candidate sets."""
     seed = {} if candidate.seed is None else {"seed": candidate.seed}
     return {
         "backbone": candidate.backbone,
         "backbone_args": candidate.backbone_args,
-        "initial_weights": candidate.initial_weights if starts else "none",
         **seed,
     }
 
 
 def _names(step: str, candidate: Name) -> list[Name]:
     """Return the candidate names that a task may have, the most general first."""
+    if step == "initial_model":
+        own = Name(candidate.backbone)
+        return [own, replace(own, variant=candidate.variant)]
     if not STEPS[step].trains:
         return [Name(), Name(variant=candidate.variant)]
     if STEPS[step].pretraining is None:
@@ -139,16 +143,35 @@ def _names(step: str, candidate: Name) -> list[Name]:
     return [replace(own, variant=""), own]
 
 
+def pretraining_titles(tasks: Iterable[Task]) -> dict[str, str]:
+    """Return the display name of each pretraining in a pipeline of these tasks.
+
+    Candidates without one are trained from scratch, unless weights are given to them.
+    """
+    return PRETRAINING_TITLES | ({SCRATCH: PLAIN.title} if _starts_given(tasks) else {})
+
+
+def _starts_given(tasks: Iterable[Task]) -> bool:
+    """Return whether candidates without a pretraining start from weights that are given."""
+    return any(
+        task.candidate.pretraining == SCRATCH
+        and STEPS[task.step].continues is None
+        and "initial_model" in task.inputs
+        for task in tasks
+    )
+
+
 def described(predictions: Sequence[Task]) -> str:
     """Return, as JSON for `compare`, a description of the tasks whose predictions it reads."""
     steps = {task.step: STEPS[task.step] for task in predictions}
+    ways = PRETRAININGS | ({SCRATCH: PLAIN} if _starts_given(predictions) else {})
     found = {task.candidate.pretraining for task in predictions}
     shown = {
         "predictions": [task.identity() for task in predictions],
         "steps": {name: _look(step) for name, step in steps.items()},
         "pretrainings": {
             name: {"title": each.title, "color": each.color, "about": each.about}
-            for name, each in PRETRAININGS.items()
+            for name, each in ways.items()
             if name in found
         },
     }

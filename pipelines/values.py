@@ -21,7 +21,6 @@ class Candidate:
         backbone: A timm model.
         pretraining: One of `PRETRAININGS`; `none` is training from scratch.
         backbone_args: More arguments for `timm.create_model`, as JSON.
-        initial_weights: A timm folder that the first training starts from; or none.
         variant: The name of candidates with values of their own; else empty.
         values: Their values by step and parameter; they take precedence over the recipe's and the
             form's.
@@ -31,7 +30,6 @@ class Candidate:
     backbone: str
     pretraining: str
     backbone_args: str = "{}"
-    initial_weights: str = "none"
     variant: str = ""
     values: Values = field(default_factory=dict, compare=False)
     seed: int | None = None
@@ -78,6 +76,15 @@ class Recipe:
     def has(self, step: str) -> bool:
         """Return whether there is a section for a step; that is how a recipe adds optional ones."""
         return step in self.values
+
+    def weights(self, candidate: Candidate) -> str:
+        """Return the weights that a candidate's first training starts from; none if it is random.
+
+        The recipe's section `initial_model` is for all candidates that have none of their own.
+        """
+        if self.has("initial_model") or "initial_model" in candidate.values:
+            return str(self.resolve("initial_model", "weights", {}, candidate))
+        return "none"
 
     def resolve(
         self, step: str, name: str, form: Mapping[str, Any], candidate: Candidate | None = None

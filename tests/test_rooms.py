@@ -7,7 +7,7 @@ STAGES = [f"components.{path.parent.name}" for path in ROOT.glob("components/*/c
 PIPELINES = ("demo", "backbones", "kubernetes_values", "steps", "images", "values", "tasks")
 PIPELINES += ("display_names", "task_checks", "pretraining", "recipe_files", "recipe")
 PIPELINES += ("recipe_arguments", "form")
-PIPELINES += ("run", "engine", "cluster", "argo", "compile")
+PIPELINES += ("run", "trial", "engine", "cluster", "argo", "compile")
 PIPELINES += ("report", "local", "clean", "submit", "prediction", "predict", "export")
 # Each imports from itself and those before it; stages do not know of each other.
 ROOMS = [[f"components.shared.{name}"] for name in SHARED] + [["components.trainjob"], STAGES]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from components.shared.reports.titles import Name
+from components.shared.reports.titles import SCRATCH, Name
 
 _GREY = "#868e96"
 
@@ -76,6 +76,11 @@ class Names:
         """What the pretrainings and steps are, in sentences."""
         sentences = [each.about for each in self.pretrainings.values()]
         return " ".join(filter(None, [*sentences, *(each.about for each in self.steps.values())]))
+
+    @property
+    def baseline(self) -> str:
+        """The display name of candidates that are not pretrained."""
+        return self.pretrainings[SCRATCH].title if SCRATCH in self.pretrainings else "scratch"
 
     def title(self, candidate: Name) -> str:
         """Return a candidate's display name."""

@@ -84,7 +84,7 @@ def _scalars(comparison: Comparison) -> Iterator[tuple[str, float]]:
         title = comparison.names.pretrainings[pretraining].title
         yield f"top-1 %, {title}", _percent(comparison.cells[cell].top1.mean)
         if cell in gains and cell.candidate.is_pretrained:
-            yield f"points over scratch, {title}", _percent(gains[cell].mean)
+            yield f"points over {comparison.names.baseline}, {title}", _percent(gains[cell].mean)
 
 
 def _percent(share: float) -> float:

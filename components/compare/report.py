@@ -73,8 +73,9 @@ def _add_plots(page: Page, comparison: Comparison, titles: Titles) -> None:
     if first:
         page.figure(
             partial(plot_gains, comparison, first, titles),
-            "Points over training from scratch, after the first finetuning, with 95 % confidence "
-            "intervals: thin for the choice of seeds, thick for that of validation images.",
+            f"Points over {comparison.names.baseline}, after the first finetuning, with 95 % "
+            "confidence intervals: thin for the choice of seeds, thick for that of validation "
+            "images.",
         )
 
 

@@ -66,7 +66,7 @@ def tables(comparison: Comparison) -> Iterator[Table]:
     )
     for heading, note, differences in (
         (
-            "Against training from scratch",
+            f"Against {comparison.names.baseline}",
             "after the same finetuning of the same backbone",
             comparison.gains,
         ),
@@ -238,8 +238,8 @@ def _caught_up(comparison: Comparison, cell: Cell) -> str:
     goal = comparison.cells[gain.to].top1
     for images, top1 in curve(comparison, cell):
         if top1 >= goal.mean:
-            return f"scratch at its end after {images:,} images"
-    return "never as good as scratch at its end"
+            return f"{comparison.names.baseline} at its end after {images:,} images"
+    return f"never as good as {comparison.names.baseline} at its end"
 
 
 def curve(comparison: Comparison, cell: Cell) -> list[tuple[int, float]]:

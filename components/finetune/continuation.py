@@ -1,11 +1,10 @@
-"""Continuing from an initial model: its learning rate, its head, its lineage."""
+"""Continuing from an initial model: its learning rate, its head."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from components.shared.data.predictions import Training
 from components.shared.stage.errors import UserError
 from components.shared.training.models import read_record
 from components.shared.training.settings import TrainingSettings
@@ -21,6 +20,8 @@ def continued(settings: TrainingSettings, initial_model: Path | None) -> Trainin
     if initial_model is None:
         raise UserError("continue_learning_rate=true needs an initial model")
     rate = read_record(initial_model).last_learning_rate
+    if not rate:
+        raise UserError("continue_learning_rate=true needs a model that this pipeline has trained")
     logger.info(
         "continuing at a learning rate of %.3g, instead of %.3g after a warm-up of %.3g epochs",
         rate,
@@ -40,8 +41,3 @@ def check_head(initial_model: Path, names: Sequence[str]) -> None:
         raise UserError(
             f"{initial_model}: its classes are not those of the targets: set keep_head=false"
         )
-
-
-def lineage(initial_model: Path | None) -> list[Training]:
-    """Return the initial model's trainings."""
-    return [] if initial_model is None else read_record(initial_model).lineage

@@ -32,12 +32,12 @@ def finetune(
         model: The classifier.
         predictions: Its predictions for the validation images (Predictions).
         report: Training curves.
-        initial_model: The model to start from; by default training starts from `initial_weights`.
+        initial_model: The model to start from; without one, weights are random.
         training: How to train.
         keep_head: Keep the initial model's head, not only its backbone.
         continue_learning_rate: Start at the initial model's final learning rate.
     """
-    from components.finetune.continuation import check_head, continued, lineage
+    from components.finetune.continuation import check_head, continued
     from components.shared.data.evaluation import Evaluation
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets
@@ -69,11 +69,11 @@ def finetune(
     ranks.launch()
     run = TrainingRun(
         stage="finetune",
-        inputs=[images, targets, evaluation, initial_model],
+        inputs=[images, targets, evaluation],
         settings=training,
         parameters={"keep_head": keep_head},
         what=f"finetune on {kind}",
-        lineage=lineage(initial_model),
+        initial_model=initial_model,
     )
     trained = run.fit(network, image_set, labels, TargetsLoss(), validation, balance_on="strongest")
     trained.save(model, report, predictions)

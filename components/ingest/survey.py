@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,8 +52,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.writelines(f"{line}\n" for line in survey(**values))
 
 
+class Survey(NamedTuple):
+    """What is understood of a data set.
+
+    Attributes:
+        lines: For people.
+        images: The number of training images; 0 if it is not known.
+    """
+
+    lines: list[str]
+    images: int = 0
+
+
 def survey(dataset: str, **parameters: object) -> list[str]:
-    """Return the lines for a data set.
+    """Return the lines for a data set, as `surveyed` does."""
+    return surveyed(dataset, **parameters).lines
+
+
+def surveyed(dataset: str, **parameters: object) -> Survey:
+    """Return what is understood of a data set.
 
     Args:
         dataset: As ingest takes it.
@@ -70,20 +87,21 @@ def survey(dataset: str, **parameters: object) -> list[str]:
         data = layouts.read(root, Path(scratch), **{name: values.pop(name) for name in _OF_LAYOUTS})
         concepts.of_classes(data.names, data.taxonomy)  # which WordNet may be missing for
         blocks = lists.blocks(data.lists, NUM_ROWS)
-        return lines(root, data, blocks, plan.make(data, blocks, **values))
+        planned = plan.make(data, blocks, **values)
+        return Survey(lines(root, data, blocks, planned), planned.ends[0])
 
 
-def survey_if_small(dataset: str, parameters: Mapping[str, object]) -> list[str]:
-    """Return the lines for a data set, or one that says that it is too large to do so at once."""
+def survey_if_small(dataset: str, parameters: Mapping[str, object]) -> Survey:
+    """Return what is understood of a data set, or that it is too large to survey it at once."""
     root = layouts.root(dataset)
     entries = itertools.islice(filesystem.listed(root, skip=is_system), _MOST_FILES + 1)
     files, tars = 0, 0
     for name, size in entries:
         files, tars = files + 1, tars + size * name.endswith(".tar")
     if files > _MOST_FILES or tars > _MOST_TAR_BYTES:
-        return [f"{root}: large; `python -m components.ingest.survey {dataset}` surveys it"]
+        return Survey([f"{root}: large; `python -m components.ingest.survey {dataset}` surveys it"])
     others = {name: value for name, value in parameters.items() if name in PARAMETERS}
-    return survey(dataset, **others)
+    return surveyed(dataset, **others)
 
 
 def lines(root: str, data: DataSet, blocks: Sequence[Block], planned: Plan) -> list[str]:

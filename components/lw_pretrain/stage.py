@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from components.shared.stage.interface import InputDataset, OutputHTML, OutputModel
+from components.shared.stage.interface import InputDataset, InputModel, OutputHTML, OutputModel
 from components.shared.training.settings import TrainingSettings
 
 
@@ -12,6 +12,7 @@ def lw_pretrain(
     evaluation: InputDataset,
     model: OutputModel,
     report: OutputHTML,
+    initial_model: InputModel | None = None,
     *,
     training: TrainingSettings,
     target_norm: Literal["sum", "mean"] = "sum",
@@ -24,6 +25,7 @@ def lw_pretrain(
         evaluation: The validation images with their labels (Evaluation).
         model: The model, with a head over concepts.
         report: Training curves.
+        initial_model: The model to start from; without one, weights are random.
         training: How to train.
         target_norm: Whether an image's loss is the sum over its targets or their mean.
     """
@@ -46,10 +48,11 @@ def lw_pretrain(
         training.image_size,
         training.micro_batch_size,
     )
-    network = models.create(training, len(targets.names))
+    network = models.create(training, len(targets.names), initial_model=initial_model)
     ranks.launch()
     run = TrainingRun(
         stage="lw_pretrain",
+        initial_model=initial_model,
         inputs=[images, weights, evaluation],
         settings=training,
         parameters={"target_norm": target_norm},

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from components.shared.stage.interface import (
     InputDataset,
+    InputModel,
     OutputHTML,
     OutputModel,
     Range,
@@ -18,6 +19,7 @@ def multitask_pretrain(
     evaluation: InputDataset,
     model: OutputModel,
     report: OutputHTML,
+    initial_model: InputModel | None = None,
     *,
     training: TrainingSettings,
     concepts_weight: Annotated[float, Range(above=0)] = 1.0,
@@ -32,6 +34,7 @@ def multitask_pretrain(
         evaluation: The validation images with their labels (Evaluation).
         model: The model, with a head over keywords, then one over concepts.
         report: Training curves.
+        initial_model: The model to start from; without one, weights are random.
         training: How to train.
         concepts_weight: Weight of the concepts' loss, relative to the keywords'.
         target_norm: Whether an image's loss in a head is the sum over its targets or their mean.
@@ -63,10 +66,11 @@ def multitask_pretrain(
         training.micro_batch_size,
         first_output=heads[0].size,
     )
-    network = models.create(training, heads[0].size + heads[1].size)
+    network = models.create(training, heads[0].size + heads[1].size, initial_model=initial_model)
     ranks.launch()
     run = TrainingRun(
         stage="multitask_pretrain",
+        initial_model=initial_model,
         inputs=[images, keywords, weights, evaluation],
         settings=training,
         parameters={"concepts_weight": concepts_weight, "target_norm": target_norm},

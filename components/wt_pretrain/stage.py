@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from components.shared.stage.interface import InputDataset, OutputHTML, OutputModel
+from components.shared.stage.interface import InputDataset, InputModel, OutputHTML, OutputModel
 from components.shared.training.settings import TrainingSettings
 
 
@@ -11,6 +11,7 @@ def wt_pretrain(
     keywords: InputDataset,
     model: OutputModel,
     report: OutputHTML,
+    initial_model: InputModel | None = None,
     *,
     training: TrainingSettings,
     target_norm: Literal["sum", "mean"] = "sum",
@@ -22,6 +23,7 @@ def wt_pretrain(
         keywords: The keywords of each image (Targets).
         model: The model, with a head over keywords.
         report: Training curves.
+        initial_model: The model to start from; without one, weights are random.
         training: How to train.
         target_norm: Whether an image's loss is the sum over its targets or their mean.
     """
@@ -38,10 +40,11 @@ def wt_pretrain(
     loss, apart = TargetsLoss(target_norm), held_out(targets)
     sizes = training.image_size, training.micro_batch_size
     validation = HeldOutValidation(image_set, targets, apart, loss, *sizes)
-    network = models.create(training, len(targets.names))
+    network = models.create(training, len(targets.names), initial_model=initial_model)
     ranks.launch()
     run = TrainingRun(
         stage="wt_pretrain",
+        initial_model=initial_model,
         inputs=[images, keywords],
         settings=training,
         parameters={"target_norm": target_norm},

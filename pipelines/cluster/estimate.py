@@ -82,7 +82,9 @@ def estimate(graph: Graph, images: int = 0, images_per_second: float = 0.0) -> E
             found.rates[backbone] = images_per_second or known.images_per_second
             head = _FEATURES * vocabulary if "keywords" in task.inputs else 0
             found.models += 4 * (known.parameters + head) / 1e9
-            found.checkpoints += 2 * 8 * (known.parameters + head) / 1e9  # with the momentum
+            if "epochs" in task.parameters:
+                # With the momentum.
+                found.checkpoints += 2 * 8 * (known.parameters + head) / 1e9
         seconds = sum(_seconds(task, tasks, images, images_per_second))
         if seconds:
             found.gpu_hours[step] = found.gpu_hours.get(step, 0.0) + seconds / 3600

@@ -35,6 +35,7 @@ _SETTINGS = (
 )
 # For nodes: their ClusterTrainingRuntime, and more resources of each (JSON).
 _NODE_SETTINGS = ("WEBLY_TRAINJOB_RUNTIME", "WEBLY_TRAINJOB_RESOURCES")
+HUB_SECRET = "webly-hub"  # with the key `token`; few need one
 _DISK = "/mnt/webly"
 NODE_DISK = "node"  # the `disk_class` of a disk without one
 _UNITS = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -72,6 +73,10 @@ def configure(
     """
     placement: Placement = Nodes(task) if several_nodes else Pod(task)
     _with_environment(task, (*_SETTINGS, *_NODE_SETTINGS) if several_nodes else _SETTINGS)
+    if component.name == "initial_model":
+        hub = {"HF_ENDPOINT": "HF_ENDPOINT"}
+        kubernetes.use_config_map_as_env(task, CONFIG_MAP, hub, optional=True)
+        kubernetes.use_secret_as_env(task, HUB_SECRET, {"token": "HF_TOKEN"}, optional=True)
     placement.set_env("WEBLY_IMAGE", image)
     placement.set_env("WEBLY_TASK", label)
     if candidate:
@@ -94,7 +99,7 @@ def configure(
     if "disk" in values:
         _with_disk(placement, values["disk"], values["disk_class"])
     # Training pods get WEBLY_GPUS=0, too. (A pipeline parameter never equals "0" at compile time.)
-    if component.target == "train" or str(values.get("gpus", "0")) != "0":
+    if "gpus" in values and (component.target == "train" or str(values["gpus"]) != "0"):
         _on_gpus(task, placement, values["gpu_type"], values["gpus"])
     kubernetes.add_node_selector_json(task, values["node_selector"])
     kubernetes.add_toleration_json(task, values["tolerations"])

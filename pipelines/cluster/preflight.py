@@ -15,7 +15,7 @@ from pipelines.cluster.checks import Check, existing, looked_up
 from pipelines.cluster.estimate import Estimate, estimate
 from pipelines.cluster.kubernetes_api import ConfigMap, Namespace, UnknownError
 from pipelines.cluster.node_pools import node_pools
-from pipelines.cluster.pod_settings import CERTIFICATES, CERTIFICATES_FOLDER
+from pipelines.cluster.pod_settings import CERTIFICATES, CERTIFICATES_FOLDER, HUB_SECRET
 from pipelines.cluster.quotas import quotas
 from pipelines.cluster.registries import images
 from pipelines.run import graph
@@ -65,7 +65,11 @@ def needs(file: Path) -> Needs:
     return Needs(
         keys("configMapAsEnv", "configMapName", "configMapKey", optional=False),
         # A pod starts without an optional secret, but S3 denies it access.
-        {name: entries - {_SESSION_TOKEN} for name, entries in secrets.items()},
+        {
+            name: entries - {_SESSION_TOKEN}
+            for name, entries in secrets.items()
+            if name != HUB_SECRET
+        },
     )
 
 
@@ -123,7 +127,7 @@ def run(
             if uri
             else Check("bucket", "unknown", f"set {name} to the config map's future value")
         )
-    yield from _weights(pipeline.tasks)
+    yield from _weights(pipeline.tasks, settings)
     local = task_checks.folders(pipeline.tasks)
     yield from (Check("folder", "missing", folder.refusal) for folder in local)
     if filesystem.is_s3(dataset := str(pipeline.form.get("dataset", ""))):
@@ -133,19 +137,25 @@ def run(
             yield from _surveys(pipeline)
 
 
-def _weights(tasks: Sequence[Task]) -> Iterator[Check]:
-    """Check that initial weights are what timm loads."""
-    uris = {str(task.parameters.get("initial_weights", "none")) for task in tasks}
-    for uri in sorted(filter(filesystem.is_s3, uris)):
-        own = [task for task in tasks if task.parameters.get("initial_weights") == uri]
-        try:
-            task_checks.check_weights(own)
-        except StorageError as error:
-            yield Check("weights", "unknown", f"not reached from here: {error}")
-        except UserError as error:
-            yield Check("weights", "missing", str(error))
-        else:
-            yield Check("weights", "ok", uri)
+def _weights(tasks: Sequence[Task], settings: Mapping[str, str]) -> Iterator[Check]:
+    """Check that initial weights are what timm loads, and say which pods fetch them."""
+    for task in tasks:
+        if task.step != "initial_model":
+            continue
+        weights = str(task.parameters["weights"])
+        if task_checks.is_fetched(task):
+            hub = settings.get("HF_ENDPOINT", "huggingface.co")
+            detail = f"the pod of {task.name} fetches {weights} from {hub}: it needs a way there"
+            yield Check("weights", "unknown", f"{detail}, or a folder on S3 in its place")
+        elif filesystem.is_s3(weights):
+            try:
+                task_checks.check_weights([task])
+            except StorageError as error:
+                yield Check("weights", "unknown", f"not reached from here: {error}")
+            except UserError as error:
+                yield Check("weights", "missing", str(error))
+            else:
+                yield Check("weights", "ok", weights)
 
 
 def estimates(pipeline: Graph, images: int, images_per_second: float) -> Iterator[str]:
@@ -170,13 +180,13 @@ def _surveys(pipeline: Graph) -> Iterator[Check]:
     for task in pipeline.tasks:
         if task.step == "ingest":
             try:
-                lines = survey.survey_if_small(task.parameters["dataset"], task.parameters)
+                found = survey.survey_if_small(task.parameters["dataset"], task.parameters)
             except StorageError as error:
                 yield Check("survey", "unknown", f"not reached from here: {error}")
             except UserError as error:
                 yield Check("survey", "missing", str(error))
             else:
-                yield from (Check("survey", "ok", line) for line in lines)
+                yield from (Check("survey", "ok", line) for line in found.lines)
 
 
 def _gigabytes(found: Estimate) -> str:

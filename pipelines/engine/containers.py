@@ -23,7 +23,7 @@ from pipelines.run.graph import Task
 # The user of the images, where the runner is root.
 _USER = 1000
 _PLACES = ("WEBLY_STORE", "WEBLY_CHECKPOINTS", "WEBLY_CACHE")
-_PASSED = ("AWS_", "OMP_NUM_THREADS", "WEBLY_")
+_PASSED = ("AWS_", "HF_ENDPOINT", "HF_TOKEN", "OMP_NUM_THREADS", "WEBLY_")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SECONDS_BETWEEN_LOOKS = 0.05
 # Waits until its runner ends, in whatever way, then removes the runner's containers.

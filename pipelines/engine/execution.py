@@ -1,5 +1,6 @@
 """Runs a compiled pipeline in a run's folder, after all that can be checked before."""
 
+import itertools
 import logging
 import os
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from components.shared.stage import machine
 from components.shared.stage.errors import UserError
-from pipelines import task_checks
+from pipelines import task_checks, trial
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
 from pipelines.engine import planning
@@ -65,7 +66,7 @@ def plan(
         UserError: Something that it needs is missing.
     """
     if not _read_by(pipeline, drawn or {}):  # else the data may not be there yet
-        yield from task_checks.check_here(pipeline.tasks, in_containers=docker)
+        yield from task_checks.check_here(pipeline.tasks, in_containers=docker).lines
     cache, chosen = Cache(folder / "artifacts"), _chosen(pipeline, only)
     verdicts = planning.planned(pipeline, cache)
     planning.check_cached(pipeline, verdicts, chosen)
@@ -111,7 +112,10 @@ def execute(
     cache, chosen = Cache(folder / "artifacts"), _chosen(pipeline, only)
     for data, settings in _read_by(pipeline, drawn or {}).items():
         webvision.write(Path(data), settings)
-    for line in task_checks.check_here(pipeline.tasks, in_containers=docker):
+    here = task_checks.check_here(pipeline.tasks, in_containers=docker)
+    for line in itertools.chain(
+        here.lines, trial.forecast(pipeline, here.images, folder / "trial.json")
+    ):
         logger.info("%s", line)
     if only:
         planning.check_cached(pipeline, planning.planned(pipeline, cache), chosen)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load
 
 # How long something took, where it lies, what its format is called, what the stage was told.
-_NO_RESULTS = {"format", "images_per_second", "seconds", "settings", "uri"}
+_NO_RESULTS = {"format", "images_per_second", "seconds", "settings", "source", "uri", "weights"}
 
 
 def numbers(path: Path) -> Any:

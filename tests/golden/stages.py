@@ -64,6 +64,8 @@ def main(folder: Path) -> None:
     pretrained = run("wt_pretrain", **TRAINING)["model"]
     run("lw_pretrain", **TRAINING, target_norm="mean")
     run("multitask_pretrain", **TRAINING, concepts_weight=0.5)
+    initial = run("initial_model", weights=str(pretrained), backbone="resnet10t")["model"]
+    run("wt_pretrain", "wt_pretrain_initial", **TRAINING, initial_model=initial)
     given = TRAINING | {"targets": run.made["labels"]}
     scratch = run("finetune", **given)
     first = run("finetune", "finetune_pretrained", **given, initial_model=pretrained)

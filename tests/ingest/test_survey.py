@@ -87,7 +87,9 @@ def test_a_large_data_set_is_not_surveyed_by_the_way(
     write(tmp_path / "data", "cat/0.jpg", "cat/1.jpg")
     monkeypatch.setattr(survey, "_MOST_FILES", 1)
 
-    (line,) = survey.survey_if_small(str(tmp_path / "data"), {"layout": "auto", "image_side": 9})
+    given = str(tmp_path / "data"), {"layout": "auto", "image_side": 9}
+    (line,), images = survey.survey_if_small(*given)
+    assert images == 0
 
     assert "python -m components.ingest.survey" in line
     with pytest.raises(UserError, match="no folders of classes"):

@@ -543,7 +543,7 @@ def test_the_command_refuses_an_unknown_recipe_in_one_line() -> None:
     ended = subprocess.run(command, capture_output=True, text=True)
 
     assert ended.returncode == 2
-    assert "experiment-photos, paper, sample, smoke, or give" in ended.stderr
+    assert "experiment-photos, paper, photos, sample, smoke, or give" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 
 
@@ -559,3 +559,18 @@ def test_the_command_warns_of_images_that_no_registry_has(
     monkeypatch.setenv("WEBLY_REGISTRY", "registry.example.org/team")
     main(command)
     assert "names no registry" not in caplog.text
+
+
+def test_only_the_pods_that_fetch_weights_know_the_hub(tmp_path: Path) -> None:
+    text = "name: own\ninitial_model: {weights: imagenet}\ncandidates: [{backbone: resnet18}]\n"
+    (tmp_path / "own.yaml").write_text(text)
+
+    compile_recipe(load(str(tmp_path / "own.yaml")), tmp_path / "compiled.yaml")
+
+    _, platform = graph.documents(tmp_path / "compiled.yaml")
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    given = {
+        name: {entry["envVar"] for source in each["secretAsEnv"] for entry in source["keyToEnv"]}
+        for name, each in executors.items()
+    }
+    assert [name for name in given if "HF_TOKEN" in given[name]] == ["exec-initial-model-resnet18"]

@@ -31,6 +31,11 @@ def named(folder: Path, candidates: str, sections: str = "") -> list[str]:
     ("candidates", "sections", "expected"),
     [
         ("{backbone: resnet18, pretraining: [wt, none]}", "", ["WT pretrain", "scratch finetune"]),
+        (
+            "{backbone: resnet18, pretraining: [wt, none], initial_weights: imagenet}",
+            "",
+            ["initial model", "WT pretrain", "plain finetune"],
+        ),
         ("{backbone: vgg11}, {backbone: vgg13}", "", ["scr tune vgg11", "scr tune vgg13"]),
         ("{backbone: resnet18}, {backbone: resnet50}", "", ["scr tune resnet18"]),
         ("{backbone: resnet18}", "seeds: [3, 4]", ["scr tune s3", "scr tune s4"]),

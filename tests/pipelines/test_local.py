@@ -190,7 +190,7 @@ def test_a_data_set_that_is_not_understood_is_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
-        (["--recipe", "nosuch"], "paper, sample, smoke, or give"),
+        (["--recipe", "nosuch"], "paper, photos, sample, smoke, or give"),
         (["--recipe", "dmeo"], "no recipe 'dmeo'; did you mean demo?"),
         (["--recipe", "demo", "--set", "finetune.epoch=2"], "did you mean epochs?"),
         (["--recipe", "demo", "--only", "finetun", "--dry-run"], "did you mean finetune"),
@@ -295,6 +295,21 @@ def test_the_command_speaks_within_a_second(tmp_path: Path) -> None:
 
     assert first == "recipe      demo\n"
     assert seconds < 1 or os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+
+
+def test_a_folder_of_weights_that_is_not_there_is_named_with_what_else_would_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "data").mkdir()
+    candidate = "{backbone: resnet18, initial_weights: imagnet}"
+    (tmp_path / "own.yaml").write_text(f"name: own\ncandidates: [{candidate}]\n")
+    argv = ["--recipe", str(tmp_path / "own.yaml"), "--run", str(tmp_path / "run")]
+
+    with pytest.raises(SystemExit, match="2"):
+        local.main([*argv, f"dataset={tmp_path}/data"])
+
+    assert "initial_model: weights=imagnet: no such folder" in caplog.text
+    assert "s3://bucket/prefix, imagenet, hf-hub:org/name[@revision] would do" in caplog.text
 
 
 def test_weights_that_cannot_be_loaded_are_refused_before_anything_runs(

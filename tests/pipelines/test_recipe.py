@@ -120,8 +120,9 @@ candidates:
     assert read.candidates == (
         Candidate("resnet10t", "wt", '{"stem_width": 16}'),
         Candidate("resnet10t", "none", '{"stem_width": 16}'),
-        Candidate("tf_efficientnet_b4.ns_jft_in1k", "none", "{}", "s3://b/w"),
+        Candidate("tf_efficientnet_b4.ns_jft_in1k", "none"),
     )
+    assert [read.weights(each) for each in read.candidates] == ["none", "none", "s3://b/w"]
     assert str(read.candidates[2].name) == "tf-efficientnet-b4-ns-jft-in1k-none"
 
 
@@ -206,7 +207,34 @@ def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
         ),
         (
             "candidates: [{backbone: resnet18}]\nfinetune: {keep_head: true}",
-            "finetune: keep_head=true needs a pretraining or initial_weights",
+            "finetune: keep_head=true needs a pretraining, or a folder as initial_weights",
+        ),
+        (
+            "candidates: [{backbone: resnet18, initial_weights: imagenet}]\n"
+            "finetune: {keep_head: true}",
+            "finetune: keep_head=true needs a pretraining, or a folder as initial_weights",
+        ),
+        (
+            "candidates: [{backbone: resnet18, initial_weights: imagenet}]\n"
+            "finetune: {continue_learning_rate: true}",
+            "finetune: continue_learning_rate=true needs a pretraining",
+        ),
+        (
+            "candidates: [{backbone: resnest27d, initial_weights: imagenet}]",
+            "initial_model: backbone='resnest27d': timm has no such model",
+        ),
+        (
+            "candidates: [{backbone: resnet18, initial_weights: 1}]",
+            "candidates: initial_weights: weights=1: must be a string",
+        ),
+        (
+            "candidates: [{backbone: resnet18}]\ntraining: {initial_weights: s3://b/w}",
+            "training: initial_weights belongs to the candidates",
+        ),
+        (
+            "candidates:\n  - {backbone: resnet18, pretraining: [wt], initial_weights: s3://b/w}\n"
+            "  - {backbone: resnet18, pretraining: [none], initial_weights: imagenet}",
+            "two need a task initial-model-resnet18 with different values: make one a variant",
         ),
     ],
 )
@@ -224,6 +252,59 @@ def test_a_compiled_task_tells_its_step_and_candidate(tmp_path: Path) -> None:
     assert {task.name: (task.step, task.candidate) for task in tasks} == {
         task.name: (task.step, task.candidate) for task in pretraining(read)
     }
+
+
+STARTS = """
+seeds: [0, 1]
+candidates:
+  - {backbone: resnet18, pretraining: [wt, lw, none], initial_weights: imagenet}
+  - {backbone: resnet18, pretraining: [none], initial_weights: s3://b/w, variant: own}
+  - {backbone: resnet18, pretraining: [none], initial_weights: none, variant: scratch}
+  - {backbone: resnet34, pretraining: [none]}
+finetune_large: {}
+"""
+
+
+def test_candidates_share_the_weights_that_they_start_from(tmp_path: Path) -> None:
+    tasks = {task.name: task for task in pretraining(recipe(tmp_path, STARTS, HEAD))}
+
+    fetched = {name: task.values for name, task in tasks.items() if task.step == "initial_model"}
+    assert {name: (each["weights"], each["backbone"]) for name, each in fetched.items()} == {
+        "initial-model-resnet18": ("imagenet", "resnet18"),
+        "initial-model-resnet18-own": ("s3://b/w", "resnet18"),
+    }
+    started = {
+        name: task.inputs["initial_model"].task
+        for name, task in tasks.items()
+        if "initial_model" in task.inputs and "large" not in name and "seed1" in name
+    }
+    assert started == {
+        "wt-pretrain-resnet18-seed1": "initial-model-resnet18",
+        "lw-pretrain-resnet18-seed1": "initial-model-resnet18",
+        "finetune-resnet18-wt-seed1": "wt-pretrain-resnet18-seed1",
+        "finetune-resnet18-lw-seed1": "lw-pretrain-resnet18-seed1",
+        "finetune-resnet18-none-seed1": "initial-model-resnet18",
+        "finetune-resnet18-none-own-seed1": "initial-model-resnet18-own",
+    }
+
+
+def test_a_section_gives_all_candidates_weights_and_the_form_changes_them(tmp_path: Path) -> None:
+    text = """
+form: [initial_model_weights]
+initial_model: {weights: imagenet}
+candidates:
+  - {backbone: resnet18}
+  - {backbone: resnet34, initial_weights: none}
+"""
+    compile_recipe(recipe(tmp_path, text, HEAD), tmp_path / "compiled.yaml")
+
+    tasks = graph.read(tmp_path / "compiled.yaml", ["initial_model_weights=s3://b/w"]).tasks
+
+    (fetched,) = [task for task in tasks if task.step == "initial_model"]
+    assert fetched.parameters["weights"] == "s3://b/w"
+    assert [task.name for task in tasks if "initial_model" in task.inputs] == [
+        "finetune-resnet18-none"
+    ]
 
 
 VARIANT = """

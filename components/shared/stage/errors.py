@@ -9,7 +9,7 @@ class UserError(ValueError):
 
 
 class StorageError(RuntimeError):
-    """S3 did not answer within the timeout: nothing is wrong with the request, try again later."""
+    """A store or a hub did not answer: nothing is wrong with the request, try again later."""
 
 
 class Mistakes:

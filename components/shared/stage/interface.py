@@ -93,15 +93,18 @@ class Location:
 
     Attributes:
         other: A pattern of its values that are not locations, such as `none`.
+        named: These values in words, where people are to be told.
     """
 
     other: str = "(?!)"  # matches nothing
+    named: str = ""
 
     def __call__(self, value: str) -> None:
         """Refuse what is neither a path nor an S3 URI."""
         scheme, separator, rest = value.partition("://")
         if not value or (separator and (scheme != "s3" or not rest.strip("/"))):
-            raise UserError("must be a folder, or s3://bucket/prefix")
+            others = f", or {self.named}" if self.named else ""
+            raise UserError(f"must be a folder, or s3://bucket/prefix{others}")
 
     def is_local(self, value: str) -> bool:
         """Return whether a value is a folder's path."""

@@ -30,9 +30,11 @@ from components.shared.training import initial_weights
 from components.shared.training.settings import TrainingSettings
 from components.shared.training.transforms import CROP_RATIO, device
 
-FORMAT = 1  # of training.json
+RECORD = "training.json"
+FORMAT = 1  # of it
 _TIMMS_ERRORS = (RuntimeError, TypeError, ValueError)
 _DAMAGED_FILES = (SafetensorError, UnpicklingError, EOFError)
+_LONGEST_TEXT = 300  # of an error of timm's, in one of ours
 # Backbones, by the beginning of their names, that train faster on a GPU with channels last. timm's
 # benchmark on an RTX 3090, images/s with channels first / last: resnext101_32x8d 276 / 313,
 # efficientnet_b4 293 / 355, but resnest101e 254 / 96 and resnest200e 83 / 30.
@@ -103,13 +105,13 @@ def create(
 ) -> nn.Module:
     """Return a model in training mode, on the CPU.
 
-    All weights except the head's come from `initial_model`, else from `settings.initial_weights`,
-    else they are random, seeded by `settings.seed`.
+    All weights except the head's come from `initial_model`, else they are random, seeded by
+    `settings.seed`.
 
     Args:
-        settings: Names the backbone, its arguments, the initial weights and the image size.
+        settings: Names the backbone, its arguments and the image size.
         num_classes: Outputs of the head.
-        initial_model: A folder to start from, instead of `settings.initial_weights`.
+        initial_model: The folder of a model to start from.
         keep_head: Keep its head, too.
 
     Raises:
@@ -118,25 +120,55 @@ def create(
     """
     try_crops(settings.backbone, settings.backbone_args, settings.image_size)
     torch.manual_seed(settings.seed)
-    uri = str(initial_model or settings.initial_weights)
-    if uri == "none":
+    if initial_model is None:
         if keep_head:
-            raise UserError("keep_head=true needs an initial model or initial_weights")
+            raise UserError("keep_head=true needs an initial model")
         return _build(settings, settings.backbone, num_classes, pretrained=False)
-    initial_weights.check(uri, settings.backbone)
-    with filesystem.local_folder(uri) as folder:
-        own = _config(folder).get("num_classes", 0)
-        if keep_head and own != num_classes:
-            raise UserError(
-                f"{uri} has a head of {own:,} classes, not {num_classes:,}: set keep_head=false"
-            )
-        model = _build(settings, f"local-dir:{folder}", num_classes, pretrained=True)
-    for name, tensor in model.state_dict().items():
-        if not tensor.isfinite().all():
-            raise UserError(f"{uri}: {name} has values that are not finite: train from others")
+    initial_weights.check(str(initial_model), settings.backbone)
+    own = _config(initial_model).get("num_classes", 0)
+    if keep_head and own != num_classes:
+        raise UserError(
+            f"{initial_model} has a head of {own:,} classes, not {num_classes:,}: set "
+            "keep_head=false"
+        )
+    model = _build(settings, f"local-dir:{initial_model}", num_classes, pretrained=True)
+    check_finite(model, f"{initial_model}: ")
     if not keep_head:
         model.reset_classifier(num_classes)  # type: ignore[operator]
     return model
+
+
+def shapes(backbone: str, backbone_args: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a network's tensors by name, without any memory for them.
+
+    Raises:
+        UserError: timm does not know the backbone or its arguments.
+    """
+    settings = TrainingSettings(backbone=backbone, backbone_args=backbone_args)
+    with torch.device("meta"):
+        model = _build(settings, backbone, num_classes=2, pretrained=False)
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def as_given(folder: Path) -> nn.Module:
+    """Return the model of a folder that timm can load as it is, with its head, on the CPU.
+
+    Raises:
+        UserError: timm does not load it, or it has values that are not finite.
+    """
+    try:
+        model: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except (*_TIMMS_ERRORS, *_DAMAGED_FILES) as error:
+        raise UserError(f"timm does not load these weights: {_in_a_line(error)}") from error
+    check_finite(model)
+    return model
+
+
+def check_finite(model: nn.Module, where: str = "") -> None:
+    """Refuse weights that are not finite; the message begins with `where` they are from."""
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise UserError(f"{where}{name} has values that are not finite: train from others")
 
 
 def try_crops(backbone: str, backbone_args: str, image_size: int) -> None:
@@ -181,7 +213,7 @@ def save(folder: Path, model: nn.Module, record: Record) -> None:
             },
         )
         content = {"format": FORMAT, **asdict(record)}
-        (temporary / "training.json").write_text(json.dumps(content, indent=1))
+        (temporary / RECORD).write_text(json.dumps(content, indent=1))
 
 
 def load(folder: Path) -> nn.Module:
@@ -193,9 +225,12 @@ def load(folder: Path) -> nn.Module:
 
 def read_record(folder: Path) -> Record:
     """Return the training record of a folder's model."""
-    path = folder / "training.json"
+    path = folder / RECORD
     if not path.is_file():
-        raise UserError(f"{folder}: not a model of this pipeline (training.json is missing)")
+        raise UserError(
+            f"{folder}: not a model of this pipeline (training.json is missing); `python -m "
+            "components.initial_model` makes one of weights that timm loads"
+        )
     with formats.reading(path.read_bytes(), FORMAT, path) as content:
         lineage = [Training(*each) for each in content["lineage"]]
         return formats.fill(Record, content | {"lineage": lineage})
@@ -225,19 +260,18 @@ def _build(
             source, {"img_size": settings.image_size}, num_classes=num_classes, **arguments
         )
         model: nn.Module = timm.create_model(**resolved, pretrained=pretrained)
-    except (
-        RuntimeError,
-        TypeError,
-        ValueError,
-        SafetensorError,
-        UnpicklingError,
-        EOFError,
-    ) as error:
+    except (*_TIMMS_ERRORS, *_DAMAGED_FILES) as error:
         raise UserError(
             f"backbone={settings.backbone} backbone_args={settings.backbone_args}: timm says: "
-            f"{error}"
+            f"{_in_a_line(error)}"
         ) from error
     return model.train()
+
+
+def _in_a_line(error: Exception) -> str:
+    """Return the beginning of an error's text; torch's lists tensors over many lines."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} …"
 
 
 def _config(folder: Path) -> Mapping[str, Any]:

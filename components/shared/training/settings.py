@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from components.shared.stage.errors import UserError
-from components.shared.stage.interface import Location, Range, check_fields, json_object
+from components.shared.stage.interface import Range, check_fields, json_object
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,7 +14,6 @@ class TrainingSettings:
     Attributes:
         backbone: A timm model.
         backbone_args: More arguments for timm.create_model, as JSON.
-        initial_weights: A folder that timm can load, local or s3://, to start from; or none.
         image_size: Side of the training crops, in pixels.
         smallest_crop: Smallest share of an image's area that a training crop covers.
         epochs: Epochs to train for.
@@ -37,7 +36,6 @@ class TrainingSettings:
 
     backbone: str = "resnest101e"
     backbone_args: Annotated[str, json_object] = "{}"
-    initial_weights: Annotated[str, Location(other="none")] = "none"
     image_size: Annotated[int, Range(at_least=1)] = 224
     smallest_crop: Annotated[float, Range(above=0, at_most=1)] = 0.08
     epochs: Annotated[int, Range(at_least=1)] = 180

@@ -33,19 +33,19 @@ class TrainingRun:
 
     Attributes:
         stage: The stage's name.
-        inputs: The stage's input artifacts; None for one that was left out.
+        inputs: The stage's input artifacts, but for the initial model.
         settings: How to train.
         parameters: The stage's other parameters that the weights depend on.
         what: The training's name in the model's lineage; by default the stage's.
-        lineage: The model's earlier trainings.
+        initial_model: The model that the training starts from, if it starts from one.
     """
 
     stage: str
-    inputs: Sequence[Path | None]
+    inputs: Sequence[Path]
     settings: TrainingSettings
     parameters: Mapping[str, object]
     what: str = ""
-    lineage: Sequence[Training] = ()
+    initial_model: Path | None = None
 
     def fit(
         self,
@@ -60,7 +60,12 @@ class TrainingRun:
     ) -> "TrainedModel":
         """Train a model in place, all ranks together, from the last checkpoint; see `train`."""
         checkpoints = Checkpoints(
-            resume.folder(self.stage, self.inputs, **asdict(self.settings), **self.parameters)
+            resume.folder(
+                self.stage,
+                [*self.inputs, self.initial_model],
+                **asdict(self.settings),
+                **self.parameters,
+            )
         )
         curve = train(
             model,
@@ -78,6 +83,7 @@ class TrainingRun:
 
     def _record(self, targets: Targets, curve: list[dict[str, float]], score: str) -> Record:
         last, settings = curve[-1], self.settings
+        earlier = models.read_record(self.initial_model).lineage if self.initial_model else []
         images, seconds = int(last["images"]), last["seconds"]
         what = f"{self.what or self.stage} {settings.image_size} px"
         cost = {"images_seen": images, "seconds": seconds, "images_per_second": images / seconds}
@@ -92,7 +98,7 @@ class TrainingRun:
             last_learning_rate=last["learning_rate"],
             curve=curve,
             settings=asdict(settings),
-            lineage=[*self.lineage, Training(what, images, round(seconds, 1))],
+            lineage=[*earlier, Training(what, images, round(seconds, 1))],
         )
 
 

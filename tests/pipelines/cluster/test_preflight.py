@@ -656,3 +656,24 @@ def test_a_data_set_of_this_machine_is_missing_there(
 ) -> None:
     assert check("--file", str(recipe("")), "dataset=/photos") == 1
     assert "missing  folder       ingest: dataset=/photos: a folder of this machine" in caplog.text
+
+
+def test_the_pod_that_fetches_weights_is_named_with_its_hub(
+    kubeflow: Kubeflow,
+    recipe: Callable[[str], Path],
+    check: Check,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file = recipe("form: [initial_model_weights]\ninitial_model: {weights: imagenet}\n")
+    kubeflow.objects[CONFIG_MAP]["data"]["HF_ENDPOINT"] = "https://mirror.example.org"
+
+    check("--file", str(file), "dataset=s3://bucket/data")
+
+    assert "initial-model-resnet18 fetches imagenet from https://mirror.example.org" in caplog.text
+    assert found(caplog)["weights"] == "unknown"
+    assert "webly-hub" not in caplog.text  # few need a token
+
+    caplog.clear()
+    check("--file", str(file), "dataset=s3://bucket/data", "initial_model_weights=/weights")
+
+    assert "missing  folder       initial_model: weights=/weights: a folder of" in caplog.text

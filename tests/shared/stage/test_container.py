@@ -336,7 +336,7 @@ def test_help_of_a_stage_imports_nothing_heavy_and_no_kfp(stage: str) -> None:
     )
 
     assert ended.returncode == 0, ended.stderr
-    assert "--report REPORT" in ended.stdout
+    assert f"usage: python -m components.{stage} " in ended.stdout
 
 
 def test_object_stores_are_read_where_the_launcher_mounts_them(

@@ -184,7 +184,6 @@ def test_an_epoch_is_by_default_as_many_images_as_there_are(
         ({"smallest_crop": 1.5}, "smallest_crop"),
         ({"clip_norm": math.nan}, "clip_norm=nan: must be a finite number"),
         ({"backbone_args": "[1]"}, "must be a JSON object"),
-        ({"initial_weights": ""}, "must be a folder, or s3://bucket/prefix"),
         ({"warmup_epochs": 9.5}, "warmup_epochs=9.5: must be at most epochs="),
         ({"accumulation_steps": 3}, "divide batch_size=8"),
         ({"accumulation_steps": 0}, "accumulation_steps=0"),

@@ -110,14 +110,6 @@ def test_all_weights_but_the_last_layer_come_from_the_initial_model(
         assert not torch.equal(before["fc.weight"], after["fc.weight"])
 
 
-def test_initial_weights_are_a_folder_like_any_other(saved: tuple[Path, nn.Module]) -> None:
-    folder, model = saved
-    settings = TrainingSettings(
-        backbone="resnet10t", backbone_args=SMALL, image_size=32, initial_weights=str(folder)
-    )
-    assert torch.equal(outputs(models.create(settings, 3, keep_head=True)), outputs(model))
-
-
 def test_keeping_the_head_gives_the_whole_model(saved: tuple[Path, nn.Module]) -> None:
     folder, model = saved
     started = models.create(SETTINGS, 3, initial_model=folder, keep_head=True)

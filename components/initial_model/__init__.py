@@ -1,0 +1,1 @@
+"""Fetch the weights that trainings start from, once, and check them."""
