@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from components.shared.reports.titles import Name
+from components.shared.reports.titles import SCRATCH, Name
 from pipelines.tasks import Output, Task, Tasks, described
 from pipelines.values import Candidate, Recipe
 
@@ -43,6 +43,21 @@ def pretraining(recipe: Recipe) -> list[Task]:
             predictions.append(finetuning)
         return finetuning["model"]
 
+    def audited(candidate: Candidate) -> Task:
+        ingest, model = data(candidate), pretrained(candidate)
+        texts, labels = ingest["texts"], ingest["labels"]
+        weighting = tasks.add("weighting", candidate, texts=texts, labels=labels)
+        return tasks.add(
+            "audit",
+            candidate,
+            images=ingest["images"],
+            labels=labels,
+            evaluation=ingest["evaluation"],
+            weights=weighting["weights"],
+            silent_weight=weighting.values["fallback_weight"],
+            initial_model=model,
+        )
+
     predictions: list[Task] = []
     for seed in recipe.seeds:
         candidates = [replace(candidate, seed=seed) for candidate in recipe.candidates]
@@ -51,6 +66,10 @@ def pretraining(recipe: Recipe) -> list[Task]:
             for each in candidates
         ]
         ingest = data(candidates[0])
+        if recipe.has("audit") and seed == recipe.seeds[0]:
+            # Other pretrainings have seen the labels that it judges.
+            unaware = [each for each in candidates if each.pretraining == "wt"]
+            audited(next(iter(unaware), replace(candidates[0], pretraining=SCRATCH)))
         if recipe.has("finetune_again"):
             images, labels = ingest["images"], ingest["labels"]
             teaching = tasks.add(

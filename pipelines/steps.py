@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, NamedTuple
 
+from components.audit.component import audit
 from components.compare.component import compare
 from components.ensemble.component import ensemble
 from components.finetune.component import finetune
@@ -121,7 +122,7 @@ CONSTANT = (
     *("disk", "disk_class"),
 )
 # Set by the candidates or the pipeline, not by the steps.
-OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights", "names")
+OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights", "names", "silent_weight")
 
 
 class Pretraining(NamedTuple):
@@ -211,6 +212,7 @@ STEPS = {
         defaults={"keep_head": True, "continue_learning_rate": True},
         continues="finetune",
     ),
+    "audit": Step(audit, "audit", _GPU_NODES, inherits="finetune"),
     "pseudo_label": Step(pseudo_label, "pseudo label", _GPU_NODES),
     "finetune_again": Step(finetune, "again", _GPU_NODES, inherits="finetune"),
     "finetune_again_large": Step(

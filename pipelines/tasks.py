@@ -27,6 +27,9 @@ class Output:
     name: str
 
 
+Input = Output | Field | Sequence[Output] | Value
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task of the pipeline.
@@ -41,7 +44,7 @@ class Task:
     step: str
     candidate: Name
     values: Mapping[str, Any]
-    inputs: Mapping[str, Output | Sequence[Output] | str]
+    inputs: Mapping[str, Input]
 
     @property
     def name(self) -> str:
@@ -89,7 +92,7 @@ class Tasks:
         step: str,
         whom: Candidate | Name,
         /,
-        **inputs: Output | Sequence[Output] | str | None,
+        **inputs: Input | None,
     ) -> Task:
         """Return a step's task.
 
