@@ -1,9 +1,9 @@
 """Near-duplicates: pairs of images whose difference hashes differ in few bits.
 
 Two hashes that differ in at most D bits have one of D + 1 bands in common. So the images are sorted
-by each band in turn, and those with the same band are compared: with their `_REACH` next ones, where
-more share a band, as pictures of nothing but white do. Those are sorted by the whole hash, so that
-equal ones meet.
+by each band in turn, and those with the same band are compared: with their `_REACH` next ones,
+where more share a band, as pictures of nothing but white do. Those are sorted by the whole hash, so
+that equal ones meet.
 """
 
 from collections.abc import Iterator

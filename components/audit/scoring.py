@@ -53,14 +53,18 @@ class Texts:
                 this weight.
         """
         self._weights, self._given = weights, given
+        # T is the same for any images: folds' predictions are joined.
+        self._width = 1 if weights is None else int(np.diff(weights.offsets).max(initial=1))
         self._fallback = np.float32(silent_weight)
 
     def __call__(self, numbers: NDArray[np.int64]) -> Said:
         """Return what the texts of images (B,) say."""
+        shape = len(numbers), self._width
+        classes, weights = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
         if self._weights is None:
-            nothing = np.zeros((len(numbers), 1))
-            return Said(nothing.astype(np.int64), nothing.astype(np.float32))
-        classes, weights = self._weights.padded(numbers)
+            return Said(classes, weights)
+        found, their = self._weights.padded(numbers)
+        classes[:, : found.shape[1]], weights[:, : found.shape[1]] = found, their
         # Else a text that does not mention the label would confirm it.
         silent = (weights[:, 0] == self._fallback) & (weights[:, 1:] == 0).all(axis=1)
         silent &= classes[:, 0] == self.given(numbers)

@@ -136,3 +136,11 @@ def test_each_class_is_dealt_out_evenly() -> None:
         counts = np.bincount(folds[np.asarray(labels.classes) == number], minlength=4)
         assert sorted(counts) == sorted((images + i) // 4 for i in range(4))
     assert folds[-2:].tolist() == [2, 3]  # single images are not all in one fold
+
+
+def test_texts_have_one_width_whichever_images_are_asked_for() -> None:
+    texts = Texts(of([[(0, 0.3)], [(1, 0.3), (2, 0.2)]]), of([[(0, 1.0)], [(0, 1.0)]]), 0.5)
+
+    one, both = texts.asked(np.arange(1)), texts.asked(np.arange(2))
+
+    assert (one.tolist(), both.tolist()) == ([[0, 0, 0]], [[0, 0, 0], [0, 1, 2]])

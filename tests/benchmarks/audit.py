@@ -8,7 +8,7 @@ Three data sets, each with recipe and WT model of its kind, of one seed:
     photographs   the training photographs, with a fifth likewise, and texts; their own wrong
                   labels, which are not known, come on top, and count as right here
 
-The stage runs with three seeds of flips and training. Beside it cleanlab's `find_label_issues` gets
+The stage runs with several seeds of flips and training. Beside it cleanlab's `find_label_issues` gets
 the same probabilities: the models' q, and with texts the p of `scoring`. (cleanlab is no dependency
 of the project: without it, its rows are missing.) What was made in FOLDER is not made again.
 """
@@ -42,7 +42,7 @@ from pipelines.recipe import load
 from pipelines.steps import STEPS
 from tests.benchmarks.rounds import machine, print_table
 
-SEEDS, FLIPPED, TEXT_FLOOR = (0, 1, 2), 0.2, 0.05
+FLIPPED, TEXT_FLOOR = 0.2, 0.05
 FILTERS = ("prune_by_noise_rate", "confident_learning", "both", "low_normalized_margin")
 Found = tuple[NDArray[np.int64], NDArray[np.int64]]  # all images or suspects, ranked; the suspects
 
@@ -192,11 +192,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("folder", type=Path)
     parser.add_argument("photographs", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     logging.basicConfig(level="INFO")
     webvision.write(given.folder / "data", DataSettings())
     rows = defaultdict[tuple[str, str, str], list[tuple[float, ...]]](list)
-    for seed in SEEDS:
+    for seed in range(given.seeds):
         for name, audited, folder, recipe in audits(given.folder, given.photographs, seed):
             out = given.folder / f"{name}-{seed}"
             out.mkdir(exist_ok=True)
