@@ -17,7 +17,7 @@ from components.shared.data.targets import Targets
 from components.shared.reports.html import Card, Page
 
 _ROWS = 20
-_CARDS = 36
+_CARDS = 24
 _PAIRS = 24
 
 
@@ -50,7 +50,7 @@ def draw(
     page.stats(
         [
             (f"{count:,}", "labels look wrong"),
-            (f"{figures['suspects_percent']:.1f} %", "of the training images"),
+            (f"{figures['suspects_percent']:.1f}%", "of the training images"),
             (f"{near.across:,}", "near-duplicates with different labels"),
             (f"{near.leaks:,}", "near-duplicates in training and validation"),
         ]
