@@ -111,7 +111,7 @@ def _classes(page: Page, selection: Selection, titles: Sequence[str]) -> None:
         ["given label", "images", "suspects", "share"],
         [
             (titles[i], int(images[i]), int(counts[i]), f"{shares[i]:.1%}")
-            for i in np.argsort(-shares, kind="stable")[:_ROWS].tolist()
+            for i in np.argsort(-counts, kind="stable")[:_ROWS].tolist()
             if counts[i]
         ],
     )
@@ -139,7 +139,7 @@ def _duplicates(
                     if number < near.training
                     else validation.peek(number - near.training)
                 ),
-                title=f"{titles[row['label']]}, {titles[row['other_label']]}",
+                title=f"{titles[row['label']]} / {titles[row['other_label']]}",
                 lines=[
                     f"{row['split']}: {row['id']}",
                     f"{row['other_split']}: {row['other_id']}",
