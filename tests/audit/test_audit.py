@@ -44,7 +44,7 @@ class Given:
         targets(folder / "labels", images.identity, given, COLOURS)
         # Every third text says nothing, and others what the picture shows.
         said = [
-            [(label, 0.5)] if number % 3 == 0 else [(colour, 0.4), ((colour + 1) % 3, 0.1)]
+            [(label, 0.5)] if number % 3 == 0 else [(colour, 0.9), ((colour + 1) % 3, 0.1)]
             for number, (label, colour) in enumerate(zip(labels, colours, strict=True))
         ]
         targets(folder / "weights", images.identity, said, COLOURS)
@@ -57,7 +57,8 @@ class Given:
         targets(evaluation / LABELS, held_out.identity, known, COLOURS)
         image_set(evaluation, [], image_side=32, at=evaluation / TEST)
         outputs = folder / "wt", folder / "wt.html"
-        wt_pretrain(folder / "images", folder / "keywords", *outputs, training=TRAINING)
+        training = replace(TRAINING, epochs=6, decay_epochs=5)
+        wt_pretrain(folder / "images", folder / "keywords", *outputs, training=training)
         return cls(folder)
 
     @property
@@ -107,8 +108,8 @@ def content(out: Path) -> dict[str, bytes]:
 pytestmark = pytest.mark.slow
 
 
-# Chance would put one of ninety among the first six in three of seven cases, and rarely two.
-@pytest.mark.parametrize(("texts", "at_least"), [(True, 5), (False, 3)])
+# Of ninety labels six are wrong; without texts, two of them are not among the suspects.
+@pytest.mark.parametrize(("texts", "at_least"), [(True, 6), (False, 4)])
 def test_wrong_labels_are_found_with_what_is_right(
     given: Given, texts: bool, at_least: int, tmp_path: Path
 ) -> None:
@@ -132,7 +133,7 @@ def test_a_text_is_shown_where_it_says_something(made: Path) -> None:
 
     assert (by_id["=1+2.jpg"]["text_says"], by_id["=1+2.jpg"]["text_weight"]) == (
         "green",
-        pytest.approx(0.4),
+        pytest.approx(0.9),
     )
     assert by_id["-verdant/ü 1.jpg"]["text_says"] is None
 
