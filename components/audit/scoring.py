@@ -9,11 +9,11 @@ With the models' probabilities q and the text's weights w, over the classes y of
 so a class that the text does not name keeps the share c, and where a text says nothing, p is q. The
 sum has only the text's classes: p is exact for all whose q is known, however few these are.
 
-A label is the more suspect, the smaller its p is beside the mean p of its class's labels: some
-classes are harder than others, and a model that is unsure of a whole class says nothing of one
-image. How many are suspects follows confident learning (Northcutt et al. 2021): another class must
-claim the image with at least its own mean; and its label must have less than half of its class's,
-without which a weak model's errors are counted as the labels'.
+A label is the more suspect, the smaller its p is, over the square root of the mean p of its class's
+labels: some classes are harder than others, and a model that is unsure of a whole class says less
+of one image. How many are suspects follows confident learning (Northcutt et al. 2021): another
+class must claim the image with at least its own mean; and its label must have less than half of its
+class's, without which a weak model's errors are counted as the labels'.
 """
 
 from typing import NamedTuple
@@ -173,23 +173,23 @@ class Means:
         self._sums += np.bincount(scores.given, scores.label, size)
         self.images += np.bincount(scores.given, minlength=size)
 
-    def relative(self, scores: Scores) -> NDArray[np.float64]:
-        """Return each label's p over its class's mean (B,): the smaller, the more suspect.
+    def trust(self, scores: Scores) -> NDArray[np.float64]:
+        """Return how far each label is to be trusted (B,): the less, the more suspect.
 
         That of a class's only image is infinite: its model has never seen the class.
         """
-        means = self._means()[scores.given]
         alone = self.images[scores.given] < 2
-        relative: NDArray[np.float64] = np.where(alone, np.inf, scores.label / means)
-        return relative
+        trust = scores.label / np.sqrt(self._means()[scores.given])
+        return np.where(alone, np.inf, trust)
 
     def claimed(self, scores: Scores) -> NDArray[np.bool_]:
         """Return which images (B,) are in the number of suspects."""
         confident = scores.probabilities >= self._means()[scores.classes]
         first = np.take_along_axis(scores.classes, confident.argmax(axis=1)[:, None], axis=1)[:, 0]
         other = confident.any(axis=1) & (first != scores.given)
-        claims: NDArray[np.bool_] = other & doubted(scores) & (self.relative(scores) < _DOUBT)
-        return claims
+        low = scores.label < _DOUBT * self._means()[scores.given]
+        claims: NDArray[np.bool_] = other & doubted(scores) & low
+        return claims & (self.images[scores.given] >= 2)
 
     def _means(self) -> NDArray[np.float64]:
         means = np.full(len(self.images), np.inf)

@@ -55,18 +55,18 @@ def select(
     means = Means(num_classes)
     for part in parts():
         means.update(scored(part, texts, text_floor))
-    numbers, relatives, claimed, agreeing = [], [], 0, 0
+    numbers, trusts, claimed, agreeing = [], [], 0, 0
     for part in parts():
         scores = scored(part, texts, text_floor)
-        relative = means.relative(scores)
-        writer.append(part, scores.given, relative)
+        trust = means.trust(scores)
+        writer.append(part, scores.given, trust)
         claimed += int(means.claimed(scores).sum())
         agreeing += int((scores.model_classes == scores.given).sum())
         rows = doubted(scores)
         numbers.append(scores.numbers[rows])
-        relatives.append(relative[rows])
+        trusts.append(trust[rows])
     candidates = np.concatenate(numbers)
-    order = np.lexsort((candidates, np.concatenate(relatives)))[:claimed]
+    order = np.lexsort((candidates, np.concatenate(trusts)))[:claimed]
     chosen = np.sort(candidates[order])
     found = [
         scores.taken(np.isin(scores.numbers, chosen, assume_unique=True))

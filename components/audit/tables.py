@@ -112,7 +112,7 @@ class PredictionsWriter:
     """Writes what the models predict for all images, shard by shard, in constant memory.
 
     with PredictionsWriter(path, images, labels, folds) as writer:
-        writer.append(part, relative)
+        writer.append(part, given, trust)
     """
 
     def __init__(
@@ -138,9 +138,9 @@ class PredictionsWriter:
         self,
         part: ShardPredictions,
         given: NDArray[np.int64],
-        relative: NDArray[np.float64],
+        trust: NDArray[np.float64],
     ) -> None:
-        """Add the images of the next shard: predictions, given classes (B,), scores (B,)."""
+        """Add the images of the next shard: predictions, given classes (B,), trust (B,)."""
         assert part.asked is not None
         classes, probabilities = part.classes[0], part.probabilities[0]
         offsets = pa.array(np.arange(len(classes) + 1, dtype=np.int32) * classes.shape[1])
@@ -150,7 +150,7 @@ class PredictionsWriter:
             _named(self._labels.names, given),
             pa.array(self._folds[part.numbers]),
             pa.array(part.asked[:, 0]),
-            pa.array(relative.astype(np.float32)),
+            pa.array(trust.astype(np.float32)),
             pa.ListArray.from_arrays(offsets, _named(self._labels.names, classes.ravel())),
             pa.ListArray.from_arrays(offsets, pa.array(probabilities.ravel())),
         ]

@@ -113,7 +113,8 @@ def test_a_label_is_judged_beside_others_of_its_class() -> None:
     scores, means = scores_of(q, [0, 0, 0, 1, 1]), Means(4)
     means.update(scores)
 
-    assert means.relative(scores) == pytest.approx([1.5, 0.8 / 0.6, 0.1 / 0.6, 1, 1])
+    means_of = np.sqrt([0.6, 0.6, 0.6, 0.3, 0.3])
+    assert means.trust(scores) == pytest.approx([0.9, 0.8, 0.1, 0.3, 0.3] / means_of)
     assert doubted(scores).tolist() == [False, False, True, True, True]
     # The third is claimed by green; blue has no images, so it claims none.
     assert means.claimed(scores).tolist() == [False, False, True, False, False]
@@ -123,7 +124,7 @@ def test_the_only_image_of_a_class_is_not_judged() -> None:
     scores, means = scores_of([[0.9, 0.1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]], [1, 0, 0]), Means(4)
     means.update(scores)
 
-    assert means.relative(scores)[0] == np.inf
+    assert means.trust(scores)[0] == np.inf
     assert not means.claimed(scores).any()
 
 
