@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from components.shared.reports.titles import Name
+from components.shared.reports.titles import SCRATCH, Name
 from pipelines.tasks import Output, Task, Tasks, described
 from pipelines.values import Candidate, Recipe
 
@@ -21,9 +21,12 @@ def pretraining(recipe: Recipe) -> list[Task]:
     def keywords(candidate: Candidate) -> Output:
         return tasks.add("tagging", candidate, texts=data(candidate)["texts"])["keywords"]
 
-    def weights(candidate: Candidate) -> Output:
+    def weighting(candidate: Candidate) -> Task:
         texts, labels = data(candidate)["texts"], data(candidate)["labels"]
-        return tasks.add("weighting", candidate, texts=texts, labels=labels)["weights"]
+        return tasks.add("weighting", candidate, texts=texts, labels=labels)
+
+    def weights(candidate: Candidate) -> Output:
+        return weighting(candidate)["weights"]
 
     def evaluation(candidate: Candidate) -> Output:
         return data(candidate)["evaluation"]
@@ -56,13 +59,29 @@ def pretraining(recipe: Recipe) -> list[Task]:
             predictions.append(finetuning)
         return finetuning["model"]
 
+    def audited(candidate: Candidate) -> Task:
+        return tasks.add(
+            "audit",
+            candidate,
+            **{name: data(candidate)[name] for name in ("images", "labels", "evaluation")},
+            weights=weights(candidate),
+            silent_weight=weighting(candidate).values["fallback_weight"],
+            initial_model=pretrained(candidate),
+        )
+
     predictions: list[Task] = []
+    audits: list[Task] = []
     for seed in recipe.seeds:
         candidates = [replace(candidate, seed=seed) for candidate in recipe.candidates]
         models = [
             finetuned("finetune", "finetune_large", each, data(each)["labels"])
             for each in candidates
         ]
+        if recipe.has("audit") and seed == recipe.seeds[0]:
+            # Other pretrainings have seen the labels that it judges.
+            unaware = [each for each in candidates if each.pretraining == "wt"]
+            plain = replace(candidates[0], pretraining=SCRATCH)
+            audits.append(audited(next(iter(unaware), plain)))
         if recipe.has("finetune_again"):
             images, labels = (data(candidates[0])[name] for name in ("images", "labels"))
             teaching = tasks.add(
@@ -79,7 +98,7 @@ def pretraining(recipe: Recipe) -> list[Task]:
         "compare",
         Name(),
         predictions=[each["predictions"] for each in predictions],
-        names=described(predictions),
+        names=described(predictions, audits),
         evaluation=evaluation(recipe.candidates[0]),
     )
     return list(tasks)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, NamedTuple
 
+from components.audit.component import audit
 from components.compare.component import compare
 from components.ensemble.component import ensemble
 from components.finetune.component import finetune
@@ -122,7 +123,7 @@ CONSTANT = (
     *("disk", "disk_class"),
 )
 # Set by the candidates or the pipeline, not by the steps.
-OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights", "names")
+OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights", "names", "silent_weight")
 
 
 class Pretraining(NamedTuple):
@@ -243,6 +244,7 @@ STEPS = {
         continues="finetune",
         about="Large continues at a higher resolution.",
     ),
+    "audit": Step(audit, "audit", _GPU_NODES, inherits="finetune"),
     "pseudo_label": Step(pseudo_label, "pseudo label", _GPU_NODES),
     "finetune_again": Step(
         finetune,

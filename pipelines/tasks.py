@@ -27,6 +27,9 @@ class Output:
     name: str
 
 
+Input = Output | Field | Sequence[Output] | Value
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task of the pipeline.
@@ -41,7 +44,7 @@ class Task:
     step: str
     candidate: Name
     values: Mapping[str, Any]
-    inputs: Mapping[str, Output | Sequence[Output] | str]
+    inputs: Mapping[str, Input]
 
     @property
     def name(self) -> str:
@@ -89,7 +92,7 @@ class Tasks:
         step: str,
         whom: Candidate | Name,
         /,
-        **inputs: Output | Sequence[Output] | str | None,
+        **inputs: Input | None,
     ) -> Task:
         """Return a step's task.
 
@@ -161,8 +164,13 @@ def _starts_given(tasks: Iterable[Task]) -> bool:
     )
 
 
-def described(predictions: Sequence[Task]) -> str:
-    """Return, as JSON for `compare`, a description of the tasks whose predictions it reads."""
+def described(predictions: Sequence[Task], audits: Sequence[Task] = ()) -> str:
+    """Return, as JSON for `compare`, what it says of other tasks.
+
+    Args:
+        predictions: The tasks whose predictions it reads.
+        audits: Those that look for wrong labels, of which it names the first.
+    """
     steps = {task.step: STEPS[task.step] for task in predictions}
     ways = PRETRAININGS | ({SCRATCH: PLAIN} if _starts_given(predictions) else {})
     found = {task.candidate.pretraining for task in predictions}
@@ -174,6 +182,7 @@ def described(predictions: Sequence[Task]) -> str:
             for name, each in ways.items()
             if name in found
         },
+        **({"suspects": audits[0].name} if audits else {}),
     }
     return json.dumps(shown)
 

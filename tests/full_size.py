@@ -11,6 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from components.audit import report as audit_report
+from components.audit.duplicates import Duplicates, Pairs
+from components.audit.scoring import NONE, Scores
+from components.audit.selection import Selection
+from components.audit.sources import Sources
 from components.compare.stage import compare
 from components.ensemble import report as ensemble_report
 from components.ensemble.averaging import Validation
@@ -118,7 +123,7 @@ def write_pages(folder: Path, inputs: Inputs) -> dict[str, Path]:
     pages = {
         stage: folder / f"{stage}.html"
         for stage in ("ingest", "tagging", "weighting", "wt_pretrain", "lw_pretrain")
-        + ("finetune", "pseudo_label", "ensemble", "compare")
+        + ("finetune", "audit", "pseudo_label", "ensemble", "compare")
     }
     ingest_report.write_report(
         pages["ingest"],
@@ -152,6 +157,7 @@ def write_pages(folder: Path, inputs: Inputs) -> dict[str, Path]:
         per_class = random.random(CLASSES) if score == "top1" else None
         training_report.page(record, _Measured(score, per_class)).write(pages[stage])
 
+    _audit(np.random.default_rng(2), inputs, pages["audit"])
     comparison = Comparison(labels, min_confidence=0.3)
     classes, shares = inputs.pseudo_labels.padded(np.arange(IMAGES))
     comparison.update(np.arange(IMAGES), classes.astype(np.int32), shares)
@@ -171,6 +177,31 @@ def write_pages(folder: Path, inputs: Inputs) -> dict[str, Path]:
     )
     _compare(random, folder, inputs, pages["compare"])
     return pages
+
+
+def _audit(random: np.random.Generator, inputs: Inputs, path: Path) -> None:
+    labels = np.asarray(inputs.labels.classes, np.int64)
+    numbers = random.permutation(IMAGES)[:20_000]
+    given, rows = labels[numbers], len(numbers)
+    classes = (given[:, None] + random.integers(1, 4, (rows, 1)) + np.arange(PER_IMAGE)) % CLASSES
+    shares = -np.sort(-random.dirichlet(np.full(PER_IMAGE, 0.5), rows)).astype(np.float32)
+    best, least = shares[:, 0], shares[:, -1]
+    said = np.where(random.random(rows) < 0.5, NONE, classes[:, 0])
+    suspects = Scores(
+        numbers, given, least, classes, shares, classes[:, 0], best, least, said, best
+    )
+    both = np.sort(random.integers(0, IMAGES + VALIDATION_IMAGES, (200, 2)), axis=1)
+    pairs = Pairs(both[:, 0], both[:, 1], np.sort(random.integers(0, 5, 200)))
+    near = Duplicates(pairs, np.concatenate([labels, inputs.validation_labels.classes]), IMAGES)
+    audit_report.draw(
+        path,
+        Selection(suspects, np.bincount(labels, minlength=CLASSES), 70_000),
+        near,
+        Sources("resnest101e: wt_pretrain 224 px", [0.55, 0.54], texts=True),
+        inputs.images,
+        inputs.validation_images,
+        inputs.labels,
+    )
 
 
 def write_run(folder: Path, inputs: Inputs, pages: dict[str, Path]) -> RunRecord:

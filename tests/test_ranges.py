@@ -35,6 +35,8 @@ def test_every_number_has_a_range_that_its_default_is_in(argument: Argument) -> 
         ("tagging", {"max_keywords": 0}, "must be at least 1"),
         ("weighting", {"similarity": "embedding"}, "needs a model: set embedding_model"),
         ("multitask_pretrain", {"concepts_weight": 0}, "must be above 0"),
+        ("audit", {"folds": 1}, "folds=1: must be at least 2"),
+        ("audit", {"text_floor": 0}, "must be above 0"),
         ("finetune", {"epochs": -3}, "epochs=-3: must be at least 1"),
         ("finetune", {"balance": 5}, "must be at least 0 and at most 1"),
         ("finetune", {"batch_size": 100}, "must divide batch_size=100"),

@@ -104,8 +104,10 @@ def _seconds(
         return (images_per_second or known) * (_SIDE / side) ** 2
 
     if "epochs" in task.parameters:
-        drawn = task.parameters["epochs"] * (task.parameters["epoch_images"] or images)
-        yield drawn / rate(task)
+        # An audit trains a model for each fold, on the images of all others.
+        folds = task.parameters.get("folds", 1)
+        epoch = task.parameters["epoch_images"] or images * (1 - 1 / folds if folds > 1 else 1)
+        yield folds * task.parameters["epochs"] * epoch / rate(task)
     if "num_teachers" in task.parameters:
         models = [tasks[source.task] for name, source in task.inputs.items() if "model" in name]
         # It is not known yet which will be best: assume the slowest.

@@ -69,6 +69,12 @@ def main(folder: Path) -> None:
     given = TRAINING | {"targets": run.made["labels"]}
     scratch = run("finetune", **given)
     first = run("finetune", "finetune_pretrained", **given, initial_model=pretrained)
+    run(
+        "audit",
+        **TRAINING,
+        weights=run.made["weights"],
+        initial_model=pretrained,
+    )
     models = [scratch["model"], first["model"]]
     labels = run("pseudo_label", models=models, min_confidence=0.06)["pseudo_labels"]
     going_on = {"initial_model": first["model"], "keep_head": True, "continue_learning_rate": True}

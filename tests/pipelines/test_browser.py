@@ -26,7 +26,7 @@ from tests.comparisons import Images, run
 WIDTHS = (1280, 400, 300)
 SMALLEST = 9  # pixels of letters that can be read
 STAGES = ("ingest", "tagging", "weighting", "wt_pretrain", "lw_pretrain", "finetune")
-STAGES += ("pseudo_label", "ensemble", "compare")
+STAGES += ("audit", "pseudo_label", "ensemble", "compare")
 BAD = """<!DOCTYPE html><body>
 <script>console.error("logged"); throw Error("thrown")</script>
 <img src="http://127.0.0.1:49151/a.png"><div style="width: 2000px">wide</div>

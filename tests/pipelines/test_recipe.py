@@ -640,3 +640,39 @@ def test_a_file_that_is_no_recipe_is_refused_in_a_sentence(
 
     with pytest.raises(UserError, match=message):
         load(str(tmp_path / "x.yaml"))
+
+
+AUDITED = HEAD + "candidates: [{{backbone: resnet18, pretraining: [{}]}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("pretrainings", "judge", "start"),
+    [
+        ("none, lw, wt", "resnet18-wt", "wt-pretrain-resnet18"),
+        # These have seen the labels: a model from scratch judges them.
+        ("lw, multitask", "resnet18-none", None),
+        ("none", "resnet18-none", None),
+    ],
+)
+def test_an_audit_starts_from_a_model_that_has_not_seen_the_labels(
+    tmp_path: Path, pretrainings: str, judge: str, start: str | None
+) -> None:
+    text = "audit: {folds: 3}\nseeds: [5, 6]\nweighting: {fallback_weight: 0.3}\n"
+    tasks = compiled(tmp_path, text, AUDITED.format(pretrainings))
+
+    (audit,) = [task for task in tasks.values() if task.step == "audit"]
+    assert audit.name == f"audit-{judge}-seed5"
+    assert audit.inputs["weights"].task == "weighting"
+    assert "labels" in audit.inputs
+    found = audit.inputs.get("initial_model")
+    assert (found and found.task) == (start and f"{start}-seed5")
+    values = {name: audit.parameters[name] for name in ("folds", "seed", "silent_weight")}
+    assert values == {"folds": 3, "seed": 5, "silent_weight": 0.3}
+
+
+def test_an_audit_has_finetunings_values(tmp_path: Path) -> None:
+    text = "finetune: {epochs: 7, learning_rate: 0.3}\naudit: {learning_rate: 0.2}\n"
+    read = recipe(tmp_path, text, AUDITED.format("wt"))
+
+    (audit,) = [task for task in pretraining(read) if task.step == "audit"]
+    assert (audit.values["epochs"], audit.values["learning_rate"]) == (7, 0.2)

@@ -4,8 +4,7 @@ Shapes: M classifiers, N images of a shard, B of a batch, C classes, the K most 
 """
 
 import logging
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -64,7 +63,7 @@ def _excerpt(names: Sequence[str]) -> str:
 @torch.inference_mode()
 def probabilities(
     images: ImageSet,
-    stretches: Sequence[Sequence[int]],
+    stretches: Sequence[Sequence[int] | NDArray[np.int64]],
     classifiers: Sequence[Classifier],
     batch_size: int,
 ) -> Iterator[Tensor]:
@@ -124,11 +123,14 @@ class ShardPredictions:
         classes: (1, N, K) int32 The classes with the highest mean probability, highest first; if
             each classifier's own are kept too, (M+1, N, K), the mean's last.
         probabilities: Theirs, float32.
+        asked: (N, A) float32 The mean probabilities of the classes that were asked for; None if
+            none were.
     """
 
     numbers: NDArray[np.int64]
     classes: NDArray[np.int32]
     probabilities: NDArray[np.float32]
+    asked: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +148,9 @@ class Inference:
         batch_size: Images at a time; a batch ends with its shard, so that neither the number of
             ranks nor a restart changes what is computed together.
         each: Whether to keep each classifier's own classes as well.
+        chosen: The images, in ascending order; None for all of the set.
+        asked: Given image numbers (N,), returns classes (N, A) whose mean probabilities to keep as
+            well, whether they are among the most probable or not.
     """
 
     uri: str
@@ -154,6 +159,8 @@ class Inference:
     top_k: int
     batch_size: int
     each: bool = False
+    chosen: NDArray[np.int64] | None = None
+    asked: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None
 
     def run(self, what: str) -> None:
         """Make the missing parts, all ranks together.
@@ -182,7 +189,7 @@ class Inference:
             StorageError: One is damaged.
         """
         parts = Parts(self.uri)
-        for shard in range(len(self.images.shards)):
+        for shard in self._shards():
             arrays = parts.load(shard)
             if arrays is None:
                 raise StorageError(
@@ -193,7 +200,7 @@ class Inference:
 
     def _missing(self) -> list[int]:
         """Return this rank's shards that have no part, or a damaged one."""
-        share = range(ranks.rank(), len(self.images.shards), ranks.world_size())
+        share = self._shards()[ranks.rank() :: ranks.world_size()]
         parts = Parts(self.uri)
         missing = [shard for shard in share if parts.load(shard) is None]
         if len(missing) < len(share):
@@ -208,16 +215,37 @@ class Inference:
         stream = probabilities(self.images, stretches, classifiers, self.batch_size)
         shown = progress(shards, total=len(shards), unit="shard", what=what)
         for shard, numbers in zip(shown, stretches, strict=True):
-            num_batches = math.ceil(len(numbers) / self.batch_size)
+            asked, starts = self._asked(numbers), range(0, len(numbers), self.batch_size)
             # Results stay on the device until the shard is done: no GPU synchronisation per batch.
             found = [
-                most_probable(each, self.top_k, each=self.each)
-                for each in islice(stream, num_batches)
+                (
+                    *most_probable(each, self.top_k, each=self.each),
+                    each.mean(dim=0).gather(1, asked[start : start + self.batch_size]),
+                )
+                for start, each in zip(starts, islice(stream, len(starts)), strict=True)
             ]
-            classes, shares = (torch.cat(tensors, dim=1) for tensors in zip(*found, strict=True))
-            arrays = {"classes": classes.int(), "probabilities": shares}
+            classes, shares, others = zip(*found, strict=True)
+            arrays = {
+                "classes": torch.cat(classes, dim=1).int(),
+                "probabilities": torch.cat(shares, dim=1),
+            }
+            if self.asked is not None:
+                arrays["asked"] = torch.cat(others)
             parts.save(shard, {name: tensor.cpu().numpy() for name, tensor in arrays.items()})
 
-    def _numbers(self, shard: int) -> range:
+    def _asked(self, numbers: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """Return the classes (N, A) of images to keep the probabilities of, on the device."""
+        if self.asked is None:
+            return torch.zeros(len(numbers), 0, dtype=torch.int64, device=transforms.device())
+        return torch.from_numpy(self.asked(np.array(numbers))).to(transforms.device())
+
+    def _shards(self) -> list[int]:
+        """Return the shards that hold any of the images."""
+        return [shard for shard in range(len(self.images.shards)) if len(self._numbers(shard)) > 0]
+
+    def _numbers(self, shard: int) -> Sequence[int] | NDArray[np.int64]:
         first = sum(each.images for each in self.images.shards[:shard])
-        return range(first, first + self.images.shards[shard].images)
+        end = first + self.images.shards[shard].images
+        if self.chosen is None:
+            return range(first, end)
+        return self.chosen[slice(*np.searchsorted(self.chosen, (first, end)))]

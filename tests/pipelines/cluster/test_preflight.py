@@ -625,6 +625,19 @@ def test_gpu_hours_are_epochs_times_images_by_images_a_second(smoke: Path) -> No
     assert not takes.unknown
 
 
+def test_each_fold_of_an_audit_is_a_training_without_its_images(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "name: webly-audited\ncandidates: [{backbone: resnet18}]\naudit: {folds: 4}\n"
+        "finetune: {epochs: 3, epoch_images: 0}\n"
+    )
+    compile_recipe(load(str(recipe)), tmp_path / "compiled.yaml")
+
+    takes = estimate(graph.read(tmp_path / "compiled.yaml", []), 100_000, 1000.0)
+
+    assert takes.gpu_hours["audit"] == pytest.approx(4 * 3 * 75_000 / 1000 / 3600)
+
+
 def test_gpu_hours_that_are_not_known_are_not_zero(
     smoke: Path, check: Check, caplog: pytest.LogCaptureFixture
 ) -> None:

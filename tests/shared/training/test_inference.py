@@ -268,3 +268,44 @@ def test_the_same_classes_in_another_order_are_refused(tmp_path: Path) -> None:
     folder = tiny_models.save(tmp_path / "model", NAMES[::-1])
     with pytest.raises(UserError, match="use classifiers of the same concepts"):
         read_records([folder], NAMES)
+
+
+def test_classes_that_are_asked_for_have_their_mean_probabilities(
+    images: ImageSet, folders: list[Path], tmp_path: Path
+) -> None:
+    asked = np.array([[number % 3, 2] for number in range(23)])
+    arguments = {"images": images, "folders": folders, "top_k": 1, "batch_size": 4}
+    found = Inference(uri=str(tmp_path), asked=lambda numbers: asked[numbers], **arguments)  # type: ignore[arg-type]
+
+    found.run("test")
+
+    means = tiny_models.naive_probabilities(images, folders)
+    kept = [part.asked for part in found]
+    together = np.concatenate([each for each in kept if each is not None])
+    np.testing.assert_allclose(together, np.take_along_axis(means, asked, axis=1), atol=1e-5)
+
+
+def test_only_the_chosen_images_are_predicted(
+    images: ImageSet, folders: list[Path], seen: list[int], tmp_path: Path
+) -> None:
+    chosen = np.array([1, 3, 4, 20])  # none of the second and the third shard
+    every = inference_of(images, folders[:1], str(tmp_path / "all"))
+    every.run("all")
+    seen.clear()
+    found = Inference(
+        uri=str(tmp_path / "some"),
+        images=images,
+        folders=folders[:1],
+        top_k=2,
+        batch_size=4,
+        chosen=chosen,
+    )
+
+    found.run("some")
+
+    assert seen == [3, 1]
+    parts = list(found)
+    assert [part.numbers.tolist() for part in parts] == [[1, 3, 4], [20]]
+    of_all = np.concatenate([part.probabilities for part in every], axis=1)
+    of_some = np.concatenate([part.probabilities for part in parts], axis=1)
+    np.testing.assert_allclose(of_some, of_all[:, chosen], atol=1e-6)

@@ -1,0 +1,1 @@
+"""Find training images whose labels look wrong, and near-duplicates."""
