@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -108,16 +109,21 @@ def _run(given: argparse.Namespace, scratch: Path) -> int:
         return 0
     with locked(folder):
         shutil.copyfile(compiled, folder / compiled.name)
-        record = execution.execute(
-            folder / compiled.name,
-            folder,
-            given.overrides,
-            given.jobs,
-            given.recipe,
-            drawn=recipe.drawn,
-            docker=given.docker,
-            only=given.only,
-        )
+        started = time.time()
+        try:
+            record = execution.execute(
+                folder / compiled.name,
+                folder,
+                given.overrides,
+                given.jobs,
+                given.recipe,
+                drawn=recipe.drawn,
+                docker=given.docker,
+                only=given.only,
+            )
+        except (KeyboardInterrupt, SystemExit):
+            _report_unfinished(folder, started)
+            raise
         from pipelines import report  # imports matplotlib
         from pipelines.run import ending
 
@@ -125,6 +131,16 @@ def _run(given: argparse.Namespace, scratch: Path) -> int:
         for what, text in ending.lines(record, folder, page):
             logger.info("%-10s  %s", what, text)
     return int(any(task.status in ("failed", "skipped") for task in record.tasks))
+
+
+def _report_unfinished(folder: Path, started: float) -> None:
+    """Report a run that was stopped as far as it got, if it began."""
+    from pipelines import report
+    from pipelines.run.record import FILE
+
+    record = folder / FILE
+    if record.is_file() and record.stat().st_mtime >= started:
+        logger.info("report      %s", report.write(folder))
 
 
 if __name__ == "__main__":

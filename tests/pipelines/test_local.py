@@ -49,8 +49,8 @@ def start(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
         runner.wait()
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
     return condition()
@@ -127,6 +127,24 @@ def test_ctrl_c_lets_a_stage_unwind_and_ends_it(
     assert runner.wait(20) != 0
     assert (tmp_path / "pids.unwound").exists()
     assert eventually(lambda: not any(alive(process) for process in processes))
+
+
+@pytest.mark.processes
+def test_a_run_that_is_stopped_is_reported_as_far_as_it_got(tmp_path: Path) -> None:
+    pictures(tmp_path / "data")
+    scratch = "candidates=[{backbone: resnet10t}]"
+    argv = ["--recipe", "sample", "--set", scratch, "--set", "without=[audit]"]
+    command = [sys.executable, "-m", "pipelines.local", *argv]
+    command += ["--run", str(tmp_path / "run"), f"dataset={tmp_path / 'data'}"]
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as runner:
+        assert eventually(lambda: any((tmp_path / "run" / "logs").glob("finetune-*.log")), 120)
+        runner.send_signal(signal.SIGINT)
+        _, said = runner.communicate(timeout=120)
+
+    assert runner.returncode == 130
+    assert f"report      {tmp_path / 'run' / 'report.html'}" in said
+    assert "ingest" in (tmp_path / "run" / "report.html").read_text()
 
 
 @pytest.mark.processes

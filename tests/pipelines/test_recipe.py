@@ -261,7 +261,7 @@ candidates:
   - {backbone: resnet18, pretraining: [none], initial_weights: s3://b/w, variant: own}
   - {backbone: resnet18, pretraining: [none], initial_weights: none, variant: scratch}
   - {backbone: resnet34, pretraining: [none]}
-finetune_large: {}
+finetune_large: {image_size: 256}
 """
 
 
@@ -455,7 +455,7 @@ def test_a_recipe_takes_from_another_what_it_does_not_say(tmp_path: Path) -> Non
 
 
 def test_a_recipe_leaves_out_steps_of_the_one_that_it_extends(tmp_path: Path) -> None:
-    text = "extends: sample\nwithout: [finetune_large, finetune_again]\n"
+    text = "extends: sample\nwithout: [finetune_large, finetune_again, audit]\n"
 
     read = recipe(tmp_path, text, "")
 
@@ -516,7 +516,8 @@ def test_settings_add_and_leave_out_steps_with_their_fields(tmp_path: Path) -> N
 
 
 def test_settings_of_candidates_leave_sections_of_others_unused() -> None:
-    read = load("sample", ["candidates=[{backbone: resnet18, pretraining: [wt]}]"])
+    candidates = "candidates=[{backbone: resnet18, pretraining: [wt]}]"
+    read = load("sample", [candidates, "without=[audit]"])
 
     assert {"weighting", "lw_pretrain"}.isdisjoint(task.step for task in pretraining(read))
 

@@ -175,7 +175,7 @@ def more(text: str) -> Callable[[Path], None]:
 
 
 CODE, COMMENT, HELP = more("FACTOR = 2"), more("# doubled"), replaced("How to train.", "How.")
-TRAINING = {"wt_pretrain", "lw_pretrain", "multitask_pretrain", "finetune"}
+TRAINING = {"wt_pretrain", "lw_pretrain", "multitask_pretrain", "finetune", "audit"}
 TORCH = {*TRAINING, "initial_model", "pseudo_label", "ensemble"}
 TEXT = {"ingest", "tagging", "weighting", "compare"}
 
