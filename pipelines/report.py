@@ -12,23 +12,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from components.compare.outputs import read_comparison
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.reports import html
 from components.shared.reports.html import Page
-from components.shared.reports.titles import SCRATCH, Name
 from components.shared.stage.errors import UserError
 from pipelines.run import ending, plots, record, samples
 from pipelines.run.graph_drawing import draw_graph
 from pipelines.run.record import RunRecord, TaskRecord, duration
-from pipelines.steps import PLAIN, PRETRAINING_TITLES
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +32,12 @@ FILE = "report.html"
 MOST_BYTES = 5_000_000  # KFP's UI shows no larger page; mail servers accept it, too
 _FRAME_BYTES, _FRAME_BYTES_OF_A_TASK = 10_000, 1_000  # the style; the markup around a folded page
 _PACKAGES = ("torch", "timm", "torchvision", "numpy", "scipy", "pyarrow", "nltk", "pillow", "kfp")
+# Stages whose pages are sections of this one, where a run has one of each.
+_SECTIONS = {
+    "compare": "Results",
+    "audit": "Labels that look wrong",
+    "ensemble": "What is confused",
+}
 _SHOWN_REJECTS = 15
 _LINES_OF_A_FAILED_LOG = 30
 
@@ -51,8 +53,15 @@ def write(folder: Path) -> Path:
     run = record.read(folder)
     page = Page(f"Run {folder.name}", _summary(run))
     page.table(["", ""], list(ending.lines(run, folder, folder / FILE)))
-    page.stats(list(_headline(run)))
+    page.stats(list(_tiles(run)))
     _add_failures(page, run)
+    for step, heading in _SECTIONS.items():
+        if path := _output(run, step, "report"):
+            page.heading(heading)
+            page.included(html.body(path), anchor=f"task-{step}")
+    _add_keywords(page, run)
+    _add_samples(page, run)
+    _add_rejects(page, run)
     page.heading("What ran")
     page.drawing(
         draw_graph(run.tasks),
@@ -60,10 +69,6 @@ def write(folder: Path) -> Path:
         "original run. Tasks that differ only by seed are drawn as one, with their mean time. "
         "Edges implied by longer paths are left out.",
     )
-    _add_results(page, run)
-    _add_keywords(page, run)
-    _add_samples(page, run)
-    _add_rejects(page, run)
     _add_settings(page, run)
     _add_pages(page, run)
     page.write(folder / FILE)
@@ -84,28 +89,7 @@ def _output(run: RunRecord, step: str, name: str) -> Path | None:
     return Path(paths[0]) if paths else None
 
 
-def _headline(run: RunRecord) -> Iterator[tuple[str, str]]:
-    path = _output(run, "compare", "comparison")
-    found = read_comparison(path) if path else {"accuracy": [], "gains": []}
-    given = any(task.step == "initial_model" for task in run.tasks)
-    titles = PRETRAINING_TITLES | ({SCRATCH: PLAIN.title} if given else {})
-    names = {str(name): name for name in (replace(t.candidate, seed=None) for t in run.tasks)}
-    if found["accuracy"]:
-        best = max(found["accuracy"], key=lambda each: float(each["top1"]["mean"]))
-        name = names.get(best["candidate"], Name(best["candidate"]))
-        what = name.title(titles) or best["step"]
-        yield f"{best['top1']['mean']:.1%}", f"top-1, {what}"
-        yield f"{best['top5']['mean']:.1%}", f"top-5, {what}"
-    first = found["accuracy"][0]["step"] if found["accuracy"] else ""
-    of_candidates = {each["of"]["candidate"]: each for each in reversed(found["gains"])}
-    for candidate, each in reversed(of_candidates.items()):
-        name = names.get(candidate, Name(candidate))
-        if name.is_pretrained and each["of"]["step"] == first:
-            where = ""
-            if "both" in each:
-                where = " [{:+.1f}, {:+.1f}]".format(*(100 * end for end in each["both"]))
-            what = replace(name, backbone="").title(titles)
-            yield f"{100 * each['mean']:+.1f}", f"points of {what} over {titles[SCRATCH]}{where}"
+def _tiles(run: RunRecord) -> Iterator[tuple[str, str]]:
     labels = _output(run, "ingest", "labels")
     if labels:
         targets = Targets.load(labels)
@@ -120,13 +104,6 @@ def _add_failures(page: Page, run: RunRecord) -> None:
             log = Path(task.log)
             text = log.read_text(errors="replace") if log.is_file() else ""
             page.preformatted("\n".join(text.splitlines()[-_LINES_OF_A_FAILED_LOG:]))
-
-
-def _add_results(page: Page, run: RunRecord) -> None:
-    path = _output(run, "compare", "report")
-    if path:
-        page.heading("Results")
-        page.included(html.body(path), anchor="task-compare")
 
 
 def _add_keywords(page: Page, run: RunRecord) -> None:
@@ -217,7 +194,8 @@ def _add_settings(page: Page, run: RunRecord) -> None:
 def _add_pages(page: Page, run: RunRecord) -> None:
     """Fold in as many of the stages' own pages as fit: the large ones are left out."""
     page.heading("The stages' own pages")
-    tasks = [task for task in run.tasks if task.step != "compare" or not task.outputs]
+    shown = {_output(run, step, "report") for step in _SECTIONS}
+    tasks = [task for task in run.tasks if Path(task.outputs.get("report", "")) not in shown]
     short = {task.name: _without_its_page(task) + _parameters(task) for task in tasks}
     whole = {
         task.name: html.body(Path(task.outputs["report"])) + _parameters(task)

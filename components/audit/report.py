@@ -85,11 +85,11 @@ def _card(scores: Scores, row: int, id: str, images: ImageSet, titles: Sequence[
         image=images.peek(int(scores.numbers[row])),
         title=f"{titles[given]} → {titles[suggested]}",
         lines=[
-            id,
             *((f"{titles[label]} {share:.2f}", float(share)) for label, share in shares),
             f"models: {titles[model]} {scores.model[row]:.2f}",
             f"text: {text}",
         ],
+        id=id,
     )
 
 

@@ -26,7 +26,10 @@ def lines(run: RunRecord, folder: Path, report: Path) -> Iterator[tuple[str, str
     yield "report", shown(report)
     suspects = folder / models.SUSPECTS
     if suspects.is_symlink():
-        yield "suspects", f"{shown(suspects)}/suspects.csv"
+        import pyarrow.parquet as pq
+
+        count = pq.read_metadata(suspects / "suspects.parquet").num_rows
+        yield "suspects", f"{shown(suspects)}/suspects.csv: {count:,} labels look wrong"
 
 
 def _about(best: Best, folder: Path) -> Iterator[tuple[str, str]]:

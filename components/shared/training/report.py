@@ -46,8 +46,6 @@ def page(record: Record, validation: Validation) -> Page:
     )
     if validation.per_class is not None:
         _add_classes(page, record.titles, validation.per_class)
-    page.heading("Settings")
-    page.table(["setting", "value"], list(record.settings.items()))
     return page
 
 

@@ -2,6 +2,8 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components.shared.stage.errors import UserError
@@ -200,12 +202,14 @@ def test_a_class_with_one_image_leaves_no_interval(tmp_path: Path) -> None:
 
 def test_the_suspects_are_linked_and_told(tmp_path: Path) -> None:
     (tmp_path / "artifacts" / "suspects").mkdir(parents=True)
+    rows = pa.table({"id": ["a.jpg", "b.jpg"]})
+    pq.write_table(rows, tmp_path / "artifacts" / "suspects" / "suspects.parquet")
     audit = task("audit", "audit", suspects=tmp_path / "artifacts" / "suspects")
 
     lines = ended(run(audit), tmp_path)
 
     assert links(tmp_path) == {"suspects": "artifacts/suspects"}
-    assert lines["suspects"] == str(tmp_path / "suspects" / "suspects.csv")
+    assert lines["suspects"] == f"{tmp_path}/suspects/suspects.csv: 2 labels look wrong"
 
 
 def test_paths_are_as_people_type_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
