@@ -66,24 +66,14 @@ class Source(NamedTuple):
         pairs = zip(self.labels, values, strict=True)
         return class_name([name for name, value in pairs if _flag(value) == "1"])
 
-    def split_of(self, row: Row) -> str:
-        """Return the split that a row of `columns` says; empty if it says none.
-
-        Raises:
-            UserError: What it has in the column of splits is none.
-        """
+    def split_of(self, row: Row) -> str | None:
+        """Return the split that a row says, empty if it need not say one; None if it is odd."""
         if self.split is None:
             return self.default
         value, flag = row.values[-1], _FLAGS.get(alias(self.split))
         if flag:
             return flag if _flag(value) == "1" else "train"
-        found = split_of(str(value))
-        if not found:
-            raise UserError(
-                f"{self.table.name}: line {row.line}: {value!r:.100} in its column {self.split} is "
-                "no split: write train, validation or test, or give the column another name"
-            )
-        return found
+        return split_of(str(value)) or None
 
     @property
     def says_splits(self) -> bool:

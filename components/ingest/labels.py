@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 UNKNOWN = -1
 _MOST_CONFLICTS = 0.05  # of the images: with more, an image may have several labels by design
+_MOST_ODD = 0.05  # of the values in a column of splits: with more, it may be something else
 _FEW = 0.5  # of a table's rows have an image and a label: fewer are odd
 
 
@@ -108,7 +109,7 @@ def _rows(
     keys, labels, splits, total = [np.empty(0, np.uint64)], array("i"), array("b"), 0
     for source in sources:
         lines, before = LineRejects(source.table.name, rejects), len(labels)
-        rows = 0
+        rows, odd = 0, ""
         for batch in source.table.batches(source.columns, lines, "unreadable row"):
             rows += len(batch)
             found, there = source.namer.keys([row.values[0] for row in batch])
@@ -118,6 +119,9 @@ def _rows(
                 label = source.label(row.values[1 : 1 + len(source.labels)])
                 problem = "" if is_there else "missing image"
                 problem = problem or ("" if label or split == "test" else "no label")
+                if split is None:
+                    problem = "no split"
+                    odd = odd or f"{row.values[-1]!r:.100} in line {row.line}"
                 if problem:
                     lines.add(problem, row.line, row.values[0], "of a table with labels")
                 else:
@@ -127,6 +131,12 @@ def _rows(
             keys.append(found[np.array(kept, bool)])
         lines.end()
         rows += lines.counts["unreadable row"]
+        if lines.counts["no split"] > _MOST_ODD * rows:
+            raise UserError(
+                f"{root}/{source.table.name}: {lines.counts['no split']:,} of {rows:,} values in "
+                f"its column {source.split} are no splits, such as {odd}: write train, validation or "
+                "test, or give the column another name"
+            )
         total += rows
         if len(labels) - before < _FEW * rows:
             of = f"{len(labels) - before:,} of {rows:,} rows of {source.table.name}"

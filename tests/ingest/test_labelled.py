@@ -317,8 +317,21 @@ def test_a_split_that_is_none_is_named(tmp_path: Path, split: str) -> None:
     lines = [f"{name},{i % 2},{'train' if i else split}" for i, name in enumerate(flat(root))]
     table(root, "labels.csv", listed(*reversed(lines), header="path,label,split"))
 
-    with pytest.raises(UserError, match=f"line 13: '{split}' in its column split is no split"):
+    with pytest.raises(
+        UserError, match=rf"1 of 12 .* split are no splits, such as '{split}' in line 13"
+    ):
         read(root)
+
+
+def test_a_single_odd_split_costs_its_line(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    lines = [f"{name},{i % 2},{'train' if i else 'x'}" for i, name in enumerate(flat(root, 40))]
+    table(root, "labels.csv", listed(*lines, header="path,label,split"))
+
+    data = read(root)
+
+    assert split_sizes(data) == {"train": 39}
+    assert [(each.kind, each.id) for each in data.rejects] == [("no split", "images/00.jpg")]
 
 
 @pytest.mark.parametrize(
