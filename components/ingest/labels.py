@@ -134,8 +134,8 @@ def _rows(
         if lines.counts["no split"] > _MOST_ODD * rows:
             raise UserError(
                 f"{root}/{source.table.name}: {lines.counts['no split']:,} of {rows:,} values in "
-                f"its column {source.split} are no splits, such as {odd}: write train, validation or "
-                "test, or give the column another name"
+                f"its column {source.split} are no splits, such as {odd}: write train, validation "
+                "or test, or give the column another name"
             )
         total += rows
         if len(labels) - before < _FEW * rows:
