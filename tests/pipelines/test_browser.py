@@ -23,7 +23,7 @@ from tests.browser import Browser, Seen, chromium
 from tests.comparisons import Images, run
 
 # A whole window; the panel that KFP's UI opens for a page, and a column of its "Compare runs".
-WIDTHS = (1280, 400, 300)
+WIDTHS = (1280, 400, 390, 300)
 SMALLEST = 9  # pixels of letters that can be read
 STAGES = ("ingest", "tagging", "weighting", "wt_pretrain", "lw_pretrain", "finetune")
 STAGES += ("audit", "pseudo_label", "ensemble", "compare")
