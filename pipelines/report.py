@@ -32,7 +32,7 @@ FILE = "report.html"
 MOST_BYTES = 5_000_000  # KFP's UI shows no larger page; mail servers accept it, too
 _FRAME_BYTES, _FRAME_BYTES_OF_A_TASK = 10_000, 1_000  # the style; the markup around a folded page
 _PACKAGES = ("torch", "timm", "torchvision", "numpy", "scipy", "pyarrow", "nltk", "pillow", "kfp")
-# Stages whose pages are sections of this one, where a run has one of each.
+# Steps whose first task's page is a section of this one.
 _SECTIONS = {
     "compare": "Results",
     "audit": "Labels that look wrong",
@@ -52,13 +52,14 @@ def write(folder: Path) -> Path:
     """
     run = record.read(folder)
     page = Page(f"Run {folder.name}", _summary(run))
-    page.table(["", ""], list(ending.lines(run, folder, folder / FILE)))
+    lines = ending.lines(run, folder, folder / FILE)
+    page.preformatted("\n".join(f"{what:<10}  {text}" for what, text in lines))
     page.stats(list(_tiles(run)))
     _add_failures(page, run)
-    for step, heading in _SECTIONS.items():
-        if path := _output(run, step, "report"):
-            page.heading(heading)
-            page.included(html.body(path), anchor=f"task-{step}")
+    sections = {step: task for step in _SECTIONS if (task := _reported(run, step))}
+    for step, task in sections.items():
+        page.heading(_SECTIONS[step])
+        page.included(html.body(Path(task.outputs["report"])), anchor=f"task-{task.name}")
     _add_keywords(page, run)
     _add_samples(page, run)
     _add_rejects(page, run)
@@ -70,7 +71,7 @@ def write(folder: Path) -> Path:
         "Edges implied by longer paths are left out.",
     )
     _add_settings(page, run)
-    _add_pages(page, run)
+    _add_pages(page, [task for task in run.tasks if task not in sections.values()])
     page.write(folder / FILE)
     return folder / FILE
 
@@ -87,6 +88,12 @@ def _output(run: RunRecord, step: str, name: str) -> Path | None:
     """Return the path of an output of a step's only task, if it got that far."""
     paths = [task.outputs[name] for task in run.tasks if task.step == step and name in task.outputs]
     return Path(paths[0]) if paths else None
+
+
+def _reported(run: RunRecord, step: str) -> TaskRecord | None:
+    """Return a step's first task that has a page."""
+    tasks = (task for task in run.tasks if task.step == step and "report" in task.outputs)
+    return next(tasks, None)
 
 
 def _tiles(run: RunRecord) -> Iterator[tuple[str, str]]:
@@ -191,11 +198,9 @@ def _add_settings(page: Page, run: RunRecord) -> None:
     )
 
 
-def _add_pages(page: Page, run: RunRecord) -> None:
+def _add_pages(page: Page, tasks: Sequence[TaskRecord]) -> None:
     """Fold in as many of the stages' own pages as fit: the large ones are left out."""
     page.heading("The stages' own pages")
-    shown = {_output(run, step, "report") for step in _SECTIONS}
-    tasks = [task for task in run.tasks if Path(task.outputs.get("report", "")) not in shown]
     short = {task.name: _without_its_page(task) + _parameters(task) for task in tasks}
     whole = {
         task.name: html.body(Path(task.outputs["report"])) + _parameters(task)

@@ -1,4 +1,5 @@
 import base64
+import html
 import json
 import re
 import subprocess
@@ -203,9 +204,11 @@ def test_the_page_begins_with_what_the_terminal_ends_with(tmp_path: Path) -> Non
 
     page = report.write(tmp_path)
 
-    rows = table_rows(page.read_text())
     expected = [list(line) for line in ending.lines(run, tmp_path, page)]
-    assert rows[1 : 1 + len(expected)] == expected  # below the heading
+    shown = re.search(r"<pre>(.*?)</pre>", page.read_text(), re.DOTALL)
+    assert shown is not None
+    lines = html.unescape(shown[1]).splitlines()
+    assert [[line[:10].strip(), line[12:]] for line in lines] == expected
     assert [what for what, _ in expected] == [
         *("best model", "accuracy", "use it", "ensemble", "report"),
     ]
