@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         logger.error("stopped; nothing was written" if given.output else "stopped")
         sys.exit(130)
-    sys.exit(not read)
+    sys.exit(0 if read else 1)
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -22,7 +22,6 @@ candidates:
   - backbone: resnet10t
     backbone_args: {layers: [1, 1, 1, 1], channels: [8, 8, 8, 8], stem_width: 8}
 ingest: {image_side: 48}
-tagging: {min_images: 2, max_share: 0.9}
 finetune: {epochs: 4}
 training: {image_size: 32, epoch_images: 64, batch_size: 16, accumulation_steps: 1}
 """
