@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from toy.pipelines import WAIT, compiled, counting
 
 from components.shared.stage.errors import UserError
@@ -131,7 +132,10 @@ def test_ctrl_c_lets_a_stage_unwind_and_ends_it(
 
 @pytest.mark.processes
 def test_a_run_that_is_stopped_is_reported_as_far_as_it_got(tmp_path: Path) -> None:
-    pictures(tmp_path / "data")
+    for number in range(200):
+        image = tmp_path / "data" / f"class{number % 2}" / f"{number}.jpg"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (number, 90, 255 * (number % 2))).save(image)
     scratch = "candidates=[{backbone: resnet10t}]"
     argv = ["--recipe", "sample", "--set", scratch, "--set", "without=[audit]"]
     command = [sys.executable, "-m", "pipelines.local", *argv]
