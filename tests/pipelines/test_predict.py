@@ -109,6 +109,25 @@ def test_a_table_has_a_row_for_each_picture_whatever_its_format(
     ]
 
 
+def test_flipped_views_average_a_picture_and_its_mirror_image(tmp_path: Path) -> None:
+    model = tiny_models.save(tmp_path / "model", NAMES)
+    picture = coloured_squares(1, 48, seed=0)[0][0]
+    picture.save(tmp_path / "upright.png")
+    picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "mirrored.png")
+    found = {}
+    for views in ("one", "flip"):
+        arguments = ("--images", tmp_path, "--output", tmp_path / f"{views}.csv", "--top", 6)
+        assert run(model, *arguments, "--views", views) == 0
+        found[views] = [
+            {row[f"class_{i}"]: float(row[f"probability_{i}"]) for i in range(1, 7)}
+            for row in rows(tmp_path / f"{views}.csv")
+        ]
+    one, other = found["one"]
+    mean = {name: (one[name] + other[name]) / 2 for name in NAMES}
+    assert max(abs(one[name] - other[name]) for name in NAMES) > 0.005
+    assert found["flip"] == [pytest.approx(mean, abs=1e-5)] * 2
+
+
 def test_rows_are_the_same_with_workers_and_without(tmp_path: Path) -> None:
     model = tiny_models.save(tmp_path / "model", NAMES)
     (tmp_path / "many").mkdir()

@@ -22,6 +22,7 @@ from components.shared.storage.resume import Parts
 from components.shared.training import models, transforms
 from components.shared.training.accuracy import top_k
 from components.shared.training.models import Record
+from components.shared.training.views import Views, seen
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def probabilities(
     stretches: Sequence[Sequence[int] | NDArray[np.int64]],
     classifiers: Sequence[Classifier],
     batch_size: int,
+    views: Views = "one",
 ) -> Iterator[Tensor]:
     """Yield each classifier's probabilities (M, B, C) in fp32, on the device, batch by batch.
 
@@ -76,6 +78,7 @@ def probabilities(
         stretches: Image numbers; a batch ends where its stretch ends.
         classifiers: Models with the same classes.
         batch_size: Images at a time.
+        views: Whose probabilities are averaged.
     """
     sizes = sorted({classifier.record.image_size for classifier in classifiers})
     device = transforms.device()
@@ -84,8 +87,14 @@ def probabilities(
             size: transforms.normalized(crop, device)
             for size, crop in zip(sizes, crops, strict=True)
         }
-        scored = [softmax(each.model, pixels[each.record.image_size]) for each in classifiers]
-        yield torch.stack(scored)
+        yield torch.stack(
+            [scored(each.model, pixels[each.record.image_size], views) for each in classifiers]
+        )
+
+
+def scored(model: nn.Module, pixels: Tensor, views: Views) -> Tensor:
+    """Return a model's probabilities (B, C) in fp32, their mean over views of (B, 3, S, S)."""
+    return torch.stack([softmax(model, view) for view in seen(pixels, views)]).mean(dim=0)
 
 
 def softmax(model: nn.Module, pixels: Tensor) -> Tensor:
@@ -141,7 +150,8 @@ class Inference:
     among them, skipping those that already have a part.
 
     Attributes:
-        uri: URI of the parts' folder.
+        uri: URI of the parts' folder. It must tell apart all that changes what parts hold: images,
+            classifiers and each of the settings below.
         images: The images.
         folders: The classifiers' folders.
         top_k: How many classes of an image to keep.
@@ -151,6 +161,7 @@ class Inference:
         chosen: The images, in ascending order; None for all of the set.
         asked: Given image numbers (N,), returns classes (N, A) whose mean probabilities to keep as
             well, whether they are among the most probable or not.
+        views: Whose probabilities are averaged.
     """
 
     uri: str
@@ -161,6 +172,7 @@ class Inference:
     each: bool = False
     chosen: NDArray[np.int64] | None = None
     asked: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None
+    views: Views = "one"
 
     def run(self, what: str) -> None:
         """Make the missing parts, all ranks together.
@@ -212,7 +224,7 @@ class Inference:
         parts, classifiers = Parts(self.uri), [Classifier.load(each) for each in self.folders]
         stretches = [self._numbers(shard) for shard in shards]
         # One stream for all shards: its workers are forked once, and read ahead across them.
-        stream = probabilities(self.images, stretches, classifiers, self.batch_size)
+        stream = probabilities(self.images, stretches, classifiers, self.batch_size, self.views)
         shown = progress(shards, total=len(shards), unit="shard", what=what)
         for shard, numbers in zip(shown, stretches, strict=True):
             asked, starts = self._asked(numbers), range(0, len(numbers), self.batch_size)
