@@ -114,7 +114,7 @@ def test_a_table_has_a_row_for_each_picture_whatever_its_format(
 def test_flipped_views_average_a_picture_and_its_mirror_image(tmp_path: Path) -> None:
     (tmp_path / "whole.jpg").write_bytes(jpeg(tmp_path))
     model = Classifier.load(tiny_models.save(tmp_path / "model", NAMES))
-    crop = evaluation_crop(decoded(memoryview(jpeg(tmp_path))), 32)
+    crop = evaluation_crop(pictures.decoded(jpeg(tmp_path), 37), 32)  # 37: its short side
     both = normalized(torch.stack([crop, crop.flip(2)]), device())
     with torch.inference_mode():
         upright, mirrored = softmax(model.model, both).cpu().numpy()
