@@ -5,8 +5,8 @@
 
 Several models average their probabilities, each at its own image size; `--views flip` averages over
 pictures and their mirror images, too, for twice the models' work. Without `--output`, the most
-probable classes of each picture are printed; the table has a row for each picture, and what is wrong
-with those that cannot be read.
+probable classes of each picture are printed; the table has a row for each picture, and what is
+wrong with those that cannot be read.
 """
 
 import argparse

@@ -104,23 +104,33 @@ def softmax(model: nn.Module, pixels: Tensor) -> Tensor:
     return logits.float().softmax(dim=1)
 
 
-def most_probable(probabilities: Tensor, k: int, *, each: bool = False) -> tuple[Tensor, Tensor]:
+def most_probable(
+    probabilities: Tensor, k: int, *, each: bool = False, shares: Sequence[float] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the classes with the highest mean over the classifiers, and that mean.
 
     Args:
         probabilities: (M, B, C).
         k: How many classes of each image.
         each: Also return each classifier's own, before the mean's.
+        shares: See `mean`.
 
     Returns:
         Classes int64 and probabilities, both (1, B, min(k, C)) or, with `each`, (M+1, …), the
         most probable first.
     """
-    mean = probabilities.mean(dim=0, keepdim=True)
-    asked = torch.cat([probabilities, mean]) if each else mean
+    together = mean(probabilities, shares)[None]
+    asked = torch.cat([probabilities, together]) if each else together
     scores, classes = top_k(asked.flatten(0, 1), k)
     shape = (*asked.shape[:2], -1)
     return classes.view(shape), scores.view(shape)
+
+
+def mean(probabilities: Tensor, shares: Sequence[float] | None = None) -> Tensor:
+    """Return the mean (B, C) of probabilities (M, B, C) by shares that sum to 1; None: equal."""
+    if shares is None:
+        return probabilities.mean(dim=0)
+    return torch.stack([s * p for s, p in zip(shares, probabilities, strict=True)]).sum(dim=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +172,7 @@ class Inference:
         asked: Given image numbers (N,), returns classes (N, A) whose mean probabilities to keep as
             well, whether they are among the most probable or not.
         views: Whose probabilities are averaged.
+        shares: The classifiers' shares of the mean; None if they are equal.
     """
 
     uri: str
@@ -173,6 +184,7 @@ class Inference:
     chosen: NDArray[np.int64] | None = None
     asked: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None
     views: Views = "one"
+    shares: Sequence[float] | None = None
 
     def run(self, what: str) -> None:
         """Make the missing parts, all ranks together.
@@ -231,8 +243,8 @@ class Inference:
             # Results stay on the device until the shard is done: no GPU synchronisation per batch.
             found = [
                 (
-                    *most_probable(each, self.top_k, each=self.each),
-                    each.mean(dim=0).gather(1, asked[start : start + self.batch_size]),
+                    *most_probable(each, self.top_k, each=self.each, shares=self.shares),
+                    mean(each, self.shares).gather(1, asked[start : start + self.batch_size]),
                 )
                 for start, each in zip(starts, islice(stream, len(starts)), strict=True)
             ]
