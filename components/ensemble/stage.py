@@ -92,7 +92,8 @@ def ensemble(
         return
 
     predicted, validation = validate(inference, labels, selection)
-    history = History([each for record in members for each in record.lineage], [])
+    lineage = [each for record in members for each in record.lineage]
+    history = History(lineage, [], halved=selection is not None)
     write_predictions(predictions, images, labels, predicted, history)
     write_confusion(
         confusion, validation.labels, validation.predictions.classes[:, 0], labels.titles

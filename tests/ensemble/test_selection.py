@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from components.ensemble.opinions import Opinions
 from components.ensemble.selection import greedy
 from components.ensemble.stage import ensemble
-from components.shared.data import halves
+from components.shared.data import halves, predictions
 from components.shared.data.evaluation import TEST, VALIDATION
 from components.shared.data.image_set import ImageSet
 from components.shared.stage import metadata
@@ -106,6 +106,9 @@ def test_predictions_are_of_all_images_and_those_of_test_images_by_the_same_shar
     np.testing.assert_allclose(
         table["probabilities"].to_pylist(), -np.sort(-together)[:, :5], atol=1e-4
     )
+    _, _, _, history = predictions.read(tmp_path / "greedy" / "predictions.parquet")
+    assert history.halved
+    assert len(history.lineage) == np.count_nonzero(weights)
     with zipfile.ZipFile(tmp_path / "greedy" / "submission.zip") as archive:
         lines = archive.read("predictions.txt").decode().splitlines()
     strongest = np.argsort(-expected(given.test))[:, :5].tolist()
