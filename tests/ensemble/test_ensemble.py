@@ -295,9 +295,12 @@ def test_a_stage_that_was_interrupted_goes_on_and_ends_as_one_that_was_not(
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize("parameters", [{}, {"weights": "greedy", "views": "flip"}])
 def test_two_processes_make_what_one_makes(
-    given: Given, made: Path, checkpoints: Path, tmp_path: Path
+    parameters: dict[str, Any], given: Given, checkpoints: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "one").mkdir()
+    run(given, tmp_path / "one", **parameters)
     arguments: dict[str, list[Path]] = {
         "evaluation": [given.folder],
         "models": given.models,
@@ -308,8 +311,9 @@ def test_two_processes_make_what_one_makes(
     }
     argv = [str(word) for name, paths in arguments.items() for word in (f"--{name}", *paths)]
     two, log = {"WEBLY_PROCESSES": "2"}, tmp_path / "log"
-    stage = Forked("components.ensemble", *argv, "--batch_size=8", log=log, env=os.environ | two)
+    argv += ["--batch_size=8", *(f"--{name}={value}" for name, value in parameters.items())]
+    stage = Forked("components.ensemble", *argv, log=log, env=os.environ | two)
     assert stage.wait() == 0, log.read_text()
     assert "continuing in 2 processes" in log.read_text()
-    assert outputs(tmp_path) == outputs(made)
+    assert outputs(tmp_path) == outputs(tmp_path / "one")
     assert not any(checkpoints.iterdir())
