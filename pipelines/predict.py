@@ -3,7 +3,8 @@
     python -m pipelines.predict runs/demo --images photo.jpg holiday/
     python -m pipelines.predict runs/demo/models/* --images holiday --output holiday.csv
 
-Several models average their probabilities, each at its own image size. Without `--output`, the most
+Several models average their probabilities, each at its own image size; `--views flip` averages over
+pictures and their mirror images, too, for twice the models' work. Without `--output`, the most
 probable classes of each picture are printed; the table has a row for each picture, and what is
 wrong with those that cannot be read.
 """
@@ -17,11 +18,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.stage.parallel import cores
 from components.shared.stage.progress import progress
+from components.shared.training.views import Views
 
 if TYPE_CHECKING:
     from pipelines.prediction.tables import Row
@@ -41,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         logging.getLogger(package).setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        read = predict(given.models, given.images, given.output, given.top, given.workers)
+        read = predict(
+            given.models, given.images, given.output, given.top, given.workers, given.views
+        )
     except UserError as error:
         logger.error("%s", error)
         sys.exit(2)
@@ -75,6 +79,12 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--top", type=int, default=5, help="classes of each picture (default: 5)")
     parser.add_argument(
+        "--views",
+        choices=get_args(Views),
+        default="one",
+        help="what models see of each picture: it, or also its mirror image (default: one)",
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         default=cores(),
@@ -84,7 +94,12 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def predict(
-    models: Sequence[Path], images: Sequence[Path], output: Path | None, top: int, workers: int
+    models: Sequence[Path],
+    images: Sequence[Path],
+    output: Path | None,
+    top: int,
+    workers: int,
+    views: Views,
 ) -> int:
     """Classify pictures, print or write the result, and return how many could be read.
 
@@ -104,7 +119,7 @@ def predict(
     from pipelines.prediction import classifying, pictures
 
     files, start, errors = pictures.find(images), time.monotonic(), list[tuple[str, str]]()
-    batches = classifying.classified(folders, files, top, workers)
+    batches = classifying.classified(folders, files, top, workers, views)
     shown: Iterable[list[Row]] = batches
     if output or not sys.stdout.isatty():
         shown = progress(batches, total=len(files), unit="image", what="predicting", units=len)

@@ -45,6 +45,7 @@ def write(
     *,
     pretrained: bool = False,
     points: int = 4,
+    halved: bool = False,
 ) -> Path:
     """Write predictions that are right of some images (N,), and of none in the second place."""
     truth = np.asarray(labels.classes)
@@ -61,14 +62,23 @@ def write(
     before = [Training("wt_pretrain 28 px", 1000, 10.0)] if pretrained else []
     lineage = [*before, Training("finetune on given labels 28 px", 100 * points, 4.0)]
     # Of the images, only ids and identity are written.
-    predictions.write(path, images, labels, found, History(lineage, curve))  # type: ignore[arg-type]
+    history = History(lineage, curve, halved)
+    predictions.write(path, images, labels, found, history)  # type: ignore[arg-type]
     return path
 
 
 def run(
-    folder: Path, images: Images, right: Mapping[tuple[str, str], NDArray[np.bool_]], **values: Any
+    folder: Path,
+    images: Images,
+    right: Mapping[tuple[str, str], NDArray[np.bool_]],
+    *,
+    halved: bool = False,
+    **values: Any,
 ) -> None:
-    """Compare classifiers by which images they are right of, by step and candidate."""
+    """Compare classifiers by which images they are right of, by step and candidate.
+
+    With `halved`, one half of the images has chosen the ensembles' members.
+    """
     paths = [
         write(
             folder / f"{step}-{candidate}.parquet",
@@ -76,6 +86,7 @@ def run(
             images.labels,
             each,
             pretrained="-wt" in candidate or "-lw" in candidate,
+            halved=halved and step == "ensemble",
         )
         for (step, candidate), each in right.items()
     ]

@@ -57,7 +57,9 @@ def save(
     return folder
 
 
-def naive_probabilities(images: ImageSet, folders: Sequence[Path]) -> NDArray[np.float64]:
+def naive_probabilities(
+    images: ImageSet, folders: Sequence[Path], *, mirrored: bool = False
+) -> NDArray[np.float64]:
     """Return the models' mean probabilities (N, C), an image and a model at a time."""
     loaded = [(models.load(folder), models.read_record(folder).image_size) for folder in folders]
     rows = []
@@ -65,6 +67,7 @@ def naive_probabilities(images: ImageSet, folders: Sequence[Path]) -> NDArray[np
         probabilities = []
         for model, size in loaded:
             crop = evaluation_crop(decoded(images.read(number)), size)
+            crop = crop.flip(2) if mirrored else crop
             with torch.no_grad():
                 logits = model(normalized(crop[None], torch.device("cpu")))[0].double().numpy()
             probabilities.append(np.exp(logits) / np.exp(logits).sum())

@@ -21,8 +21,9 @@ from components.compare.statistics import (
     over_seeds,
     per_class,
 )
+from components.shared.data import halves
 from components.shared.data.identity import Identity
-from components.shared.data.predictions import History, read
+from components.shared.data.predictions import History, ids, read
 from components.shared.reports.titles import SCRATCH, Name
 from components.shared.stage.errors import UserError
 
@@ -102,11 +103,13 @@ class Comparison:
 
     Attributes:
         names: How to show steps and pretrainings.
-        labels: (N,) The validation images' classes.
+        labels: (N,) The classes of the validation images that are compared: all, or where one half
+            has chosen an ensemble's members, those of the other.
         cells: Their classifiers.
         gains: Differences to training from scratch, after the same step; for each cell the most
             meaningful one first.
         tricks: Differences to the step before.
+        halved: Whether one half of the validation images is left out.
     """
 
     names: Names
@@ -114,6 +117,7 @@ class Comparison:
     cells: dict[Cell, Classifiers]
     gains: list[Difference]
     tricks: list[Difference]
+    halved: bool = False
 
     @property
     def steps(self) -> list[str]:
@@ -199,11 +203,18 @@ def compare(paths: Sequence[Path], names: Names, identity: Identity) -> Comparis
         hits = np.stack([right[:, 0], right.any(axis=1)])
         cell = _unseeded(Cell(step, candidate))
         found.setdefault(cell, []).append((candidate.seed, hits, history))
-    classes = labels.astype(np.int64)
-    cells = {cell: _classifiers(each, classes) for cell, each in found.items()}
+    halved = any(history.halved for each in found.values() for _, _, history in each)
+    shown = ~halves.choosing(ids(paths[0])) if halved else np.ones(len(labels), np.bool_)
+    classes = labels[shown].astype(np.int64)
+    cells = {
+        cell: _classifiers(
+            [(seed, hits[:, shown], history) for seed, hits, history in each], classes
+        )
+        for cell, each in found.items()
+    }
     gains = list(_differences(cells, list(_to_scratch(cells)), classes))
     tricks = list(_differences(cells, list(_to_before(cells)), classes))
-    return Comparison(names, classes, cells, gains, tricks)
+    return Comparison(names, classes, cells, gains, tricks, halved)
 
 
 def _unseeded(cell: Cell) -> Cell:

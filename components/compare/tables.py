@@ -58,9 +58,11 @@ def tables(comparison: Comparison) -> Iterator[Table]:
     titles = Titles(comparison)
     seeds = len(next(iter(comparison.cells.values())).seeds)
     over = f"mean ± standard error over {seeds} seeds" if seeds > 1 else "one seed"
+    half = "; on the half of the validation images that has not chosen the ensemble's members"
     yield Table(
         "Accuracy",
-        f"Top-1 / top-5 accuracy in percent, per class, averaged over the classes; {over}.",
+        f"Top-1 / top-5 accuracy in percent, per class, averaged over the classes; {over}"
+        f"{half if comparison.halved else ''}.",
         ["candidate", *map(titles.step, comparison.steps)],
         list(_accuracy_rows(comparison, titles)),
     )

@@ -51,14 +51,15 @@ def draw(
         images: The validation images, for the examples.
         labels: Their labels, for the titles of the classes.
     """
-    ensemble = validation.ensemble
+    ensemble, selection = validation.reported.ensemble, validation.selection
+    best = max(each.top1 for each in validation.reported.models)
     page = Page("Ensemble", f"{len(records)} models, their probabilities averaged.")
     page.stats(
         [
             (f"{ensemble.top1:.1%}", "balanced top-1"),
             (f"{ensemble.top5:.1%}", "balanced top-5"),
-            (f"{max(each.top1 for each in validation.models):.1%}", "top-1 of the best model"),
-            (f"{ensemble.images:,}", "validation images"),
+            (f"{best:.1%}", "top-1 of the best model"),
+            (f"{ensemble.images:,}", "validation images" + " reported" * bool(selection)),
         ]
     )
     page.heading("Results")
@@ -87,23 +88,43 @@ def _listed(titles: Sequence[str]) -> str:
 
 
 def _results(page: Page, validation: Validation, records: Sequence[Record]) -> None:
+    together, titles = validation.reported.ensemble, unique_titles(records)
     rows: list[tuple[object, ...]] = [
         (title, int(record.curve[-1]["images"]), f"{accuracy.top1:.1%}", f"{accuracy.top5:.1%}")
-        for title, record, accuracy in zip(
-            unique_titles(records), records, validation.models, strict=True
-        )
+        for title, record, accuracy in zip(titles, records, validation.reported.models, strict=True)
     ]
-    together = validation.ensemble
     rows.append((f"ensemble of {len(records)}", "", f"{together.top1:.1%}", f"{together.top5:.1%}"))
-    page.table(["model", "training images, last stage", "top-1", "top-5"], rows)
+    columns = ["model", "training images, last stage", "top-1", "top-5"]
+    if validation.selection:
+        equal, choosing = validation.reported.equal, validation.choosing
+        rows.insert(-1, ("equal shares of all", "", f"{equal.top1:.1%}", f"{equal.top5:.1%}"))
+        members = len(validation.selection.members)
+        rows[-1] = (f"ensemble of {members}, chosen", *rows[-1][1:])
+        shares = [*(f"{share:.0%}" for share in validation.selection.shares), "", ""]
+        chose = [*choosing.models, choosing.equal, choosing.ensemble]
+        columns += ["share", "top-1, choosing half"]
+        rows = [
+            (*row, share, f"{accuracy.top1:.1%}")
+            for row, share, accuracy in zip(rows, shares, chose, strict=True)
+        ]
+    page.table(columns, rows)
     page.paragraph(
         "Accuracy per class, averaged over the classes. Training images count as often as they "
         "were drawn."
     )
+    if validation.selection:
+        page.paragraph(
+            f"{validation.choosing.ensemble.images:,} validation images, those whose id's digest "
+            "is even, chose the shares; but for the last column, all on this page is of the other "
+            f"{together.images:,}. The predictions are of all."
+        )
 
 
 def _classes(page: Page, validation: Validation, titles: Sequence[str]) -> None:
-    images, accuracy = validation.ensemble.counts[0].tolist(), validation.ensemble.per_class
+    images, accuracy = (
+        validation.reported.ensemble.counts[0].tolist(),
+        validation.reported.ensemble.per_class,
+    )
     order = [i for i in np.argsort(accuracy, kind="stable").tolist() if images[i] > 0]
     rows = [(titles[i], images[i], f"{accuracy[i]:.1%}") for i in order]
     for heading, part in (("Hardest classes", rows), ("Easiest classes", rows[::-1])):
@@ -112,7 +133,7 @@ def _classes(page: Page, validation: Validation, titles: Sequence[str]) -> None:
 
 
 def _confusions(page: Page, validation: Validation, titles: Sequence[str]) -> None:
-    predicted, images = validation.predictions.classes[:, 0], validation.ensemble.counts[0]
+    predicted, images = validation.predictions.classes[:, 0], validation.reported.ensemble.counts[0]
     wrong = validation.labels != predicted
     pairs = Counter(zip(validation.labels[wrong].tolist(), predicted[wrong].tolist(), strict=True))
     page.heading("Most frequent confusions")
@@ -185,11 +206,12 @@ def _examples(page: Page, validation: Validation, images: ImageSet, titles: Sequ
         return
     confident = wrong[np.argsort(-predictions.probabilities[wrong, 0], kind="stable")]
     shown = confident[:_EXAMPLES].tolist()
+    numbers = validation.numbers[shown].tolist()
     page.heading("The most confident errors")
     page.cards(
         [
             Card(
-                image=images.peek(i),
+                image=images.peek(number),
                 title=f"label: {titles[validation.labels[i]]}",
                 lines=[
                     (f"{titles[c]} {p:.2f}", p)
@@ -201,6 +223,6 @@ def _examples(page: Page, validation: Validation, images: ImageSet, titles: Sequ
                 ],
                 id=id,
             )
-            for i, id in zip(shown, images.ids_of(shown), strict=True)
+            for i, number, id in zip(shown, numbers, images.ids_of(numbers), strict=True)
         ]
     )

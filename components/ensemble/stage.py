@@ -1,7 +1,8 @@
 """The stage `ensemble`."""
 
 import logging
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import (
@@ -12,8 +13,12 @@ from components.shared.stage.interface import (
     OutputHTML,
     Range,
 )
+from components.shared.training.views import Views
 
 logger = logging.getLogger(__name__)
+# Classes kept of each model and image where the shares are chosen; the mean needs more than the
+# five that are measured, for a class may be high for one model and lower for another.
+_KEPT = 20
 
 
 def ensemble(
@@ -24,6 +29,8 @@ def ensemble(
     confusion: OutputClassificationMetrics,
     report: OutputHTML,
     *,
+    views: Views = "one",
+    weights: Literal["equal", "greedy"] = "equal",
     batch_size: Annotated[int, Range(at_least=1)] = 256,
 ) -> None:
     """Average the models' probabilities, evaluate, and predict the test images.
@@ -35,9 +42,12 @@ def ensemble(
         submission: The challenge's zip with `predictions.txt` for the test images.
         confusion: Confusion matrix of the classes most often confused.
         report: Each model and the ensemble.
+        views: What models see of an image: it, or also its mirror image, for twice the GPU time.
+        weights: The models' shares: equal, or chosen greedily on one half of the validation images;
+            then all that is reported is of the other half.
         batch_size: Images at a time.
     """
-    from components.ensemble.averaging import predict, validate
+    from components.ensemble.averaging import predict, select, validate
     from components.ensemble.confusion import write_confusion
     from components.ensemble.report import draw, unique_titles
     from components.ensemble.submission import write_submission
@@ -52,27 +62,39 @@ def ensemble(
     if len(images) == 0:
         raise UserError(f"{evaluation}: no validation images to evaluate the models on")
     records = read_records(models, labels.names)
-    uri = resume.folder("ensemble", [evaluation, *models], batch_size=batch_size)
+    settings: dict[str, Any] = {"batch_size": batch_size, "views": views}
+    uri = resume.folder("ensemble", [evaluation, *models], weights=weights, **settings)
     inference = Inference(
         uri=f"{uri}/validation",
         images=images,
         folders=models,
-        top_k=TOP,
-        batch_size=batch_size,
+        top_k=TOP if weights == "equal" else _KEPT,
         each=True,
+        **settings,
     )
     test_inference = Inference(
-        uri=f"{uri}/test", images=tests, folders=models, top_k=TOP, batch_size=batch_size
+        uri=f"{uri}/test", images=tests, folders=models, top_k=TOP, **settings
     )
     ranks.launch()
     inference.run("validation")
+    selection, members = None, records
+    if weights == "greedy":  # each process for itself: the parts are the same
+        selection = select(inference, labels)
+        members = [records[i] for i in selection.members]
+        test_inference = replace(
+            test_inference,
+            uri=f"{uri}/test-{'-'.join(map(str, selection.taken))}",
+            folders=[models[i] for i in selection.members],
+            shares=[float(selection.shares[i]) for i in selection.members],
+        )
     test_inference.run("test images")
     if ranks.rank() > 0:
         return
 
-    validation = validate(inference, labels)
-    history = History([each for record in records for each in record.lineage], [])
-    write_predictions(predictions, images, labels, validation.predictions, history)
+    predicted, validation = validate(inference, labels, selection)
+    lineage = [each for record in members for each in record.lineage]
+    history = History(lineage, [], halved=selection is not None)
+    write_predictions(predictions, images, labels, predicted, history)
     write_confusion(
         confusion, validation.labels, validation.predictions.classes[:, 0], labels.titles
     )

@@ -1,6 +1,6 @@
 """The stage `pseudo_label`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import (
@@ -10,6 +10,7 @@ from components.shared.stage.interface import (
     OutputHTML,
     Range,
 )
+from components.shared.training.views import Views
 
 
 def pseudo_label(
@@ -22,6 +23,7 @@ def pseudo_label(
     num_teachers: Annotated[int, Range(at_least=1)] = 2,
     top_k: Annotated[int, Range(at_least=1, at_most=100)] = 5,
     min_confidence: Annotated[float, Range(at_least=0, at_most=1)] = 0.2,
+    views: Views = "one",
     batch_size: Annotated[int, Range(at_least=1)] = 256,
 ) -> None:
     """Label every training image with the best models' predictions.
@@ -35,6 +37,8 @@ def pseudo_label(
         num_teachers: Number of models whose probabilities are averaged.
         top_k: Concepts kept per image, with normalised probabilities.
         min_confidence: Images whose top concept is less probable get no label.
+        views: What teachers see of an image: it, or also its mirror image, for twice
+            the GPU time.
         batch_size: Images at a time.
     """
     from components.pseudo_label.comparison import Comparison
@@ -52,10 +56,9 @@ def pseudo_label(
     chosen = best(records, num_teachers)
     teachers = [models[i] for i in chosen]
     # The teachers' predictions survive a min_confidence that turns out too high.
-    uri = resume.folder("pseudo_label", [images, *teachers], top_k=top_k, batch_size=batch_size)
-    inference = Inference(
-        uri=uri, images=image_set, folders=teachers, top_k=top_k, batch_size=batch_size
-    )
+    settings: dict[str, Any] = {"top_k": top_k, "batch_size": batch_size, "views": views}
+    uri = resume.folder("pseudo_label", [images, *teachers], **settings)
+    inference = Inference(uri=uri, images=image_set, folders=teachers, **settings)
     ranks.launch()
     inference.run("pseudo labels")
     if ranks.rank() > 0:

@@ -7,15 +7,16 @@ from pathlib import Path
 import torch
 
 from components.shared.training import transforms
-from components.shared.training.inference import Classifier, most_probable, read_records, softmax
+from components.shared.training.inference import Classifier, most_probable, read_records, scored
 from components.shared.training.models import read_record
+from components.shared.training.views import Views
 from pipelines.prediction import pictures
 from pipelines.prediction.tables import Guess, Row
 
 
 @torch.inference_mode()
 def classified(
-    models: Sequence[Path], files: Sequence[Path], top: int, workers: int
+    models: Sequence[Path], files: Sequence[Path], top: int, workers: int, views: Views
 ) -> Iterator[list[Row]]:
     """Yield the files' rows in batches, in order.
 
@@ -24,6 +25,7 @@ def classified(
         files: The pictures.
         top: How many classes of each; all if there are fewer.
         workers: How many processes decode; this one with 0.
+        views: What a model sees of each.
 
     Raises:
         UserError: A folder has no model, or models have different classes.
@@ -42,8 +44,10 @@ def classified(
                 size: transforms.normalized(crop, device)
                 for size, crop in zip(sizes, crops, strict=True)
             }
-            scored = [softmax(each.model, pixels[each.record.image_size]) for each in classifiers]
-            classes, shares = most_probable(torch.stack(scored), top)
+            probabilities = [
+                scored(each.model, pixels[each.record.image_size], views) for each in classifiers
+            ]
+            classes, shares = most_probable(torch.stack(probabilities), top)
             guesses = (
                 [Guess(names[label], records[0].titles[label], share) for label, share in pairs]
                 for pairs in map(zip, classes[0].tolist(), shares[0].tolist())

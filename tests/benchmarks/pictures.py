@@ -36,7 +36,7 @@ def contestants(folder: Path, model: Path) -> Mapping[str, Callable[[], object]]
         LIMIT: lambda: crops(lambda encoded: encoded),
         "with ingest's checks": lambda: crops(lambda encoded: stored(encoded, 1_024)),
         "predict's pictures": lambda: [*pictures.batches(files, [SIZE], workers=0)],
-        "predict, a tiny network": lambda: [*classified([model], files, top=5, workers=0)],
+        "predict, a tiny network": lambda: [*classified([model], files, 5, 0, "one")],
     }
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from components.shared.data import halves
 from components.shared.stage.errors import UserError
 from tests.comparisons import CLASSES, Images, run
 
@@ -121,6 +122,25 @@ def test_steps_are_compared_with_those_before_and_the_ensemble_with_the_best(fol
         ("ensemble", "finetune_large"),
     ]
     assert tricks[-1]["to"]["candidate"] == "net-wt"
+
+
+def test_where_a_half_chose_the_ensemble_all_are_measured_on_the_other(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(600))
+    chooses = halves.choosing(images.ids())
+    right = right_of(range(1), 600)
+    right["ensemble", "seed0"] = chooses | right["finetune", "net-wt-seed0"]
+
+    run(tmp_path, images, right, halved=True)
+
+    truth, wt = labels(600)[~chooses], right["finetune", "net-wt-seed0"][~chooses]
+    expected = np.mean([wt[truth == label].mean() for label in range(len(CLASSES))])
+    means = {
+        (each["step"], each["candidate"]): each["top1"]["mean"]
+        for each in figures(tmp_path)["accuracy"]
+    }
+    assert means["finetune", "net-wt"] == pytest.approx(expected)
+    assert means["ensemble", ""] == pytest.approx(expected)
+    assert "that has not chosen the ensemble's members" in (tmp_path / "summary.md").read_text()
 
 
 def test_the_interval_for_other_images_is_that_of_their_mean(tmp_path: Path) -> None:

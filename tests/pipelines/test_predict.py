@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 from safetensors import SafetensorError
 
 from components.ingest.encoding import stored
-from components.shared.training.transforms import decoded
+from components.shared.training.inference import Classifier, softmax
+from components.shared.training.transforms import decoded, device, evaluation_crop, normalized
 from pipelines import predict
 from pipelines.prediction import pictures
 from pipelines.run import models
@@ -107,6 +109,26 @@ def test_a_table_has_a_row_for_each_picture_whatever_its_format(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         f"table.{ending}" for ending in ("csv", "jsonl", "parquet")
     ]
+
+
+def test_flipped_views_average_a_picture_and_its_mirror_image(tmp_path: Path) -> None:
+    (tmp_path / "whole.jpg").write_bytes(jpeg(tmp_path))
+    model = Classifier.load(tiny_models.save(tmp_path / "model", NAMES))
+    crop = evaluation_crop(pictures.decoded(jpeg(tmp_path), 37), 32)  # 37: its short side
+    both = normalized(torch.stack([crop, crop.flip(2)]), device())
+    with torch.inference_mode():
+        upright, mirrored = softmax(model.model, both).cpu().numpy()
+    found = {}
+    for views in ("one", "flip"):
+        output = ("--output", tmp_path / f"{views}.csv", "--top", 6)
+        arguments = ("--images", tmp_path / "whole.jpg", *output)
+        assert run(tmp_path / "model", *arguments, "--views", views) == 0
+        (row,) = rows(tmp_path / f"{views}.csv")
+        shares = {row[f"class_{i}"]: float(row[f"probability_{i}"]) for i in range(1, 7)}
+        found[views] = [shares[name] for name in NAMES]
+    assert abs(upright - mirrored).max() > 0.001
+    np.testing.assert_allclose(found["one"], upright, atol=1e-5)
+    np.testing.assert_allclose(found["flip"], (upright + mirrored) / 2, atol=1e-5)
 
 
 def test_rows_are_the_same_with_workers_and_without(tmp_path: Path) -> None:

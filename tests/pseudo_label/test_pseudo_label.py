@@ -51,7 +51,7 @@ def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def run(given: Given, teachers: list[Path], out: Path, **parameters: float) -> Targets:
+def run(given: Given, teachers: list[Path], out: Path, **parameters: float | str) -> Targets:
     pseudo_label(
         given.images.folder,
         given.folder / "labels",
@@ -86,6 +86,22 @@ def test_labels_are_the_normalised_top_k_of_the_mean_probability(
         strongest = np.argsort(-row)[:2]
         assert classes.tolist() == strongest.tolist()
         np.testing.assert_allclose(weights, row[strongest] / row[strongest].sum(), atol=1e-5)
+
+
+def test_teachers_also_see_mirror_images_where_asked(given: Given, tmp_path: Path) -> None:
+    teacher = tiny_models.save(tmp_path / "teacher", NAMES)
+    views = [
+        tiny_models.naive_probabilities(given.images, [teacher], mirrored=mirrored)
+        for mirrored in (False, True)
+    ]
+    with pytest.raises(UserError, match="min_confidence"):  # leaves parts, made of one view
+        run(given, [teacher], tmp_path, top_k=4, min_confidence=1)
+    found = run(given, [teacher], tmp_path, top_k=4, min_confidence=0, views="flip")
+    for image, row in enumerate(np.mean(views, axis=0)):
+        classes, weights = found[image]
+        np.testing.assert_allclose(weights, row[classes], atol=1e-5)
+    once = run(given, [teacher], tmp_path / "once", top_k=4, min_confidence=0)
+    assert abs(found.weights - once.weights).max() > 0.001
 
 
 def test_metrics_count_what_was_kept_and_what_agrees(given: Given, tmp_path: Path) -> None:

@@ -57,10 +57,13 @@ class History:
     Attributes:
         lineage: Its trainings, the last one last; for an ensemble, those of its members.
         curve: The last training's, as in `models.Record`; empty for an ensemble.
+        halved: Whether the half of the images that may choose (`halves`) has chosen something of
+            the classifier: only the other half measures it.
     """
 
     lineage: Sequence[Training]
     curve: Sequence[dict[str, float]]
+    halved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,8 @@ def write(
     ]
     arrays = [pa.array(each, field.type) for each, field in zip(columns, SCHEMA, strict=True)]
     schema = images.identity.in_schema(SCHEMA, FORMAT)
-    content = {"format": FORMAT, "lineage": history.lineage, "curve": history.curve}
+    content: dict[str, Any] = {"format": FORMAT, "lineage": history.lineage, "curve": history.curve}
+    content |= {"halved": True} if history.halved else {}
     schema = schema.with_metadata({**schema.metadata, _KEY: json.dumps(content).encode()})
     with filesystem.complete(path) as temporary:
         pq.write_table(pa.table(arrays, schema=schema), temporary)
@@ -116,13 +120,20 @@ def read(path: Path) -> tuple[Identity, NDArray[np.int32], Predictions, History]
         raise UserError(f"{path}: not a stage's predictions")
     identity = Identity.of_schema(table.schema, FORMAT, path)
     with formats.reading(metadata[_KEY], FORMAT, path) as content:
-        history = History([Training(*each) for each in content["lineage"]], content["curve"])
+        lineage = [Training(*each) for each in content["lineage"]]
+        history = History(lineage, content["curve"], content.get("halved", False))
     width = len(table["concepts"][0]) if len(table) else TOP
     shape = (len(table), width)
     predictions = Predictions(
         _values(table, "concepts").reshape(shape), _values(table, "probabilities").reshape(shape)
     )
     return identity, table["label"].to_numpy(), predictions, history
+
+
+def ids(path: Path) -> list[str]:
+    """Return the ids of the images that a file has predictions for."""
+    found: list[str] = pq.read_table(path, columns=["id"])["id"].to_pylist()
+    return found
 
 
 def _values(table: pa.Table, name: str) -> NDArray[Any]:

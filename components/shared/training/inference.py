@@ -22,6 +22,7 @@ from components.shared.storage.resume import Parts
 from components.shared.training import models, transforms
 from components.shared.training.accuracy import top_k
 from components.shared.training.models import Record
+from components.shared.training.views import Views, seen
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def probabilities(
     stretches: Sequence[Sequence[int] | NDArray[np.int64]],
     classifiers: Sequence[Classifier],
     batch_size: int,
+    views: Views = "one",
 ) -> Iterator[Tensor]:
     """Yield each classifier's probabilities (M, B, C) in fp32, on the device, batch by batch.
 
@@ -76,6 +78,7 @@ def probabilities(
         stretches: Image numbers; a batch ends where its stretch ends.
         classifiers: Models with the same classes.
         batch_size: Images at a time.
+        views: Whose probabilities are averaged.
     """
     sizes = sorted({classifier.record.image_size for classifier in classifiers})
     device = transforms.device()
@@ -84,8 +87,14 @@ def probabilities(
             size: transforms.normalized(crop, device)
             for size, crop in zip(sizes, crops, strict=True)
         }
-        scored = [softmax(each.model, pixels[each.record.image_size]) for each in classifiers]
-        yield torch.stack(scored)
+        yield torch.stack(
+            [scored(each.model, pixels[each.record.image_size], views) for each in classifiers]
+        )
+
+
+def scored(model: nn.Module, pixels: Tensor, views: Views) -> Tensor:
+    """Return a model's probabilities (B, C) in fp32, their mean over views of (B, 3, S, S)."""
+    return torch.stack([softmax(model, view) for view in seen(pixels, views)]).mean(dim=0)
 
 
 def softmax(model: nn.Module, pixels: Tensor) -> Tensor:
@@ -95,23 +104,33 @@ def softmax(model: nn.Module, pixels: Tensor) -> Tensor:
     return logits.float().softmax(dim=1)
 
 
-def most_probable(probabilities: Tensor, k: int, *, each: bool = False) -> tuple[Tensor, Tensor]:
+def most_probable(
+    probabilities: Tensor, k: int, *, each: bool = False, shares: Sequence[float] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the classes with the highest mean over the classifiers, and that mean.
 
     Args:
         probabilities: (M, B, C).
         k: How many classes of each image.
         each: Also return each classifier's own, before the mean's.
+        shares: See `mean`.
 
     Returns:
         Classes int64 and probabilities, both (1, B, min(k, C)) or, with `each`, (M+1, …), the
         most probable first.
     """
-    mean = probabilities.mean(dim=0, keepdim=True)
-    asked = torch.cat([probabilities, mean]) if each else mean
+    together = mean(probabilities, shares)[None]
+    asked = torch.cat([probabilities, together]) if each else together
     scores, classes = top_k(asked.flatten(0, 1), k)
     shape = (*asked.shape[:2], -1)
     return classes.view(shape), scores.view(shape)
+
+
+def mean(probabilities: Tensor, shares: Sequence[float] | None = None) -> Tensor:
+    """Return the mean (B, C) of probabilities (M, B, C) by shares that sum to 1; None: equal."""
+    if shares is None:
+        return probabilities.mean(dim=0)
+    return torch.stack([s * p for s, p in zip(shares, probabilities, strict=True)]).sum(dim=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +160,8 @@ class Inference:
     among them, skipping those that already have a part.
 
     Attributes:
-        uri: URI of the parts' folder.
+        uri: URI of the parts' folder. It must tell apart all that changes what parts hold: images,
+            classifiers and each of the settings below.
         images: The images.
         folders: The classifiers' folders.
         top_k: How many classes of an image to keep.
@@ -151,6 +171,8 @@ class Inference:
         chosen: The images, in ascending order; None for all of the set.
         asked: Given image numbers (N,), returns classes (N, A) whose mean probabilities to keep as
             well, whether they are among the most probable or not.
+        views: Whose probabilities are averaged.
+        shares: The classifiers' shares of the mean; None if they are equal.
     """
 
     uri: str
@@ -161,6 +183,8 @@ class Inference:
     each: bool = False
     chosen: NDArray[np.int64] | None = None
     asked: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None
+    views: Views = "one"
+    shares: Sequence[float] | None = None
 
     def run(self, what: str) -> None:
         """Make the missing parts, all ranks together.
@@ -212,15 +236,15 @@ class Inference:
         parts, classifiers = Parts(self.uri), [Classifier.load(each) for each in self.folders]
         stretches = [self._numbers(shard) for shard in shards]
         # One stream for all shards: its workers are forked once, and read ahead across them.
-        stream = probabilities(self.images, stretches, classifiers, self.batch_size)
+        stream = probabilities(self.images, stretches, classifiers, self.batch_size, self.views)
         shown = progress(shards, total=len(shards), unit="shard", what=what)
         for shard, numbers in zip(shown, stretches, strict=True):
             asked, starts = self._asked(numbers), range(0, len(numbers), self.batch_size)
             # Results stay on the device until the shard is done: no GPU synchronisation per batch.
             found = [
                 (
-                    *most_probable(each, self.top_k, each=self.each),
-                    each.mean(dim=0).gather(1, asked[start : start + self.batch_size]),
+                    *most_probable(each, self.top_k, each=self.each, shares=self.shares),
+                    mean(each, self.shares).gather(1, asked[start : start + self.batch_size]),
                 )
                 for start, each in zip(starts, islice(stream, len(starts)), strict=True)
             ]

@@ -13,13 +13,14 @@ from components.shared.stage import ranks
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.storage import filesystem
 from components.shared.storage.resume import Parts
-from components.shared.training import inference
+from components.shared.training import inference, transforms
 from components.shared.training.inference import (
     Classifier,
     Inference,
     most_probable,
     probabilities,
     read_records,
+    scored,
 )
 from tests import tiny_models
 from tests.synthetic import coloured_squares, image_set
@@ -82,6 +83,31 @@ def test_each_model_sees_every_image_at_its_own_size(images: ImageSet, folders: 
     for model, folder in enumerate(folders):
         expected = tiny_models.naive_probabilities(images, [folder])
         np.testing.assert_allclose(found[model].cpu().numpy(), expected, atol=1e-5)
+
+
+def test_flipped_views_average_an_image_and_its_mirror_image(
+    images: ImageSet, folders: list[Path], seen: list[int]
+) -> None:
+    classifiers = [Classifier.load(folder) for folder in folders[:2]]
+    found = torch.cat(list(probabilities(images, [range(23)], classifiers, 23, "flip")), dim=1)
+    assert seen == [23] * 4  # twice the forward passes
+    for model, folder in enumerate(folders[:2]):
+        upright = tiny_models.naive_probabilities(images, [folder])
+        mirrored = tiny_models.naive_probabilities(images, [folder], mirrored=True)
+        assert abs(upright - mirrored).max() > 0.01
+        expected = (upright + mirrored) / 2
+        np.testing.assert_allclose(found[model].cpu().numpy(), expected, atol=1e-5)
+
+
+def test_a_symmetric_image_looks_the_same_in_flipped_views(folders: list[Path]) -> None:
+    model = Classifier.load(folders[0]).model
+    half = torch.randn(5, 3, 32, 16, generator=torch.manual_seed(0)).to(transforms.device())
+    symmetric = torch.cat([half, half.flip(3)], dim=3)
+    with torch.inference_mode():
+        once, twice = scored(model, symmetric, "one"), scored(model, symmetric, "flip")
+        other = scored(model, symmetric.roll(5, dims=3), "flip")
+    torch.testing.assert_close(twice, once, rtol=0, atol=0)
+    assert (other - once).abs().max() > 0.01
 
 
 def test_the_parts_hold_each_images_best_classes_by_the_mean(

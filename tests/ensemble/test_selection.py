@@ -1,0 +1,204 @@
+"""The ensemble's members, chosen on one half of the validation images and measured on the other."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+from components.ensemble.opinions import Opinions
+from components.ensemble.selection import greedy
+from components.ensemble.stage import ensemble
+from components.shared.data import halves, predictions
+from components.shared.data.evaluation import TEST, VALIDATION
+from components.shared.data.image_set import ImageSet
+from components.shared.stage import metadata
+from components.shared.stage.errors import UserError
+from tests import tiny_models
+from tests.synthetic import coloured_squares, image_set, targets
+
+NAMES = ["red", "green", "blue", "grey", "pink", "mauve"]
+USELESS = "resnet10t: finetune 32 px (3)"
+
+
+@dataclass(frozen=True)
+class Given:
+    folder: Path
+    validation: ImageSet
+    test: ImageSet
+    models: list[Path]
+    labels: NDArray[np.int64]
+
+    def labelled(self, labels: NDArray[np.int64]) -> None:
+        """Give the validation images these labels."""
+        pairs = [[(int(label), 1.0)] for label in labels]
+        targets(self.folder / "validation_labels", self.validation.identity, pairs, NAMES)
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
+    """Two models whose mean is always right, and a useless one that is sure of itself."""
+    monkeypatch.setenv("WEBLY_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    validation, test = (
+        image_set(
+            tmp_path / f"{name}_shards",
+            coloured_squares(count, 48, seed=seed)[0],
+            images_per_shard=16,
+            at=tmp_path / name,
+        )
+        for seed, (name, count) in enumerate([(VALIDATION, 60), (TEST, 5)])
+    )
+    models = [tiny_models.save(tmp_path / str(seed), NAMES, seed=seed) for seed in (0, 4)]
+    labels = tiny_models.naive_probabilities(validation, models).argmax(axis=1)
+    shares = [0.0005] * 5 + [0.9975]
+    models.append(tiny_models.save(tmp_path / "useless", NAMES, probabilities=shares))
+    found = Given(tmp_path, validation, test, models, labels)
+    found.labelled(labels)
+    return found
+
+
+def run(given: Given, out: Path, weights: str) -> dict[str, float | str]:
+    """Return the predictions' metadata."""
+    names = ("predictions.parquet", "submission.zip", "confusion.json", "report.html")
+    out.mkdir(exist_ok=True)
+    paths = [out / name for name in names]
+    ensemble(given.folder, given.models, *paths, weights=weights, batch_size=8)  # type: ignore[arg-type]
+    return metadata.read(out / "predictions.parquet")
+
+
+def shares(found: dict[str, float | str]) -> list[float | str]:
+    return [value for name, value in found.items() if name.endswith("share_percent")]
+
+
+def test_where_a_model_is_useless_the_chosen_members_are_better_than_all(
+    given: Given, tmp_path: Path
+) -> None:
+    found = run(given, tmp_path / "greedy", "greedy")
+
+    assert found[f"{USELESS}: share_percent"] == 0
+    assert sum(map(float, shares(found))) == pytest.approx(100)
+    assert float(found["top1_percent"]) > float(found["equal shares: top1_percent"]) + 20
+    reported = ~halves.choosing(given.validation.ids())
+    assert found["images"] == reported.sum()
+    assert found["choosing_images"] == 60 - reported.sum()
+    page = (tmp_path / "greedy" / "report.html").read_text()
+    assert "equal shares of all" in page
+    assert f"is of the other {reported.sum()}" in page
+
+
+def test_predictions_are_of_all_images_and_those_of_test_images_by_the_same_shares(
+    given: Given, tmp_path: Path
+) -> None:
+    found = run(given, tmp_path / "greedy", "greedy")
+    weights = np.array(shares(found), float) / 100
+
+    def expected(images: ImageSet) -> NDArray[np.float64]:
+        alone = [tiny_models.naive_probabilities(images, [model]) for model in given.models]
+        return np.einsum("m,mnc->nc", weights, alone)
+
+    table = pq.read_table(tmp_path / "greedy" / "predictions.parquet")
+    together = expected(given.validation)
+    assert table["concepts"].to_pylist() == np.argsort(-together)[:, :5].tolist()
+    np.testing.assert_allclose(
+        table["probabilities"].to_pylist(), -np.sort(-together)[:, :5], atol=1e-4
+    )
+    _, _, _, history = predictions.read(tmp_path / "greedy" / "predictions.parquet")
+    assert history.halved
+    assert len(history.lineage) == np.count_nonzero(weights)
+    with zipfile.ZipFile(tmp_path / "greedy" / "submission.zip") as archive:
+        lines = archive.read("predictions.txt").decode().splitlines()
+    strongest = np.argsort(-expected(given.test))[:, :5].tolist()
+    assert [line.split("\t")[1] for line in lines] == [" ".join(map(str, row)) for row in strongest]
+
+
+def test_labels_of_the_reported_half_do_not_choose(given: Given, tmp_path: Path) -> None:
+    chooses = halves.choosing(given.validation.ids())
+    first = run(given, tmp_path / "first", "greedy")
+
+    for other in range(3):
+        random = np.random.default_rng(other).integers(0, 6, 60)
+        given.labelled(np.where(chooses, given.labels, random))
+        again = run(given, tmp_path / f"{other}", "greedy")
+        assert shares(again) == shares(first)
+        assert again["top1_percent"] != first["top1_percent"]
+
+    given.labelled(np.where(chooses, 5, given.labels))  # what the useless model says
+    assert shares(run(given, tmp_path / "last", "greedy")) != shares(first)
+
+
+def test_a_half_without_images_is_refused(given: Given, tmp_path: Path) -> None:
+    image_set(tmp_path / "few", coloured_squares(1, 48, seed=0)[0], at=tmp_path / VALIDATION)
+    found = Given(
+        tmp_path, ImageSet.load(tmp_path / VALIDATION), given.test, given.models, given.labels
+    )
+    found.labelled(given.labels[:1])
+    with pytest.raises(UserError, match="of 1 validation images choose .* use weights=equal"):
+        run(found, tmp_path / "out", "greedy")
+
+
+def test_an_images_half_is_the_same_everywhere_and_for_ever() -> None:
+    ids = [f"val{i:06d}.jpg" for i in range(1, 10_001)]
+    chooses = halves.choosing(ids)
+    assert 4_800 < chooses.sum() < 5_200
+    assert (halves.choosing(ids[::-1]) == chooses[::-1]).all()
+    # `printf half:val000001.jpg | sha256sum` and so on: a0, 17, 1e, 5e, d0, 38.
+    assert chooses[:6].tolist() == [True, False, True, True, True, True]
+
+
+def opinions(dense: NDArray[np.float64], kept: int) -> Opinions:
+    """Return the opinions of models by their probabilities (M, N, C)."""
+    classes = (-dense).argsort(axis=2, kind="stable")[:, :, :kept]
+    shares = np.take_along_axis(dense, classes, axis=2)
+    return Opinions.of(classes.astype(np.int32), shares.astype(np.float32))
+
+
+def random_opinions(models: int, images: int, classes: int) -> NDArray[np.float64]:
+    return np.random.default_rng(0).dirichlet(np.full(classes, 0.2), (models, images))
+
+
+def test_where_all_classes_are_kept_the_mean_is_exact() -> None:
+    dense, weights = random_opinions(4, 50, 8), np.array([0.5, 0.0, 0.3, 0.2])
+    expected = np.einsum("m,mnc->nc", weights, dense)
+    found = opinions(dense, 8).mean(weights)
+    assert found.classes.tolist() == np.argsort(-expected)[:, :5].tolist()
+    np.testing.assert_allclose(found.probabilities, -np.sort(-expected)[:, :5], rtol=1e-5)
+
+
+def test_a_class_that_a_model_has_not_kept_counts_as_nothing_there() -> None:
+    # Kept are 0 and 1 of the first, 3 and 1 of the second: 0, 1 and 3 have a quarter each.
+    dense = np.array([[[0.5, 0.25, 0.25, 0.0]], [[0.125, 0.25, 0.125, 0.5]]])
+    found = opinions(dense, 2).mean(np.array([0.5, 0.5]))
+    assert found.classes.tolist() == [[0, 1]]  # ties in class order
+    np.testing.assert_allclose(found.probabilities, [[0.25, 0.25]], rtol=1e-6)
+
+
+def naive(dense: NDArray[np.float64], labels: NDArray[np.int64]) -> list[int]:
+    """Return how often each model is taken, with all probabilities and one sum at a time."""
+
+    def score(taken: Sequence[int]) -> tuple[float, float]:
+        mean = np.mean([dense[model] for model in taken], axis=0)
+        right, loss = mean.argmax(axis=1) == labels, -np.log(mean[range(len(labels)), labels])
+        of = [labels == label for label in np.unique(labels)]
+        top1 = np.mean([right[rows].mean() for rows in of])
+        return round(float(top1), 12), -round(
+            float(np.mean([loss[rows].mean() for rows in of])), 12
+        )
+
+    way: list[list[int]] = [[]]
+    for _ in range(30):
+        way.append(max(([*way[-1], model] for model in range(len(dense))), key=score))
+    return np.bincount(max(way[1:], key=score), minlength=len(dense)).tolist()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_members_are_those_that_a_naive_search_takes(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 6, 90) ** 2 // 5  # of unequal frequency, and some classes missing
+    logits = random.normal(0, 1, (4, 90, 6)) + 1.5 * np.eye(6)[labels] * random.random((4, 1, 1))
+    dense = np.exp(2 * logits) / np.exp(2 * logits).sum(axis=2, keepdims=True)
+    shards = [(opinions(dense[:, rows], 6), labels[rows]) for rows in np.split(np.arange(90), 3)]
+    assert greedy(shards, 4).tolist() == naive(dense, labels)
