@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from components.tagging.memo import Memo
 from components.tagging.perceptron import Perceptron
-from components.tagging.sequences import Sequences
+from components.shared.data.sequences import Sequences
 
 # These words go.
 _PHRASES = """

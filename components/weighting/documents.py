@@ -6,7 +6,8 @@ of the classes and of all their ancestors, smoothed (scikit-learn's formula):
 
     value(word, text) = (1 + ln tf) · (1 + ln((1 + documents) / (1 + documents with the word)))
 
-and a vector has norm 1. A text's other words (dates, cameras, other languages, licences) say
+and a vector has norm 1. Where names count, a class is a word as well, which its document has, and
+a text for each name that names it. A text's other words (dates, cameras, other languages, licences) say
 nothing about the concepts, and do not weaken what the rest of the text says.
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from components.weighting.names import Names
 from components.weighting.terms import spelled, spellings, words
 
 if TYPE_CHECKING:
@@ -31,16 +33,18 @@ class Documents:
 
     Attributes:
         spellings: The words' numbers, by every spelling.
+        names: Finds names, which are the last C words; None where they do not count.
         rarity: (V,) float64, a word's inverse document frequency.
         vectors: (C, V) float64, rows of norm 1 (0 where a document has no words).
     """
 
     spellings: dict[str, int]
+    names: Names | None
     rarity: NDArray[np.float64]
     vectors: "csr_matrix"
 
     @classmethod
-    def of(cls, concepts: pa.Table) -> Self:
+    def of(cls, concepts: pa.Table, names: Names | None = None) -> Self:
         """Make the documents of the concepts' classes."""
         documents = [words(document) for document in concept_texts(concepts)]
         num_classes = len(concepts) - concepts["label"].null_count
@@ -49,9 +53,12 @@ class Documents:
         having = np.zeros(len(vocabulary))
         for document in documents:
             having[[numbers[word] for word in set(document) if word in numbers]] += 1
-        rarity = 1 + np.log((1 + len(documents)) / (1 + having))
         known = [[numbers[word] for word in document] for document in documents[:num_classes]]
-        return cls(spellings(vocabulary), rarity, tf_idf(known, rarity))
+        if names is not None:
+            having = np.append(having, np.ones(num_classes))
+            known = [[*words, len(vocabulary) + label] for label, words in enumerate(known)]
+        rarity = 1 + np.log((1 + len(documents)) / (1 + having))
+        return cls(spellings(vocabulary), names, rarity, tf_idf(known, rarity))
 
     def vectors_of(self, texts: Sequence[str]) -> "csr_matrix":
         """Return the vectors (B, V) of texts."""
@@ -60,6 +67,10 @@ class Documents:
             [found for word in spelled(text) if (found := number(word)) is not None]
             for text in texts
         ]
+        if self.names is not None:
+            words = len(self.rarity) - self.vectors.shape[0]
+            for image, label in zip(*map(list, self.names.find(texts)), strict=True):
+                known[image].append(words + label)
         return tf_idf(known, self.rarity)
 
 

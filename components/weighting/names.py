@@ -1,0 +1,105 @@
+"""Names in texts, and the classes that they name: a `mule deer` is a deer.
+
+A name is a noun of WordNet, of one or several words. It names the nearest class at or above each of
+its meanings, and of names that overlap the longest counts: a `sea lion` names no lion. A class
+outside WordNet is named by its own lemmas.
+
+Legend: B texts of a batch, P pairs of a text and a class that a name in it names.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.shared.data.dictionary import Dictionary
+from components.shared.data.sequences import Sequences
+from components.weighting.terms import STOP_WORDS, spelled, spellings, stem
+
+logger = logging.getLogger(__name__)
+
+# Longer ones are titles of offices and laws, as in tagging.
+_LONGEST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Finds names in texts.
+
+    Attributes:
+        sequences: The names, as sequences of stems.
+        spellings: The stems' numbers in `sequences.words`, by every spelling.
+        classes: For each name the classes it names, by its most frequent meaning first.
+        digest: Of what they were learned from.
+    """
+
+    sequences: Sequences
+    spellings: dict[str, int]
+    classes: list[list[int]]
+    digest: str
+
+    @classmethod
+    def of(cls, concepts: pa.Table) -> Self:
+        """Learn the names of the concepts' classes."""
+        try:
+            dictionary = Dictionary.load()
+        except LookupError:
+            logger.warning(
+                "no WordNet: names are the classes' lemmas only; get it with `python -m "
+                "nltk.downloader wordnet`"
+            )
+            dictionary = None
+        named: dict[tuple[str, ...], list[int]] = {}
+        for name, classes in _named(concepts, dictionary):
+            words = spelled(name)
+            if 1 <= len(words) <= _LONGEST and STOP_WORDS.isdisjoint(words):
+                known = named.setdefault(tuple(map(stem, words)), [])
+                known += [each for each in classes if each not in known]
+        sequences = Sequences(named)
+        numbers = spellings(sequences.words)
+        for form, bases in dictionary.irregular().items() if dictionary else ():
+            for number in {sequences.words.get(stem(base)) for base in bases} - {None}:
+                numbers.setdefault(form, number)
+        digest = dictionary.digest if dictionary else ""
+        return cls(sequences, numbers, list(named.values()), digest)
+
+    def find(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the texts (P,) of B and the classes (P,), a pair as often as it is named."""
+        number = self.spellings.get
+        # A number that no word has keeps names from reaching into the next text.
+        numbers = [[*(number(word, -1) for word in spelled(text)), -1] for text in texts]
+        lengths = np.fromiter(map(len, numbers), np.int64, len(numbers))
+        words = np.fromiter(chain.from_iterable(numbers), np.int64, lengths.sum())
+        texts_of = np.repeat(np.arange(len(texts)), lengths)
+        taken = np.zeros(len(words), bool)
+        images, classes = list[int](), list[int]()
+        for starts, length, names in reversed(list(self.sequences.find(words))):
+            places = starts[:, None] + np.arange(length)
+            free = ~taken[places].any(axis=1)
+            taken[places[free]] = True
+            for image, name in zip(texts_of[starts[free]], names[free], strict=True):
+                classes += self.classes[name]
+                images += [image] * len(self.classes[name])
+        return np.array(images, np.int64), np.array(classes, np.int64)
+
+
+def _named(concepts: pa.Table, dictionary: Dictionary | None) -> Iterator[tuple[str, list[int]]]:
+    """Yield names and the classes that they name, if any."""
+    num_classes = len(concepts) - concepts["label"].null_count
+    wnids = concepts["wnid"].to_pylist()[:num_classes]
+    offsets = [int(w[1:]) if re.fullmatch(r"n\d{8}", w) else -1 for w in wnids]
+    numbers = {offset: number for number, offset in enumerate(offsets)}
+    nearest = dictionary.kinds(offsets) if dictionary else {}
+    for noun in dictionary.nouns if dictionary else ():
+        assert dictionary is not None
+        above = [nearest[each] for each in dictionary.meanings(noun) if each in nearest]
+        yield noun.replace("_", " "), [numbers[each] for each in dict.fromkeys(above)]
+    for number, lemmas in enumerate(concepts["lemmas"].to_pylist()[:num_classes]):
+        if offsets[number] not in nearest:
+            yield from ((lemma, [number]) for lemma in lemmas)
