@@ -6,9 +6,11 @@ of the classes and of all their ancestors, smoothed (scikit-learn's formula):
 
     value(word, text) = (1 + ln tf) · (1 + ln((1 + documents) / (1 + documents with the word)))
 
-and a vector has norm 1. Where names count, a class is a word as well, which its document has, and
-a text for each name that names it. A text's other words (dates, cameras, other languages, licences) say
+and a vector has norm 1. A text's other words (dates, cameras, other languages, licences) say
 nothing about the concepts, and do not weaken what the rest of the text says.
+
+Where names count, each class is a word as well: its document has it once, a text as often as a name
+in it names the class.
 """
 
 from collections.abc import Sequence
@@ -20,11 +22,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.weighting.names import Names
 from components.weighting.terms import spelled, spellings, words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+    from components.weighting.names import Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,12 @@ class Documents:
     """
 
     spellings: dict[str, int]
-    names: Names | None
+    names: "Names | None"
     rarity: NDArray[np.float64]
     vectors: "csr_matrix"
 
     @classmethod
-    def of(cls, concepts: pa.Table, names: Names | None = None) -> Self:
+    def of(cls, concepts: pa.Table, names: "Names | None" = None) -> Self:
         """Make the documents of the concepts' classes."""
         documents = [words(document) for document in concept_texts(concepts)]
         num_classes = len(concepts) - concepts["label"].null_count

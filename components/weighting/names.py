@@ -1,8 +1,8 @@
 """Names in texts, and the classes that they name: a `mule deer` is a deer.
 
 A name is a noun of WordNet, of one or several words. It names the nearest class at or above each of
-its meanings, and of names that overlap the longest counts: a `sea lion` names no lion. A class
-outside WordNet is named by its own lemmas.
+its meanings; which of them an image may show is up to its label's candidates. Of names that overlap
+the longest counts: a `sea lion` names no lion. A class outside WordNet is named by its own lemmas.
 
 Legend: B texts of a batch, P pairs of a text and a class that a name in it names.
 """
@@ -35,8 +35,8 @@ class Names:
     Attributes:
         sequences: The names, as sequences of stems.
         spellings: The stems' numbers in `sequences.words`, by every spelling.
-        classes: For each name the classes it names, by its most frequent meaning first.
-        digest: Of what they were learned from.
+        classes: For each name the classes that it names, that of its most frequent meaning first.
+        digest: Of WordNet's files; empty without them.
     """
 
     sequences: Sequences
@@ -59,15 +59,18 @@ class Names:
         for name, classes in _named(concepts, dictionary):
             words = spelled(name)
             if 1 <= len(words) <= _LONGEST and STOP_WORDS.isdisjoint(words):
+                # Names with the same stems, such as a noun and its plural, are one.
                 known = named.setdefault(tuple(map(stem, words)), [])
                 known += [each for each in classes if each not in known]
         sequences = Sequences(named)
         numbers = spellings(sequences.words)
-        for form, bases in dictionary.irregular().items() if dictionary else ():
-            for number in {sequences.words.get(stem(base)) for base in bases} - {None}:
-                numbers.setdefault(form, number)
-        digest = dictionary.digest if dictionary else ""
-        return cls(sequences, numbers, list(named.values()), digest)
+        if dictionary is None:
+            return cls(sequences, numbers, list(named.values()), digest="")
+        for form, bases in dictionary.irregular().items():
+            for base in bases:
+                if (known_stem := stem(base)) in sequences.words:
+                    numbers.setdefault(form, sequences.words[known_stem])
+        return cls(sequences, numbers, list(named.values()), dictionary.digest)
 
     def find(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the texts (P,) of B and the classes (P,), a pair as often as it is named."""
@@ -96,10 +99,10 @@ def _named(concepts: pa.Table, dictionary: Dictionary | None) -> Iterator[tuple[
     offsets = [int(w[1:]) if re.fullmatch(r"n\d{8}", w) else -1 for w in wnids]
     numbers = {offset: number for number, offset in enumerate(offsets)}
     nearest = dictionary.kinds(offsets) if dictionary else {}
-    for noun in dictionary.nouns if dictionary else ():
-        assert dictionary is not None
-        above = [nearest[each] for each in dictionary.meanings(noun) if each in nearest]
-        yield noun.replace("_", " "), [numbers[each] for each in dict.fromkeys(above)]
+    if dictionary is not None:
+        for noun in dictionary.nouns:
+            above = [nearest[each] for each in dictionary.meanings(noun) if each in nearest]
+            yield noun.replace("_", " "), [numbers[each] for each in dict.fromkeys(above)]
     for number, lemmas in enumerate(concepts["lemmas"].to_pylist()[:num_classes]):
         if offsets[number] not in nearest:
             yield from ((lemma, [number]) for lemma in lemmas)

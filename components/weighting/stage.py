@@ -72,7 +72,12 @@ def weighting(
         )
     assert len(given.classes) == len(given), "ingest gives each image one label"
 
-    documents = Documents.of(meanings)
+    names = None
+    if comparing.naming:
+        from components.weighting.names import Names  # takes a second, with NLTK
+
+        names = Names.of(meanings)
+    documents = Documents.of(meanings, names)
     near = nearest(meanings, documents.vectors, neighbors)
     candidates = Candidates.of(meanings, near)
     compare: Similarity
@@ -98,6 +103,7 @@ def weighting(
         "fallback_weight": fallback_weight,
         "label_weight": label_weight,
         "sharpness": sharpness,
+        "wordnet": names.digest if names else "",
         **asdict(comparing),
     }
     model = Path(comparing.embedding_model)

@@ -119,8 +119,8 @@ def sharpened(
     # By the strongest, lest small ones vanish; those that still do are left a trace.
     powers = (weights / np.repeat(weights[firsts], counts)).astype(np.float64) ** sharpness
     scales = np.add.reduceat(weights, firsts, dtype=np.float64) / np.add.reduceat(powers, firsts)
-    sharp = powers * np.repeat(scales, counts)
-    return np.maximum(sharp, np.finfo(np.float32).tiny).astype(np.float32)
+    sharp: NDArray[np.float64] = powers * np.repeat(scales, counts)
+    return sharp.clip(np.finfo(np.float32).tiny).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

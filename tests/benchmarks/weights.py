@@ -31,21 +31,22 @@ TODAY: Mapping[str, Any] = {
     "fallback_weight": 0.5,
     "label_weight": 0,
     "sharpness": 1,
-    "names": False,
+    "naming": False,
 }
 ALONE: Mapping[str, Iterable[Any]] = {
     "fallback_weight": (0.25, 0.1, 0),
     "label_weight": (0.05, 0.1, 0.2),
     "sharpness": (2, 3, 5),
-    "names": (True,),
-    "neighbors": (3, 9, 15),
+    "naming": (True,),
+    "neighbors": (3, 9),
 }
 TOGETHER: Iterable[Mapping[str, Any]] = (
     {"fallback_weight": 0.1, "sharpness": 3},
     {"fallback_weight": 0.1, "label_weight": 0.1, "sharpness": 3},
-    {"fallback_weight": 0.1, "label_weight": 0.1, "sharpness": 3, "names": True},
-    {"fallback_weight": 0, "label_weight": 0.1, "sharpness": 3, "names": True},
-    {"fallback_weight": 0.1, "label_weight": 0.1, "sharpness": 5, "names": True},
+    {"fallback_weight": 0.1, "label_weight": 0.1, "sharpness": 3, "naming": True},
+    {"fallback_weight": 0, "label_weight": 0.1, "sharpness": 3, "naming": True},
+    {"fallback_weight": 0, "label_weight": 0.1, "sharpness": 5, "naming": True},
+    {"neighbors": 9, "fallback_weight": 0, "label_weight": 0.1, "sharpness": 3, "naming": True},
 )
 HEADER = ("parameters", "falling back", "on the truth", "strongest right", "right : wrong")
 
@@ -67,15 +68,15 @@ class Weighing:
     def __call__(self, options: Mapping[str, Any]) -> Weights:
         """Return the weights of all images."""
         values = dict(TODAY) | options
-        similarity = self._similarity(values.pop("neighbors"), values.pop("names"))
+        similarity = self._similarity(values.pop("neighbors"), values.pop("naming"))
         weigh = Weigher(similarity=similarity, **values)
         return weigh(self.known.texts, self.known.labels)
 
-    def _similarity(self, neighbors: int, names: bool) -> TfIdfSimilarity:
-        key = neighbors, names
+    def _similarity(self, neighbors: int, naming: bool) -> TfIdfSimilarity:
+        key = neighbors, naming
         if key not in self._similarities:
             concepts = self.known.concepts
-            documents = Documents.of(concepts, self._names if names else None)
+            documents = Documents.of(concepts, self._names if naming else None)
             near = nearest(concepts, documents.vectors, neighbors)
             self._similarities[key] = TfIdfSimilarity.of(documents, Candidates.of(concepts, near))
         return self._similarities[key]
@@ -110,8 +111,13 @@ def main() -> None:
         known = make()
         weigh, right = Weighing(known), known.labels == known.truth
         shown = known.truth != CLUTTER
-        print(f"\n{make.__name__}: {len(right):,} images, {known.labels.max() + 1} classes; ", end="")
-        print(f"the given label is right for {right.mean():.1%}, {_share(right, shown):.1%} of what ", end="")
+        print(
+            f"\n{make.__name__}: {len(right):,} images, {known.labels.max() + 1} classes; ", end=""
+        )
+        print(
+            f"the given label is right for {right.mean():.1%}, {_share(right, shown):.1%} of what ",
+            end="",
+        )
         print("is no clutter\n")
         rows = [(changed, measured(known, weigh(changed))) for changed in options()]
         print_table(HEADER, (formatted(changed, figures) for changed, figures in rows))

@@ -1,10 +1,10 @@
 """Texts and labels of images whose truth is known, for `tests.benchmarks.weights`.
 
-    drawn     the demo's: what its generator draws, and what it writes around it
-    kinds     ten broad classes, whose texts name kinds of them (`stag`, `Persian cat`), in the
-              manner of the photographs of the experiments
-    siblings  more than a hundred of WordNet's classes, five of each family, whose texts name the
-              class, a kind of it, or only the family
+drawn     the demo's: what its generator draws, and what it writes around it
+kinds     ten broad classes, whose texts name kinds of them (`stag`, `Persian cat`), in the
+          manner of the photographs of the experiments
+siblings  more than a hundred of WordNet's classes, five of each family, whose texts name the
+          class, a kind of it, or only the family
 """
 
 import json
@@ -46,8 +46,8 @@ _FAMILIES = """
     truck.n.01 ship.n.01 boat.n.01 airplane.n.01 chair.n.01 table.n.02 bridge.n.01 tower.n.01
     house.n.01 hat.n.01 shoe.n.01 knife.n.01 lamp.n.02 bottle.n.01 guitar.n.01 drum.n.01
 """
-_WORDS = "white large old spotted shiny young brown wild green quiet".split()
-_PLACES = "road park pond wall table beach window forest harbour garden".split()
+_WORDS = ("white", "large", "old", "spotted", "shiny", "young", "brown", "wild", "green")
+_PLACES = ("road", "park", "pond", "wall", "table", "beach", "window", "forest", "harbour")
 _TITLES = ("{name}", "{name}, California", "{word} {name} near the {place}", "IMG_7891 of {name}")
 _SENTENCES = (
     "A {word} {name} was seen by the {place} in Scotland.",
