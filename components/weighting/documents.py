@@ -66,14 +66,15 @@ class Documents:
     def vectors_of(self, texts: Sequence[str]) -> "csr_matrix":
         """Return the vectors (B, V) of texts."""
         number = self.spellings.get
+        said = None if self.names is None else [spelled(text) for text in texts]
         known = [
-            [found for word in spelled(text) if (found := number(word)) is not None]
-            for text in texts
+            [found for word in words if (found := number(word)) is not None]
+            for words in said or map(spelled, texts)
         ]
-        if self.names is not None:
-            words = len(self.rarity) - self.vectors.shape[0]
-            for image, label in zip(*map(list, self.names.find(texts)), strict=True):
-                known[image].append(words + label)
+        if self.names is not None and said:
+            first = len(self.rarity) - self.vectors.shape[0]
+            for image, label in zip(*map(np.ndarray.tolist, self.names.find(said)), strict=True):
+                known[image].append(first + label)
         return tf_idf(known, self.rarity)
 
 

@@ -35,13 +35,15 @@ class Names:
     Attributes:
         sequences: The names, as sequences of stems.
         spellings: The stems' numbers in `sequences.words`, by every spelling.
-        classes: For each name the classes that it names, that of its most frequent meaning first.
+        offsets: (M+1,) int64, name m names classes[offsets[m]] … classes[offsets[m + 1] - 1].
+        classes: int64, of each name that of its most frequent meaning first.
         digest: Of WordNet's files; empty without them.
     """
 
     sequences: Sequences
     spellings: dict[str, int]
-    classes: list[list[int]]
+    offsets: NDArray[np.int64]
+    classes: NDArray[np.int64]
     digest: str
 
     @classmethod
@@ -64,32 +66,37 @@ class Names:
                 known += [each for each in classes if each not in known]
         sequences = Sequences(named)
         numbers = spellings(sequences.words)
+        offsets = np.cumsum([0, *map(len, named.values())])
+        numbered = np.fromiter(chain.from_iterable(named.values()), np.int64, offsets[-1])
         if dictionary is None:
-            return cls(sequences, numbers, list(named.values()), digest="")
+            return cls(sequences, numbers, offsets, numbered, digest="")
         for form, bases in dictionary.irregular().items():
             for base in bases:
                 if (known_stem := stem(base)) in sequences.words:
                     numbers.setdefault(form, sequences.words[known_stem])
-        return cls(sequences, numbers, list(named.values()), dictionary.digest)
+        return cls(sequences, numbers, offsets, numbered, dictionary.digest)
 
-    def find(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the texts (P,) of B and the classes (P,), a pair as often as it is named."""
+    def find(self, texts: Sequence[Sequence[str]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Find the names in B texts, given as words in lower case.
+
+        Returns:
+            The texts (P,) and the classes (P,), a pair as often as a name names it.
+        """
         number = self.spellings.get
         # A number that no word has keeps names from reaching into the next text.
-        numbers = [[*(number(word, -1) for word in spelled(text)), -1] for text in texts]
-        lengths = np.fromiter(map(len, numbers), np.int64, len(numbers))
-        words = np.fromiter(chain.from_iterable(numbers), np.int64, lengths.sum())
-        texts_of = np.repeat(np.arange(len(texts)), lengths)
+        words = np.array([number(word, -1) for text in texts for word in (*text, "")], np.int64)
+        text_of = np.repeat(np.arange(len(texts)), [len(text) + 1 for text in texts])
         taken = np.zeros(len(words), bool)
-        images, classes = list[int](), list[int]()
+        found = [(text_of[:0], words[:0])]
         for starts, length, names in reversed(list(self.sequences.find(words))):
             places = starts[:, None] + np.arange(length)
             free = ~taken[places].any(axis=1)
             taken[places[free]] = True
-            for image, name in zip(texts_of[starts[free]], names[free], strict=True):
-                classes += self.classes[name]
-                images += [image] * len(self.classes[name])
-        return np.array(images, np.int64), np.array(classes, np.int64)
+            found.append((text_of[starts[free]], names[free]))
+        images, names = map(np.concatenate, zip(*found, strict=True))
+        firsts, counts = self.offsets[names], self.offsets[names + 1] - self.offsets[names]
+        pairs = np.arange(counts.sum()) + np.repeat(firsts - (counts.cumsum() - counts), counts)
+        return np.repeat(images, counts), self.classes[pairs]
 
 
 def _named(concepts: pa.Table, dictionary: Dictionary | None) -> Iterator[tuple[str, list[int]]]:

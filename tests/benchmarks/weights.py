@@ -1,11 +1,12 @@
 """What weights know of the truth, by their parameters: `python -m tests.benchmarks.weights`.
 
-Nothing is trained. Where texts are made here, what the image shows is known, and so:
+Nothing is trained. Where texts are made here, what the image shows is known, and so, in this order
+and in percent:
 
     falling back      share of the images whose text says nothing of their label's candidates
     on the truth      share of all weight that is on what its image shows
     strongest right   share of the images with a concept, clutter aside, whose strongest is right
-    right : wrong     what an image with the right label counts, to one with a wrong label
+    right : wrong     what an image with the right label weighs, to one with a wrong label
 """
 
 import argparse
@@ -48,7 +49,6 @@ TOGETHER: Iterable[Mapping[str, Any]] = (
     {"fallback_weight": 0, "label_weight": 0.1, "sharpness": 5, "naming": True},
     {"neighbors": 9, "fallback_weight": 0, "label_weight": 0.1, "sharpness": 3, "naming": True},
 )
-HEADER = ("parameters", "falling back", "on the truth", "strongest right", "right : wrong")
 
 
 def options() -> list[Mapping[str, Any]]:
@@ -105,28 +105,31 @@ def _share(true: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:
 
 
 def main() -> None:
-    """Measure, and print a table of each data set."""
+    """Measure, and print a table."""
     argparse.ArgumentParser(description=__doc__, allow_abbrev=False).parse_args()
+    rows, header = [[named(changed)] for changed in options()], ["parameters"]
     for make in (weights_data.drawn, weights_data.kinds, weights_data.siblings):
         known = make()
         weigh, right = Weighing(known), known.labels == known.truth
-        shown = known.truth != CLUTTER
+        said = weigh({"fallback_weight": 0})
         print(
-            f"\n{make.__name__}: {len(right):,} images, {known.labels.max() + 1} classes; ", end=""
+            f"{make.__name__}: {len(right):,} images of {known.labels.max() + 1} classes;",
+            f"of {right.mean():.1%} the given label is right,",
+            f"clutter aside of {_share(right, known.truth != CLUTTER):.1%};",
+            "where a text says something, an image weighs",
+            f"{said.weights.sum() / np.count_nonzero(said.counts):.2f}",
         )
-        print(
-            f"the given label is right for {right.mean():.1%}, {_share(right, shown):.1%} of what ",
-            end="",
-        )
-        print("is no clutter\n")
-        rows = [(changed, measured(known, weigh(changed))) for changed in options()]
-        print_table(HEADER, (formatted(changed, figures) for changed, figures in rows))
+        header.append(make.__name__)
+        for row, changed in zip(rows, options(), strict=True):
+            *shares, ratio = measured(known, weigh(changed))
+            row.append(" · ".join([*(f"{100 * share:.1f}" for share in shares), f"{ratio:.2f}"]))
+    print()
+    print_table(header, rows)
 
 
-def formatted(changed: Mapping[str, Any], figures: tuple[float, ...]) -> tuple[str, ...]:
-    """Return a row of the table."""
-    name = ", ".join(f"{key}={value}" for key, value in changed.items()).lower() or "as is"
-    return name, *(f"{share:.1%}" for share in figures[:3]), f"{figures[3]:.2f}"
+def named(changed: Mapping[str, Any]) -> str:
+    """Return the parameters of a row."""
+    return ", ".join(f"{key}={value}" for key, value in changed.items()).lower() or "as is"
 
 
 if __name__ == "__main__":

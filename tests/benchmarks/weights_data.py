@@ -124,7 +124,7 @@ def siblings(images: int = 12_000) -> Known:
         new = [synset for synset in below if _wnid(synset) not in names][:5]
         families += [range(len(names), len(names) + len(new))] * len(new)
         for synset in new:
-            under = [hyponym.lemma_names()[0] for hyponym in synset.hyponyms()]
+            under = sorted(hyponym.lemma_names()[0] for hyponym in synset.hyponyms())
             said = [*synset.lemma_names(), *under, parent.lemma_names()[0]]
             names[_wnid(synset)] = [word.replace("_", " ") for word in said]
     said = list(names.values())

@@ -8,6 +8,7 @@ import pytest
 from components.ingest.concepts import from_wordnet
 from components.weighting.documents import Documents
 from components.weighting.names import Names
+from components.weighting.terms import spelled
 from tests.weighting.running import OWN, Run
 
 DEER, LION, BREAD, CRANE, DOG, MOUSE = (
@@ -25,6 +26,11 @@ def concepts(nltk_data: Path) -> pa.Table:
 @pytest.fixture(scope="module")
 def names(concepts: pa.Table) -> Names:
     return Names.of(concepts)
+
+
+def find(names: Names, *texts: str) -> tuple[list[int], list[int]]:
+    images, classes = names.find([spelled(text) for text in texts])
+    return images.tolist(), classes.tolist()
 
 
 @pytest.mark.parametrize(
@@ -46,14 +52,14 @@ def names(concepts: pa.Table) -> Names:
     ],
 )
 def test_a_name_names_the_class_above_it(names: Names, text: str, named: list[str]) -> None:
-    images, classes = names.find(["", text, ""])
+    images, classes = find(names, "", text, "")
 
     assert sorted(WNIDS[label] for label in classes) == sorted(named)
-    assert (images == 1).all()
+    assert set(images) <= {1}
 
 
 def test_no_name_reaches_from_one_text_into_the_next(names: Names) -> None:
-    images, classes = names.find(["a mule", "deer", "golden", "retriever"])
+    images, classes = find(names, "a mule", "deer", "golden", "retriever")
 
     assert [(i, WNIDS[c]) for i, c in zip(images, classes, strict=True)] == [(1, DEER), (3, DOG)]
 
@@ -76,17 +82,17 @@ def test_the_nearest_class_above_a_name_is_nltks(nltk_data: Path) -> None:
             above = [(distances[each], i) for i, each in enumerate(classes) if each in distances]
             expected += [min(above)[1]] if above else []
         # Names that have the same stems, such as "bas" and "bass", are one.
-        if not set(expected) <= set(found.find([noun])[1].tolist()):
+        if not set(expected) <= set(find(found, noun)[1]):
             different.append(noun)
     assert len(nouns) > 1_500
     assert different == []
 
 
 def test_classes_outside_wordnet_are_named_by_their_lemmas(nltk_data: Path) -> None:
-    images, classes = Names.of(OWN).find(["red roses", "a red tulip", "oaks and an oak"])
+    images, classes = find(Names.of(OWN), "red roses", "a red tulip", "oaks and an oak")
 
-    assert images.tolist() == [0, 1, 2, 2]
-    assert classes.tolist() == [0, 1, 2, 2]
+    assert images == [0, 1, 2, 2]
+    assert classes == [0, 1, 2, 2]
 
 
 def test_without_wordnet_classes_are_named_by_their_lemmas(
@@ -96,7 +102,7 @@ def test_without_wordnet_classes_are_named_by_their_lemmas(
 
     found = Names.of(OWN)
 
-    assert found.find(["red roses"])[1].tolist() == [0]
+    assert find(found, "red roses")[1] == [0]
     assert "no WordNet" in caplog.text
 
 
