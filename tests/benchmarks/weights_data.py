@@ -148,7 +148,7 @@ def _said(
 ) -> Known:
     """Return images, a third of whose labels are wrong, most of them a sibling's.
 
-    Texts fit what an image shows; a quarter of them say nothing, and a tenth hold the query.
+    Texts fit what an image shows; a tenth of them say nothing, and a tenth hold the query.
     """
     num_classes = len(concepts) - concepts["label"].null_count
     truth = rng.integers(num_classes, size=images)
@@ -163,8 +163,9 @@ def _said(
         return _one(patterns, rng).format(**names, **words)
 
     for shows, label in zip(truth.tolist(), labels.tolist(), strict=True):
-        silent = rng.random() < 0.25
-        untitled, undescribed = silent or rng.random() < 0.3, silent or rng.random() < 0.4
+        silent = rng.random() < 0.1
+        untitled = silent or rng.random() < 0.3
+        undescribed = silent or (not untitled and rng.random() < 0.5)
         title = _one(_SILENT_TITLES, rng) if untitled else filled(_TITLES, shows)
         said = _one(_SILENT, rng) if undescribed else filled(_SENTENCES, shows)
         query = concepts["lemmas"][label][0].as_py() if rng.random() < 0.1 else ""
