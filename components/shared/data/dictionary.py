@@ -102,10 +102,13 @@ class Dictionary:
         return self._meanings.get(noun, ())
 
     def kinds(self, synsets: Sequence[int]) -> dict[int, int]:
-        """Return, for each synset below some or among them, the nearest of these; else the first.
+        """Return the nearest of some synsets at or above each; of equally near ones the first.
 
         Args:
-            synsets: Offsets; those that are no nouns of WordNet are left out.
+            synsets: Their offsets, of which those that are no nouns of WordNet are left out.
+
+        Returns:
+            Offsets by the offsets of what is below them, and by their own.
         """
         below: dict[int, list[int]] = {}
         for number, synset in self._nouns.items():
