@@ -9,8 +9,10 @@ from components.shared.data.targets import Targets
 from components.shared.stage import metadata, parallel
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
+from components.weighting.candidates import Candidates
 from components.weighting.documents import Documents
 from components.weighting.neighbors import nearest
+from components.weighting.tf_idf import TfIdfSimilarity
 from components.weighting.weights import RowGroupWeigher, sharpened
 from tests.killing import Calls, killed_after
 from tests.weighting.running import BIRDS, OWN, Run
@@ -102,6 +104,23 @@ def test_the_label_weight_adds_to_the_label_alone(tmp_path: Path) -> None:
         before, after = (dict(zip(*each[image], strict=True)) for each in (usual, weights))
         before[0] = before.get(0, 0) + label
         assert after == pytest.approx(before)
+
+
+def test_neutral_parameters_write_the_bytes_of_plain_cosines(tmp_path: Path) -> None:
+    run = Run(tmp_path, BIRDS, _random_images(50))
+    run.weights("plain")
+
+    neutral = run.weights("neutral", sharpness=1, label_weight=0, naming=False)
+
+    assert _content(tmp_path / "neutral") == _content(tmp_path / "plain")
+    documents = Documents.of(BIRDS)
+    classes = Candidates.of(BIRDS, nearest(BIRDS, documents.vectors, 5))
+    labels = np.array([label for label, _ in _random_images(50)])
+    pairs = TfIdfSimilarity.of(documents, classes).similarities(run.titles, labels)
+    cosines = {(i, c): w for i, c, w in zip(*pairs, strict=True)}
+    for image in np.unique(pairs.images):
+        kept = [cosines[image, label] for label in neutral[image][0]]
+        assert neutral[image][1].tobytes() == np.array(kept, np.float32).tobytes()
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 3, 10])
