@@ -65,9 +65,8 @@ class Weigher:
         it for a reason, and a text that only says "warbler" fits siblings with shorter glosses
         better. Equal weights go to the given label first, then to the smaller class number.
         """
-        images, classes, weights = self._with_label(
-            self.similarity.similarities(texts, labels), labels
-        )
+        pairs = self.similarity.similarities(texts, labels)
+        images, classes, weights = self._with_label(pairs, labels)
         silent = np.flatnonzero(np.bincount(images, minlength=len(labels)) == 0)
         if self.fallback_weight > 0:
             images = np.concatenate([images, silent])
@@ -75,7 +74,9 @@ class Weigher:
             weights = np.concatenate([weights, np.full(len(silent), self.fallback_weight)])
         weights = weights.astype(np.float32)
 
-        order = np.lexsort((classes, -weights, classes != labels[images], images))
+        fits = classes == labels[images]
+        fits[len(pairs.images) :] = False  # a label that has nothing but its prior
+        order = np.lexsort((classes, -weights, ~fits, images))
         firsts = np.searchsorted(images[order], np.arange(len(labels)))
         ranks = np.arange(len(order)) - firsts[images[order]]
         kept = order[ranks < self.top_k]

@@ -106,6 +106,14 @@ def test_the_label_weight_adds_to_the_label_alone(tmp_path: Path) -> None:
         assert after == pytest.approx(before)
 
 
+def test_a_label_that_the_text_does_not_fit_displaces_no_stronger_concept(tmp_path: Path) -> None:
+    run = Run(tmp_path, BIRDS, [(0, "an owl hunts")])
+
+    weights = run.weights(top_k=1, label_weight=0.1)
+
+    assert weights[0][0].tolist() == [2]
+
+
 def test_neutral_parameters_write_the_bytes_of_plain_cosines(tmp_path: Path) -> None:
     run = Run(tmp_path, BIRDS, _random_images(50))
     run.weights("plain")
