@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from tests.benchmarks import at_scale_stages
+from components.weighting.weights import Weights
+from tests.benchmarks import at_scale_stages, weights, weights_data
+from tests.benchmarks.weights_data import CLUTTER, Known
 
 
 @pytest.mark.slow
@@ -23,3 +27,27 @@ def test_a_stage_runs_as_it_is_measured(
     at_scale_stages.main(name, tmp_path)
 
     assert json.loads((tmp_path / "usage.json").read_text())["seconds"] > 0
+
+
+def test_weights_are_measured_by_what_images_show() -> None:
+    labels, truth = np.array([0, 1, 1, 0]), np.array([0, 0, CLUTTER, 0])
+    found = Weights(
+        counts=np.array([2, 1, 1, 0]),
+        classes=np.array([0, 1, 1, 1]),
+        weights=np.array([0.5, 0.25, 0.25, 0.25], np.float32),
+        fallbacks=1,
+    )
+
+    figures = weights.measured(Known(pa.table({}), [""] * 4, labels, truth), found)
+
+    # The last image has no weight; the label is right for it and the first.
+    assert figures == pytest.approx((1 / 4, 0.5 / 1.25, 1 / 2, (0.75 / 2) / (0.5 / 2)))
+
+
+@pytest.mark.slow
+def test_the_demos_images_are_as_it_draws_them(nltk_data: Path) -> None:
+    known = weights_data.drawn()
+
+    assert len(known.texts) == len(known.labels) == len(known.truth)
+    row = weights.measured(known, weights.Weighing(known)({}))
+    assert row[:3] == pytest.approx((0.205, 0.413, 0.857), abs=0.02)

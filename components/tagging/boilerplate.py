@@ -6,9 +6,9 @@ Legend: N tokens.
 import numpy as np
 from numpy.typing import NDArray
 
+from components.shared.data.sequences import Sequences
 from components.tagging.memo import Memo
 from components.tagging.perceptron import Perceptron
-from components.tagging.sequences import Sequences
 
 # These words go.
 _PHRASES = """

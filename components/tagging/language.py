@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection
 from typing import Protocol
 
-from components.tagging.dictionary import Dictionary
+from components.shared.data.dictionary import Dictionary
 from components.tagging.keyword_filter import FUNCTION_WORDS
 
 logger = logging.getLogger(__name__)

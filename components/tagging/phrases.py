@@ -7,10 +7,10 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from components.shared.data.sequences import Found, Sequences
 from components.tagging.keyword_filter import FUNCTION_WORDS
 from components.tagging.language import English, Language
 from components.tagging.memo import Memo
-from components.tagging.sequences import Found, Sequences
 from components.tagging.tokens import ENDS, tokens
 
 # Longer ones are titles of offices and laws.

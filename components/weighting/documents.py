@@ -8,6 +8,9 @@ of the classes and of all their ancestors, smoothed (scikit-learn's formula):
 
 and a vector has norm 1. A text's other words (dates, cameras, other languages, licences) say
 nothing about the concepts, and do not weaken what the rest of the text says.
+
+Where names count, each class is a word as well: its document has it once, a text as often as a name
+in it names the class.
 """
 
 from collections.abc import Sequence
@@ -24,6 +27,8 @@ from components.weighting.terms import spelled, spellings, words
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+    from components.weighting.names import Names
+
 
 @dataclass(frozen=True, slots=True)
 class Documents:
@@ -31,16 +36,18 @@ class Documents:
 
     Attributes:
         spellings: The words' numbers, by every spelling.
+        names: Finds names, which are the last C words; None where they do not count.
         rarity: (V,) float64, a word's inverse document frequency.
         vectors: (C, V) float64, rows of norm 1 (0 where a document has no words).
     """
 
     spellings: dict[str, int]
+    names: "Names | None"
     rarity: NDArray[np.float64]
     vectors: "csr_matrix"
 
     @classmethod
-    def of(cls, concepts: pa.Table) -> Self:
+    def of(cls, concepts: pa.Table, names: "Names | None" = None) -> Self:
         """Make the documents of the concepts' classes."""
         documents = [words(document) for document in concept_texts(concepts)]
         num_classes = len(concepts) - concepts["label"].null_count
@@ -49,17 +56,25 @@ class Documents:
         having = np.zeros(len(vocabulary))
         for document in documents:
             having[[numbers[word] for word in set(document) if word in numbers]] += 1
-        rarity = 1 + np.log((1 + len(documents)) / (1 + having))
         known = [[numbers[word] for word in document] for document in documents[:num_classes]]
-        return cls(spellings(vocabulary), rarity, tf_idf(known, rarity))
+        if names is not None:
+            having = np.append(having, np.ones(num_classes))
+            known = [[*words, len(vocabulary) + label] for label, words in enumerate(known)]
+        rarity = 1 + np.log((1 + len(documents)) / (1 + having))
+        return cls(spellings(vocabulary), names, rarity, tf_idf(known, rarity))
 
     def vectors_of(self, texts: Sequence[str]) -> "csr_matrix":
         """Return the vectors (B, V) of texts."""
         number = self.spellings.get
+        said = None if self.names is None else [spelled(text) for text in texts]
         known = [
-            [found for word in spelled(text) if (found := number(word)) is not None]
-            for text in texts
+            [found for word in words if (found := number(word)) is not None]
+            for words in said or map(spelled, texts)
         ]
+        if self.names is not None and said:
+            first = len(self.rarity) - self.vectors.shape[0]
+            for image, label in zip(*map(np.ndarray.tolist, self.names.find(said)), strict=True):
+                known[image].append(first + label)
         return tf_idf(known, self.rarity)
 
 

@@ -57,9 +57,9 @@ def draw(
 def _examples(page: Page, texts: Texts, labels: Targets, weights: Targets) -> None:
     """Add some of the first images: half of them whose label is not ranked first."""
     batch = next(texts.batches(["title", "description", "tags"]))
-    firsts = weights.offsets[: len(batch["title"]) + 1]
-    agrees = weights.classes[firsts[:-1]] == labels.classes[: len(batch["title"])]
-    several = np.diff(firsts) > 1
+    numbers = np.arange(len(batch["title"]))
+    several = np.diff(weights.offsets[: len(numbers) + 1]) > 1
+    agrees = weights.padded(numbers)[0][:, 0] == labels.classes[: len(numbers)]
     shown = [*_spread(~agrees & several), *_spread(agrees & several)]
     cards = []
     for image in shown:

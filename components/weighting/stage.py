@@ -25,7 +25,9 @@ def weighting(
     *,
     neighbors: Annotated[int, Range(at_least=0)] = 5,
     top_k: Annotated[int, Range(at_least=1, at_most=100)] = 5,
-    fallback_weight: Annotated[float, Range(above=0, at_most=1)] = 0.5,
+    fallback_weight: Annotated[float, Range(at_least=0, at_most=1)] = 0.5,
+    label_weight: Annotated[float, Range(at_least=0, at_most=1)] = 0.0,
+    sharpness: Annotated[float, Range(above=0, at_most=10)] = 1.0,
     comparing: SimilaritySettings,
 ) -> None:
     """Weight the concepts near an image's label by how well its text fits them.
@@ -37,7 +39,11 @@ def weighting(
         report: Neighbours, weights and examples.
         neighbors: How many of the nearest concepts are candidates, besides the label.
         top_k: Concepts kept per image.
-        fallback_weight: Weight of the given label where the text says nothing.
+        fallback_weight: Weight of the given label where the text says nothing; 0 leaves such images
+            out.
+        label_weight: Added to the given label's similarity where the text says something.
+        sharpness: Weights are in proportion to this power of the similarities; an image keeps the
+            sum of its weights.
         comparing: How texts and concepts are compared.
     """
     import pyarrow.parquet as pq
@@ -66,7 +72,12 @@ def weighting(
         )
     assert len(given.classes) == len(given), "ingest gives each image one label"
 
-    documents = Documents.of(meanings)
+    names = None
+    if comparing.naming:
+        from components.weighting.names import Names  # takes a second, with NLTK
+
+        names = Names.of(meanings)
+    documents = Documents.of(meanings, names)
     near = nearest(meanings, documents.vectors, neighbors)
     candidates = Candidates.of(meanings, near)
     compare: Similarity
@@ -78,12 +89,21 @@ def weighting(
         compare = EmbeddingSimilarity.of(
             load(comparing.embedding_model), meanings, candidates, top_k
         )
-    weigher = Weigher(similarity=compare, top_k=top_k, fallback_weight=fallback_weight)
+    weigher = Weigher(
+        similarity=compare,
+        top_k=top_k,
+        fallback_weight=fallback_weight,
+        label_weight=label_weight,
+        sharpness=sharpness,
+    )
     row_groups, tally = image_texts.row_groups(), Tally(top_k)
     parameters = {
         "neighbors": neighbors,
         "top_k": top_k,
         "fallback_weight": fallback_weight,
+        "label_weight": label_weight,
+        "sharpness": sharpness,
+        "wordnet": names.digest if names else "",
         **asdict(comparing),
     }
     model = Path(comparing.embedding_model)

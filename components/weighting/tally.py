@@ -38,12 +38,13 @@ class Tally:
 
     def add(self, part: Weights, labels: NDArray[np.int32]) -> None:
         """Count images with these weights and given labels (B,)."""
-        firsts = np.cumsum(part.counts) - part.counts
+        has = part.counts > 0  # where the text says nothing, a fallback weight of 0 leaves none
+        firsts = (np.cumsum(part.counts) - part.counts)[has]
         # Rounding may put the cosine of a text that is its concept's document above 1.
         bins = np.minimum((part.weights[firsts] * _BINS).astype(np.int64), _BINS - 1)
         self.images += len(labels)
         self.fallbacks += part.fallbacks
-        self.labels_first += int(np.sum(part.classes[firsts] == labels))
+        self.labels_first += int(np.sum(part.classes[firsts] == labels[has]))
         self.total_weight += float(part.weights.sum(dtype=np.float64))
         self.concepts += np.bincount(part.counts, minlength=self.top_k + 1)
         self.strongest += np.bincount(bins, minlength=_BINS)
@@ -54,7 +55,7 @@ class Tally:
         return {
             "images": self.images,
             "pairs_per_image": pairs / self.images,
-            "mean_weight": self.total_weight / pairs,
+            "mean_weight": self.total_weight / max(1, pairs),
             "label_is_strongest": self.labels_first / self.images,
             "fallback_share": self.fallbacks / self.images,
         }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from components.shared.data.targets import Targets
 from components.shared.data.texts import Texts
 from components.shared.storage.resume import Parts
-from components.weighting.candidates import Similarity
+from components.weighting.candidates import Pairs, Similarity
 
 
 class Weights(NamedTuple):
@@ -21,7 +21,7 @@ class Weights(NamedTuple):
         counts: (B,) concepts of each image.
         classes: (P,) one image after another, strongest first.
         weights: (P,) float32.
-        fallbacks: Images whose text says nothing, so that their given label was taken.
+        fallbacks: Images whose text says nothing, so that their given label was taken, if anything.
     """
 
     counts: NDArray[np.int64]
@@ -47,12 +47,16 @@ class Weigher:
     Attributes:
         similarity: How well texts fit the concepts that a label makes possible.
         top_k: Concepts kept of an image.
-        fallback_weight: Weight of the given label where the text says nothing.
+        fallback_weight: Weight of the given label where the text says nothing; 0 for no concept.
+        label_weight: Added to the given label's similarity where the text says something.
+        sharpness: The power of similarities that an image's weights are in proportion to.
     """
 
     similarity: Similarity
     top_k: int
     fallback_weight: float
+    label_weight: float = 0.0
+    sharpness: float = 1.0
 
     def __call__(self, texts: list[str], labels: NDArray[np.int64]) -> Weights:
         """Return the weights of images with these texts and given labels (B,).
@@ -61,20 +65,63 @@ class Weigher:
         it for a reason, and a text that only says "warbler" fits siblings with shorter glosses
         better. Equal weights go to the given label first, then to the smaller class number.
         """
-        images, classes, cosines = self.similarity.similarities(texts, labels)
+        pairs = self.similarity.similarities(texts, labels)
+        images, classes, weights = self._with_label(pairs, labels)
         silent = np.flatnonzero(np.bincount(images, minlength=len(labels)) == 0)
-        images = np.concatenate([images, silent])
-        classes = np.concatenate([classes, labels[silent]])
-        weights = np.concatenate([cosines, np.full(len(silent), self.fallback_weight)])
+        if self.fallback_weight > 0:
+            images = np.concatenate([images, silent])
+            classes = np.concatenate([classes, labels[silent]])
+            weights = np.concatenate([weights, np.full(len(silent), self.fallback_weight)])
         weights = weights.astype(np.float32)
 
-        order = np.lexsort((classes, -weights, classes != labels[images], images))
+        fits = classes == labels[images]
+        fits[len(pairs.images) :] = False  # a label that has nothing but its prior
+        order = np.lexsort((classes, -weights, ~fits, images))
         firsts = np.searchsorted(images[order], np.arange(len(labels)))
         ranks = np.arange(len(order)) - firsts[images[order]]
         kept = order[ranks < self.top_k]
         kept = kept[np.lexsort((-weights[kept], images[kept]))]  # stable: the label is still first
         counts = np.bincount(images[kept], minlength=len(labels))
-        return Weights(counts, classes[kept], weights[kept], len(silent))
+        sharp = sharpened(weights[kept], counts, self.sharpness)
+        return Weights(counts, classes[kept], sharp, len(silent))
+
+    def _with_label(self, pairs: Pairs, labels: NDArray[np.int64]) -> Pairs:
+        """Add the prior to the given label of the images whose texts say something."""
+        if self.label_weight == 0:
+            return pairs
+        images, classes, cosines = pairs
+        said = classes == labels[images]
+        unsaid = np.setdiff1d(images, images[said])
+        return Pairs(
+            np.concatenate([images, unsaid]),
+            np.concatenate([classes, labels[unsaid]]),
+            np.concatenate(
+                [cosines + self.label_weight * said, np.full(len(unsaid), self.label_weight)]
+            ),
+        )
+
+
+def sharpened(
+    weights: NDArray[np.float32], counts: NDArray[np.int64], sharpness: float
+) -> NDArray[np.float32]:
+    """Return weights in proportion to a power of themselves; each image keeps its sum.
+
+    So an image counts in training as before: how much its text says is what tells noise.
+
+    Args:
+        weights: (P,) one image after another, strongest first.
+        counts: (B,) concepts of each image.
+        sharpness: The power.
+    """
+    if sharpness == 1 or not len(weights):
+        return weights
+    counts = counts[counts > 0]
+    firsts = np.cumsum(counts) - counts
+    # By the strongest, lest small ones vanish; those that still do are left a trace.
+    powers = (weights / np.repeat(weights[firsts], counts)).astype(np.float64) ** sharpness
+    scales = np.add.reduceat(weights, firsts, dtype=np.float64) / np.add.reduceat(powers, firsts)
+    sharp: NDArray[np.float64] = powers * np.repeat(scales, counts)
+    return sharp.clip(np.finfo(np.float32).tiny).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from components.tagging.dictionary import Dictionary
+from components.shared.data.dictionary import Dictionary
 from components.tagging.language import English, EnglishWithoutWordNet, OtherLanguage, language
 
 

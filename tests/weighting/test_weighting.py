@@ -1,16 +1,19 @@
 import random
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from components.shared.data.targets import Targets
-from components.shared.stage import parallel
+from components.shared.stage import metadata, parallel
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
+from components.weighting.candidates import Candidates
 from components.weighting.documents import Documents
 from components.weighting.neighbors import nearest
-from components.weighting.weights import RowGroupWeigher
+from components.weighting.tf_idf import TfIdfSimilarity
+from components.weighting.weights import RowGroupWeigher, sharpened
 from tests.killing import Calls, killed_after
 from tests.weighting.running import BIRDS, OWN, Run
 
@@ -70,6 +73,110 @@ def test_a_text_that_says_nothing_leaves_the_label_with_the_fallback_weight(
         classes, found = weights[image]
         assert (classes.tolist(), found.tolist()) == ([images[image][0]], [0.25])
     assert run.metrics["fallback_share"] == 3 / 4
+
+
+def test_a_fallback_weight_of_0_leaves_out_images_whose_texts_say_nothing(tmp_path: Path) -> None:
+    run = Run(tmp_path, BIRDS, [(3, ""), (1, "of the"), (0, "sparrow"), (2, "")])
+    usual = run.weights()
+
+    weights = run.weights("without", fallback_weight=0, label_weight=0.1)
+
+    assert np.diff(weights.offsets).tolist() == [0, 0, 1, 0]
+    assert weights[2][1].tolist() == pytest.approx([usual[2][1][0] + 0.1])
+    metrics = metadata.read(tmp_path / "without")
+    assert (metrics["images"], metrics["fallback_share"]) == (4, 3 / 4)
+    assert metrics["label_is_strongest"] == 1 / 4
+
+
+def test_nothing_but_texts_that_say_nothing_may_be_left_out(tmp_path: Path) -> None:
+    weights = Run(tmp_path, BIRDS, [(3, ""), (1, "")]).weights(fallback_weight=0)
+
+    assert (len(weights), len(weights.classes)) == (2, 0)
+
+
+def test_the_label_weight_adds_to_the_label_alone(tmp_path: Path) -> None:
+    run = Run(tmp_path, BIRDS, [(0, "owl, a bird that hunts"), (0, "an owl hunts"), (0, "")])
+    usual = run.weights()
+
+    weights = run.weights("prior", label_weight=0.25)
+
+    for image, label in ((0, 0.25), (1, 0.25), (2, 0)):
+        before, after = (dict(zip(*each[image], strict=True)) for each in (usual, weights))
+        before[0] = before.get(0, 0) + label
+        assert after == pytest.approx(before)
+
+
+def test_a_label_that_the_text_does_not_fit_displaces_no_stronger_concept(tmp_path: Path) -> None:
+    run = Run(tmp_path, BIRDS, [(0, "an owl hunts")])
+
+    weights = run.weights(top_k=1, label_weight=0.1)
+
+    assert weights[0][0].tolist() == [2]
+
+
+def test_neutral_parameters_write_the_bytes_of_plain_cosines(tmp_path: Path) -> None:
+    run = Run(tmp_path, BIRDS, _random_images(50))
+    run.weights("plain")
+
+    neutral = run.weights("neutral", sharpness=1, label_weight=0, naming=False)
+
+    assert _content(tmp_path / "neutral") == _content(tmp_path / "plain")
+    documents = Documents.of(BIRDS)
+    classes = Candidates.of(BIRDS, nearest(BIRDS, documents.vectors, 5))
+    labels = np.array([label for label, _ in _random_images(50)])
+    pairs = TfIdfSimilarity.of(documents, classes).similarities(run.titles, labels)
+    cosines = {(i, c): w for i, c, w in zip(*pairs, strict=True)}
+    for image in np.unique(pairs.images):
+        kept = [cosines[image, label] for label in neutral[image][0]]
+        assert neutral[image][1].tobytes() == np.array(kept, np.float32).tobytes()
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 3, 10])
+def test_sharpness_divides_an_images_sum_by_powers_of_its_weights(
+    sharpness: float, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, BIRDS, _random_images(50))
+    usual = run.weights()
+
+    weights = run.weights("sharp", sharpness=sharpness)
+
+    assert (weights.offsets == usual.offsets).all()
+    assert (weights.classes == usual.classes).all()
+    for image in range(50):
+        (_, before), (_, after) = usual[image], weights[image]
+        powers = before.astype(float) ** sharpness
+        assert after == pytest.approx(before.sum() * powers / powers.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("fallback_weight", [0, 0.1])
+@pytest.mark.parametrize("label_weight", [0, 0.001, 1])
+@pytest.mark.parametrize("sharpness", [0.01, 1, 10])
+def test_weights_are_positive_and_the_strongest_first(
+    fallback_weight: float, label_weight: float, sharpness: float, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, BIRDS, _random_images(100))
+
+    weights = run.weights(
+        top_k=3,
+        fallback_weight=fallback_weight,
+        label_weight=label_weight,
+        sharpness=sharpness,
+    )
+
+    assert np.isfinite(weights.weights).all()
+    assert (weights.weights > 0).all()
+    for image in range(100):
+        assert (np.diff(weights[image][1]) <= 0).all()
+        assert len(weights[image][1]) in range(0 if fallback_weight == 0 else 1, 4)
+
+
+def test_a_weight_that_sharpness_makes_vanish_leaves_a_trace() -> None:
+    weights = np.array([1, 1e-6, 0.5], np.float32)
+
+    sharp = sharpened(weights, np.array([2, 0, 1]), 10)
+
+    assert sharp[[0, 2]].tolist() == pytest.approx([1, 0.5], rel=1e-5)
+    assert 0 < sharp[1] < 1e-37
 
 
 def test_concepts_outside_wordnet_are_weighted_by_text_alone(tmp_path: Path) -> None:

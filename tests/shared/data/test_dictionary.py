@@ -5,7 +5,7 @@ from pathlib import Path
 import nltk
 import pytest
 
-from components.tagging.dictionary import Dictionary
+from components.shared.data.dictionary import Dictionary
 
 PARTS = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from components.tagging.sequences import Sequences
+from components.shared.data.sequences import Sequences
 
 NAMES = ["sea lion", "california sea lion", "lion", "sea", "sea sea"]
 SEQUENCES = Sequences([name.split() for name in NAMES])

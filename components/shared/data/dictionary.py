@@ -1,12 +1,12 @@
 """What WordNet says of words, read from the files of its database (man page wndb(5WN)).
 
 NLTK's own reader looks words up in open files. Forked workers share a file's offset, and would read
-one another's lines; besides, it takes seconds to load. Everything tagging needs is held in memory.
+one another's lines; besides, it takes seconds to load. Everything stages need is held in memory.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Self
 
 import nltk
@@ -92,6 +92,39 @@ class Dictionary:
     def uses(self, noun: str) -> int:
         """Return how often WordNet's corpus has a lower-case noun, in any meaning."""
         return self._uses[noun]
+
+    def irregular(self) -> Mapping[str, Sequence[str]]:
+        """Return the base forms of nouns that no rule leads to, such as `geese`."""
+        return self._exceptions["noun"]
+
+    def meanings(self, noun: str) -> Sequence[int]:
+        """Return the synsets of a lower-case noun by their offsets, the most frequent first."""
+        return self._meanings.get(noun, ())
+
+    def kinds(self, synsets: Sequence[int]) -> dict[int, int]:
+        """Return the nearest of some synsets at or above each; of equally near ones the first.
+
+        Args:
+            synsets: Their offsets, of which those that are no nouns of WordNet are left out.
+
+        Returns:
+            Offsets by the offsets of what is below them, and by their own.
+        """
+        below: dict[int, list[int]] = {}
+        for number, synset in self._nouns.items():
+            for above in synset.hypernyms:
+                below.setdefault(above, []).append(number)
+        found: dict[int, int] = {}
+        level = {each: each for each in synsets if each in self._nouns}
+        while level:
+            found |= level
+            following: dict[int, int] = {}
+            for number, nearest in level.items():
+                for each in below.get(number, ()):
+                    if each not in found:
+                        following.setdefault(each, nearest)
+            level = following
+        return found
 
     def is_kind(self, noun: str, other: str) -> bool:
         """Return whether what a lower-case noun may mean is a kind, or an instance, of another."""
