@@ -18,7 +18,7 @@ from components.audit.selection import Selection
 from components.audit.sources import Sources
 from components.compare.stage import compare
 from components.ensemble import report as ensemble_report
-from components.ensemble.averaging import Validation
+from components.ensemble.averaging import Accuracies, Validation
 from components.ingest import report as ingest_report
 from components.pseudo_label import report as pseudo_label_report
 from components.pseudo_label.comparison import Comparison
@@ -29,7 +29,6 @@ from components.shared.data.predictions import History, Predictions, Training
 from components.shared.data.targets import Targets, TargetsWriter
 from components.shared.data.texts import Texts
 from components.shared.training import report as training_report
-from components.shared.training.accuracy import BalancedAccuracy
 from components.shared.training.models import Record
 from components.shared.training.settings import TrainingSettings
 from components.tagging import report as tagging_report
@@ -166,11 +165,11 @@ def write_pages(folder: Path, inputs: Inputs) -> dict[str, Path]:
 
     truth = np.asarray(inputs.validation_labels.classes, np.int64)
     found = _predictions(random, truth, 0.6)
-    accuracy = BalancedAccuracy(CLASSES)
-    accuracy.update_ranked(torch.from_numpy(found.classes).long(), torch.from_numpy(truth))
+    reported, choosing = (Accuracies(len(records), CLASSES) for _ in range(2))
+    reported.update(truth, np.stack([found.classes] * (len(records) + 1)), found.classes)
     ensemble_report.draw(
         pages["ensemble"],
-        Validation(truth, found, [accuracy] * len(records), accuracy),
+        Validation(np.arange(len(truth)), truth, found, reported, choosing, None),
         records,
         inputs.validation_images,
         inputs.validation_labels,
