@@ -113,7 +113,8 @@ def find(listing: Listing, scratch: Path, label_field: str) -> list[Source]:
     for name in columns.tables(listing):
         try:
             table = Table(columns.copied(listing, name, scratch), name)
-            source = _source(table, namers, _label_columns(table, label_field))
+            rows = columns.sample(table)
+            source = _source(table, rows, namers, _label_columns(table, rows, label_field))
         except UserError:
             continue  # whoever needs it will say so: `explain`
         if source is not None:
@@ -130,11 +131,11 @@ def explain(listing: Listing, scratch: Path, label_field: str) -> list[str]:
         try:
             table = Table(columns.copied(listing, name, scratch), name)
             columns.check_header(table)
-            labels = _label_columns(table, label_field)
+            rows = columns.sample(table)
+            labels = _label_columns(table, rows, label_field)
         except UserError as error:
             others.append(str(error))
             continue
-        rows = columns.sample(table)
         image = columns.image_column(table, rows, namers(""), known=labels, few=bool(labels))
         if image is None:
             others.append(f"{name} has columns {_listed(table.columns)}, and in none the images")
@@ -158,9 +159,10 @@ def _namers(listing: Listing) -> Callable[[str], Namer]:
     return functools.cache(lambda split: Namer(listing.root, partial(images, listing, split), []))
 
 
-def _source(table: Table, namers: Callable[[str], Namer], labels: Sequence[str]) -> Source | None:
+def _source(
+    table: Table, rows: Sequence[Row], namers: Callable[[str], Namer], labels: Sequence[str]
+) -> Source | None:
     """Return a table with its columns of images, labels and splits, if it has the first two."""
-    rows = columns.sample(table)
     labels = labels or _one_hot(table, rows)
     default = _split_of_table(table.name)
     if not labels and default != "test":
@@ -183,7 +185,7 @@ def _source(table: Table, namers: Callable[[str], Namer], labels: Sequence[str])
     return best
 
 
-def _label_columns(table: Table, label_field: str) -> list[str]:
+def _label_columns(table: Table, rows: Sequence[Row], label_field: str) -> list[str]:
     """Return the column of labels, or none.
 
     Raises:
@@ -192,7 +194,6 @@ def _label_columns(table: Table, label_field: str) -> list[str]:
     if label_field != "auto":
         return columns.named(table, [alias(label_field)])[:1]
     found = columns.named(table, _LABELS)
-    rows = columns.sample(table) if len(found) > 1 else []
     values = [[class_name(row.values[table.columns.index(each)]) for row in rows] for each in found]
     for other in values[1:]:
         pairs = {*zip(values[0], other, strict=True)}

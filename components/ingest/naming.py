@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.ingest.dataset import clean, id_hash
+from components.ingest.listing import IMAGES
 
 Keys = NDArray[np.uint64]
 _Form = Callable[[str], str]
 
 _MANY = 2_000_000  # images, of which no further index is made for the sake of a few rows
-_SUFFIXES = re.compile(r"\.(?:jpe?g|jpe|jfif|png|gif|webp|bmp)$", re.IGNORECASE)
+_SUFFIXES = re.compile(rf"\.(?:{'|'.join(sorted(IMAGES))})$", re.IGNORECASE)
 
 
 class Namer:
