@@ -178,7 +178,10 @@ def test_a_training_that_streams_its_shards_is_the_same(
 
     assert same(weights, whole[0])
     assert curve == whole[1]
-    held = sum(path.stat().st_size for path in (tmp_path / "cache").iterdir())
+    # The process that fetches ahead was killed: it may leave a part, and its lock, which only says
+    # how much was reserved.
+    files = [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
+    held = sum(path.stat().st_size for path in files)
     assert 0 < held <= limit
 
 
