@@ -3,13 +3,13 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipelines.run import models
 from pipelines.run.models import Best
-from pipelines.run.record import RunRecord
-from pipelines.steps import PRETRAINING_TITLES, STEPS
+from pipelines.run.record import RunRecord, pretraining_titles
+from pipelines.steps import STEPS
 
 
 def lines(run: RunRecord, folder: Path, report: Path) -> Iterator[tuple[str, str]]:
@@ -22,7 +22,7 @@ def lines(run: RunRecord, folder: Path, report: Path) -> Iterator[tuple[str, str
     """
     found = models.best(run)
     if found and (folder / models.BEST).exists():  # earlier versions made no links
-        yield from _about(found, folder)
+        yield from _about(found, folder, pretraining_titles(run.tasks))
     yield "report", shown(report)
     suspects = folder / models.SUSPECTS
     if suspects.is_symlink():
@@ -32,10 +32,10 @@ def lines(run: RunRecord, folder: Path, report: Path) -> Iterator[tuple[str, str
         yield "suspects", f"{shown(suspects)}/suspects.csv: {count:,} labels look wrong"
 
 
-def _about(best: Best, folder: Path) -> Iterator[tuple[str, str]]:
+def _about(best: Best, folder: Path, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     from components.compare.tables import accuracy_text  # imports scipy
 
-    whose = [best.task.candidate.title(PRETRAINING_TITLES), STEPS[best.task.step].title]
+    whose = [best.task.candidate.title(titles), STEPS[best.task.step].title]
     yield "best model", f"{shown(folder / models.BEST)}: {', '.join(filter(None, whose))}"
     yield "accuracy", accuracy_text(best.accuracy, best.ensemble)
     yield "use it", _command(folder)

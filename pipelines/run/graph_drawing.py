@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from components.shared.reports.titles import Name
-from pipelines.run.record import Status, TaskRecord, duration
-from pipelines.steps import PRETRAINING_TITLES, STEPS
+from pipelines.run.record import Status, TaskRecord, duration, pretraining_titles
+from pipelines.steps import STEPS
 
 _WIDTH, _HEIGHT = 144, 52  # of a task, in pixels
 _GAP_X, _GAP_Y = 18, 14
@@ -72,7 +72,8 @@ def draw_graph(tasks: Sequence[TaskRecord]) -> str:
     width = len(layers) * (_WIDTH + _GAP_X) - _GAP_X + 2
     height = rows * (_HEIGHT + _GAP_Y) - _GAP_Y + 2
     edges = "".join(f'<path d="{_curve([positions[slot] for slot in path])}"/>' for path in paths)
-    nodes = "".join(_draw(node, *positions[_Slot(node.name, True)]) for node in folded)
+    titles = pretraining_titles(tasks)
+    nodes = "".join(_draw(node, *positions[_Slot(node.name, True)], titles) for node in folded)
     return (
         f'<svg viewBox="0 0 {width} {height:g}" style="min-width: {0.67 * width:.0f}px; '
         f'width: {width}px" role="img" aria-label="graph of the tasks">'
@@ -189,12 +190,12 @@ def _curve(positions: Sequence[tuple[float, float]]) -> str:
     return "".join(pieces())
 
 
-def _draw(node: _Node, x: float, y: float) -> str:
+def _draw(node: _Node, x: float, y: float, titles: Mapping[str, str]) -> str:
     color = _COLORS.get(node.status, _OTHER_COLOR)
     dash = "" if node.status in _COLORS else ' stroke-dasharray="4 3"'
     step = STEPS[node.step].title if node.step in STEPS else node.step
     title = _shortened(step, _LONGEST_TITLE)
-    candidate = _shortened(node.candidate.title(PRETRAINING_TITLES), _LONGEST_TEXT)
+    candidate = _shortened(node.candidate.title(titles), _LONGEST_TEXT)
     lines = (
         (17, 'font-weight="600" font-size="13" fill="#1b2733"', title),
         (31, 'font-size="11.5" fill="#1b2733"', candidate),

@@ -5,13 +5,16 @@ The live table, the results at the end, and the report are all drawn from it.
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from components.compare.names import Names
 from components.shared.reports.titles import Name
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats
+from pipelines.steps import PRETRAINING_TITLES
 
 if TYPE_CHECKING:
     from pipelines.run.graph import Task  # imports kfp, which takes a second
@@ -101,6 +104,13 @@ class RunRecord:
         with filesystem.complete(folder / FILE) as temporary:
             content = {"format": FORMAT, **dataclasses.asdict(self)}
             temporary.write_text(json.dumps(content, indent=1))
+
+
+def pretraining_titles(tasks: Iterable[TaskRecord]) -> dict[str, str]:
+    """Return the pretrainings' display names, as the comparison of these tasks was told them."""
+    names = (task.parameters["names"] for task in tasks if "names" in task.parameters)
+    told = (Names.parse(each).pretrainings for each in names)
+    return PRETRAINING_TITLES | {name: way.title for ways in told for name, way in ways.items()}
 
 
 def read(folder: Path) -> RunRecord:

@@ -1,4 +1,6 @@
+import json
 import re
+from dataclasses import replace
 
 from pipelines.run.graph_drawing import draw_graph
 from pipelines.run.record import Status, TaskRecord
@@ -54,6 +56,15 @@ def test_the_end_of_a_long_name_is_kept() -> None:
     drawing = draw_graph([task("finetune-resnet10t-none-longer")])
 
     assert "…0t, scratch, longer" in texts(drawing)
+
+
+def test_pretrainings_have_the_names_that_the_comparison_was_told() -> None:
+    plain = task("finetune-net-none")
+    told = {"predictions": [], "pretrainings": {"none": {"title": "plain"}}}
+    compare = replace(task("compare", plain.name), parameters={"names": json.dumps(told)})
+
+    assert "net, scratch" in texts(draw_graph([plain]))
+    assert "net, plain" in texts(draw_graph([plain, compare]))
 
 
 def test_of_several_seeds_the_one_that_failed_shows() -> None:
