@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from components.ingest.concepts import from_taxonomy, from_wordnet
 from pipelines.demo import captions, webvision
-from pipelines.demo.concepts import CONCEPTS, taxonomy
+from pipelines.demo.concepts import classes, taxonomy
 from pipelines.demo.search import queries, search
 from pipelines.demo.settings import DataSettings
 
