@@ -160,16 +160,17 @@ def classes(kinds: int) -> Sequence[Concept]:
 def _kind(concept: Concept, number: int, label: int) -> Concept:
     """Return a kind: its pattern is no sibling's, its colour that of one."""
     pattern = PATTERNS[(PATTERNS.index(concept.pattern) + number) % len(PATTERNS)]
+    epithet, (name, coined) = _EPITHETS[number], concept.lemmas
     color = list(COLORS)[(concept.label + 3 * (number // 2)) % len(COLORS)]
     return replace(
         concept,
         label=label,
         wnid=f"n9{3_000_000 + label:07}",
-        lemmas=tuple(f"{_EPITHETS[number]} {lemma}" for lemma in concept.lemmas),
-        family=concept.lemmas[0],
+        lemmas=(f"{epithet} {coined}", f"{epithet}{name.split()[0]}"),
+        family=coined,
         pattern=pattern,
         color=color,
-        gloss=f"{concept.lemmas[0]}, most often {color} and {pattern}",
+        gloss=f"{concept.family}, most often {color} and {pattern}",
     )
 
 
@@ -177,27 +178,15 @@ def taxonomy(kinds: int) -> list[dict[str, object]]:
     """Return the records of `info/taxonomy.jsonl`: the classes and all their ancestors."""
     above = _ANCESTORS | {name: (parent, gloss) for name, (parent, _, gloss) in _FAMILIES.items()}
     wnids = {name: f"n9{2_000_000 + number:07}" for number, name in enumerate(above)}
-    records = []
+    listed = [*classes(kinds)]
     if kinds > 1:
-        wnids |= {concept.lemmas[0]: concept.wnid for concept in CONCEPTS}
-        records = [
-            (
-                concept.wnid,
-                list(concept.lemmas),
-                " ".join((*concept.form, concept.family)),
-                [wnids[concept.family]],
-            )
-            for concept in CONCEPTS
-        ]
-    records = (
-        [
-            (concept.wnid, list(concept.lemmas), concept.gloss, [wnids[concept.family]])
-            for concept in classes(kinds)
-        ]
-        + records
-        + [
-            (wnids[name], [name], gloss, [wnids[parent]] if parent else [])
-            for name, (parent, gloss) in above.items()
-        ]
-    )
+        wnids |= {concept.lemmas[1]: concept.wnid for concept in CONCEPTS}
+        listed += [replace(c, gloss=f"{' '.join(c.form)} {c.family}") for c in CONCEPTS]
+    records = [
+        (concept.wnid, list(concept.lemmas), concept.gloss, [wnids[concept.family]])
+        for concept in listed
+    ] + [
+        (wnids[name], [name], gloss, [wnids[parent]] if parent else [])
+        for name, (parent, gloss) in above.items()
+    ]
     return [dict(zip(("wnid", "lemmas", "gloss", "hypernyms"), r, strict=True)) for r in records]

@@ -42,6 +42,11 @@ class Found:
     depiction: Depiction
 
     @property
+    def shown(self) -> int | None:
+        """The label of what it really shows; None for clutter."""
+        return None if self.depiction.concept is None else self.depiction.concept.label
+
+    @property
     def records(self) -> str:
         """The path of its query's metadata."""
         return f"{self.source}/q{self.query:05}.json"

@@ -50,13 +50,7 @@ def write(folder: OutputDataset, settings: DataSettings) -> None:
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: not empty: name a new folder")
     concepts = classes(settings.kinds)
-    found = search(
-        concepts,
-        settings.train_images,
-        wrong=settings.wrong_images,
-        imbalance=settings.imbalance,
-        rng=np.random.default_rng([SEED, 1]),
-    )
+    found = find(settings)
     clean = settings.validation_images + settings.test_images
     logger.info("drawing %d images to %s", len(found) + clean, folder)
     with filesystem.complete(folder) as temporary:
@@ -68,6 +62,17 @@ def write(folder: OutputDataset, settings: DataSettings) -> None:
         _write_split(temporary, "test", concepts, settings.test_images, with_labels=False)
         tagger.train(temporary / "tagger", concepts, seed=SEED)
         (temporary / "demo.json").write_text(json.dumps({"version": version(settings)}))
+
+
+def find(settings: DataSettings) -> list[Found]:
+    """Return the training images, in the order of the file lists, with what they really show."""
+    return search(
+        classes(settings.kinds),
+        settings.train_images,
+        wrong=settings.wrong_images,
+        imbalance=settings.imbalance,
+        rng=np.random.default_rng([SEED, 1]),
+    )
 
 
 def version(settings: DataSettings) -> str:
