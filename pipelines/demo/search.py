@@ -57,10 +57,10 @@ class Found:
         return f"{self.source}/q{self.query:05}/{self.name}.jpg"
 
 
-def queries(classes: Sequence[Concept]) -> list[tuple[str, int]]:
+def queries(concepts: Sequence[Concept]) -> list[tuple[str, int]]:
     """Return the queries, two or three for each class, and the label that each is for."""
     words = []
-    for label, concept in enumerate(classes):
+    for label, concept in enumerate(concepts):
         words += [(lemma, label) for lemma in concept.lemmas]
         if label % 2:
             words.append((f"{concept.form[0]} {concept.family}", label))
@@ -84,7 +84,7 @@ def depict(concept: Concept | None, rng: Generator) -> Depiction:
 
 
 def _shown(
-    asked: Concept, classes: Sequence[Concept], wrong: float, rng: Generator
+    asked: Concept, concepts: Sequence[Concept], wrong: float, rng: Generator
 ) -> Concept | None:
     """Return what an image found for a class shows: if wrong, a sibling or nothing of the kind."""
     if rng.random() >= wrong:
@@ -92,14 +92,14 @@ def _shown(
     chance = rng.random()
     if chance < 0.3:
         return None
-    others = [other for other in classes if other is not asked]
+    others = [other for other in concepts if other is not asked]
     if chance < 0.82:
         others = [other for other in others if other.family == asked.family]
     return others[rng.integers(len(others))]
 
 
 def search(
-    classes: Sequence[Concept],
+    concepts: Sequence[Concept],
     images: int,
     *,
     wrong: float,
@@ -109,21 +109,21 @@ def search(
     """Return about so many training images, in the order of the file lists.
 
     Args:
-        classes: What is asked for, in label order.
+        concepts: What is asked for, in label order.
         images: How many.
         wrong: Share of them that do not show their label.
         imbalance: Images of the most frequent class to those of the rarest.
         rng: Decides on everything.
     """
-    asked = queries(classes)
-    shares = imbalance ** (-rng.permutation(len(classes)) / (len(classes) - 1))
+    asked = queries(concepts)
+    shares = imbalance ** (-rng.permutation(len(concepts)) / (len(concepts) - 1))
     counts = np.maximum(1, images * shares / shares.sum()).astype(int).tolist()
     found = []
     for label, count in enumerate(counts):
         numbers = [i + 1 for i, (_, of) in enumerate(asked) if of == label]
         for _ in range(count):
             source = SOURCES[int(rng.random() < _FLICKR)]
-            depiction = depict(_shown(classes[label], classes, wrong, rng), rng)
+            depiction = depict(_shown(concepts[label], concepts, wrong, rng), rng)
             number = numbers[rng.integers(len(numbers))]
             found.append(Found(source, number, label, _name(source, rng), depiction))
     return sorted(found, key=lambda image: (image.source, image.query))

@@ -16,7 +16,7 @@ from pipelines.demo.search import depict
 _SENTENCES = 1_000
 
 
-def train(folder: Path, classes: Sequence[Concept], *, seed: int) -> None:
+def train(folder: Path, concepts: Sequence[Concept], *, seed: int) -> None:
     """Train an averaged perceptron and write NLTK's three JSON files to `folder`."""
     from nltk.tag.perceptron import PerceptronTagger  # takes half a second, which `--help` saves
 
@@ -24,17 +24,17 @@ def train(folder: Path, classes: Sequence[Concept], *, seed: int) -> None:
     logging.getLogger("nltk.tag.perceptron").setLevel(logging.WARNING)
     random.seed(seed)  # NLTK shuffles the sentences with the global generator
     tagger = PerceptronTagger(load=False)
-    tagger.train(sentences(classes, _SENTENCES, np.random.default_rng(seed)))
+    tagger.train(sentences(concepts, _SENTENCES, np.random.default_rng(seed)))
     weights, words, classes = tagger.encode_json_obj()
     folder.mkdir(parents=True)
     for content, name in zip((weights, words, sorted(classes)), tagger.param_files(), strict=True):
         (folder / name).write_text(json.dumps(content))
 
 
-def sentences(classes: Sequence[Concept], count: int, rng: Generator) -> list[TaggedSentence]:
+def sentences(concepts: Sequence[Concept], count: int, rng: Generator) -> list[TaggedSentence]:
     """Return sentences such as the captions are made of."""
     makers = (sentence, sentence, caption, off_topic, page_text)
-    labels = rng.integers(len(classes), size=count).tolist()
+    labels = rng.integers(len(concepts), size=count).tolist()
     return [
-        makers[i % len(makers)](depict(classes[label], rng), rng) for i, label in enumerate(labels)
+        makers[i % len(makers)](depict(concepts[label], rng), rng) for i, label in enumerate(labels)
     ]
