@@ -115,7 +115,7 @@ def _thing(depiction: Depiction, rng: Generator) -> TaggedSentence:
     if depiction.concept is None:
         return [(_pick(("decoration", "collage", "poster", "toy"), rng), "NN")]
     name = depiction.concept.family
-    if rng.random() < 0.35:
+    if rng.random() < depiction.concept.named:
         name = _pick(depiction.concept.lemmas, rng)
     return _adjectives(depiction, rng) + [(word, "NN") for word in name.split()]
 

@@ -39,6 +39,7 @@ class Concept:
         wnid: Like WordNet's, but of no synset there.
         lemmas: What people call it; the first is its title.
         family: The parent's lemma.
+        named: Share of the mentions of it that name it; the others name its family.
         figure: The number of the one of `CONCEPTS` that it looks like.
         form: Adjectives for its outline.
         pattern: The pattern that most of its kind have.
@@ -51,6 +52,7 @@ class Concept:
     wnid: str
     lemmas: tuple[str, ...]
     family: str
+    named: float
     figure: int
     form: tuple[str, ...]
     pattern: str
@@ -135,6 +137,7 @@ CONCEPTS: Sequence[Concept] = tuple(
         wnid=f"n9{1_000_000 + number:07}",
         lemmas=lemmas,
         family=family,
+        named=0.35,
         figure=number,
         form=form,
         pattern=pattern,
@@ -158,16 +161,17 @@ def classes(kinds: int) -> Sequence[Concept]:
 
 
 def _kind(concept: Concept, number: int, label: int) -> Concept:
-    """Return a kind: its pattern is no sibling's, its colour that of one."""
+    """Return a kind of a concept, whose pattern and colour are no sibling's."""
     pattern = PATTERNS[(PATTERNS.index(concept.pattern) + number) % len(PATTERNS)]
     epithet, (name, coined) = _EPITHETS[number], concept.lemmas
-    color = list(COLORS)[(concept.label + 3 * (number // 2)) % len(COLORS)]
+    color = list(COLORS)[(concept.label + 3 * number) % len(COLORS)]
     return replace(
         concept,
         label=label,
         wnid=f"n9{3_000_000 + label:07}",
         lemmas=(f"{epithet} {coined}", f"{epithet}{name.split()[0]}"),
         family=coined,
+        named=0.6,
         pattern=pattern,
         color=color,
         gloss=f"{concept.family}, most often {color} and {pattern}",
