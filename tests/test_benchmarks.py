@@ -48,7 +48,7 @@ def test_weights_are_measured_by_what_images_show() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "figures"),
-    [(weights_data.drawn, (0.205, 0.413, 0.857)), (weights_data.fine, (0.201, 0.273, 0.851))],
+    [(weights_data.drawn, (0.205, 0.413, 0.857)), (weights_data.fine, (0.194, 0.306, 0.873))],
 )
 def test_the_demos_images_are_as_it_draws_them(
     make: Callable[[], Known], figures: tuple[float, ...], nltk_data: Path
