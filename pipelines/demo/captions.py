@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from numpy.random import Generator
 
-from pipelines.demo.concepts import CONCEPTS, Depiction
+from pipelines.demo.concepts import Depiction
 
 TaggedSentence = list[tuple[str, str]]
 
@@ -100,7 +100,7 @@ def _pick(words: Sequence[str], rng: Generator) -> str:
 
 
 def _adjectives(depiction: Depiction, rng: Generator) -> TaggedSentence:
-    form = () if depiction.concept is None else CONCEPTS[depiction.concept].form
+    form = () if depiction.concept is None else depiction.concept.form
     candidates = (
         (0.35, _SIZE_WORDS[depiction.size]),
         (0.6, _COLOR_WORDS[depiction.color]),
@@ -114,10 +114,9 @@ def _thing(depiction: Depiction, rng: Generator) -> TaggedSentence:
     """Return a noun phrase: some adjectives, then the concept's name or only its family's."""
     if depiction.concept is None:
         return [(_pick(("decoration", "collage", "poster", "toy"), rng), "NN")]
-    concept = CONCEPTS[depiction.concept]
-    name = concept.family
-    if rng.random() < 0.35:
-        name = _pick(concept.lemmas, rng)
+    name = depiction.concept.family
+    if rng.random() < depiction.concept.named:
+        name = _pick(depiction.concept.lemmas, rng)
     return _adjectives(depiction, rng) + [(word, "NN") for word in name.split()]
 
 

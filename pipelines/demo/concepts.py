@@ -3,10 +3,13 @@
 A concept is a form and a pattern that is *typical* of it; siblings share the family's build and
 differ in details, and the same patterns recur in all families. So a net that has learned "striped"
 or "spotted" from the texts of all families has learned something about each concept.
+
+A fine-grained set has kinds of these concepts for classes, up to six of each, and the concepts are
+their families: kinds share a form, and differ in the pattern and the colour that are typical.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PATTERNS = ("plain", "striped", "spotted", "checkered", "zigzag", "ringed")
 SCENES = ("meadow", "sea", "night", "desert", "snow", "sunset", "forest", "studio")
@@ -32,20 +35,28 @@ class Concept:
     """A class of the data set.
 
     Attributes:
+        label: Its number in label order.
         wnid: Like WordNet's, but of no synset there.
         lemmas: What people call it; the first is its title.
         family: The parent's lemma.
-        form: Adjectives that tell it from its siblings.
+        named: Share of the mentions of it that name it; the others name its family.
+        figure: The number of the one of `CONCEPTS` that it looks like.
+        form: Adjectives for its outline.
         pattern: The pattern that most of its kind have.
+        color: The colour that most of its kind have, or None if they have any.
         scenes: Where it is most often seen.
         gloss: Its definition.
     """
 
+    label: int
     wnid: str
     lemmas: tuple[str, ...]
     family: str
+    named: float
+    figure: int
     form: tuple[str, ...]
     pattern: str
+    color: str | None
     scenes: tuple[str, ...]
     gloss: str
 
@@ -55,7 +66,7 @@ class Depiction:
     """What one image shows.
 
     Attributes:
-        concept: A concept's number, or None for clutter.
+        concept: A class, or None for clutter.
         pattern: One of `PATTERNS`.
         color: The body's colour, one of `COLORS`.
         accent: The pattern's colour.
@@ -64,7 +75,7 @@ class Depiction:
         size: One of `SIZES`.
     """
 
-    concept: int | None
+    concept: Concept | None
     pattern: str
     color: str
     accent: str
@@ -117,14 +128,20 @@ _CONCEPTS: Sequence[tuple[tuple[str, ...], str, tuple[str, ...], str, str]] = (
     (("pear balloon", "dropbag"), "balloon", ("tapered", "tall"), "zigzag", "bag like a pear"),
     (("barrel balloon", "drumbag"), "balloon", ("square", "broad"), "checkered", "bag like a drum"),
 )
+# As birds are named: they say where a kind is found, and nothing of how it looks.
+_EPITHETS = ("marsh", "willow", "garden", "river", "canyon", "orchard")
 
 CONCEPTS: Sequence[Concept] = tuple(
     Concept(
+        label=number,
         wnid=f"n9{1_000_000 + number:07}",
         lemmas=lemmas,
         family=family,
+        named=0.35,
+        figure=number,
         form=form,
         pattern=pattern,
+        color=None,
         scenes=_FAMILIES[family][1],
         gloss=f"{' '.join(form)} {family}, most often {pattern}, with a {detail}",
     )
@@ -132,19 +149,46 @@ CONCEPTS: Sequence[Concept] = tuple(
 )
 
 
-def siblings(concept: int) -> list[int]:
-    """Return the other concepts of a concept's family."""
-    family = CONCEPTS[concept].family
-    return [i for i, other in enumerate(CONCEPTS) if other.family == family and i != concept]
+def classes(kinds: int) -> Sequence[Concept]:
+    """Return the data set's classes: so many kinds of each concept, for 1 the concepts."""
+    if kinds == 1:
+        return CONCEPTS
+    return [
+        _kind(concept, number, concept.label * kinds + number)
+        for concept in CONCEPTS
+        for number in range(kinds)
+    ]
 
 
-def taxonomy() -> list[dict[str, object]]:
-    """Return the records of `info/taxonomy.jsonl`: the concepts and all their ancestors."""
+def _kind(concept: Concept, number: int, label: int) -> Concept:
+    """Return a kind of a concept, whose pattern and colour are no sibling's."""
+    pattern = PATTERNS[(PATTERNS.index(concept.pattern) + number) % len(PATTERNS)]
+    epithet, (name, coined) = _EPITHETS[number], concept.lemmas
+    color = list(COLORS)[(concept.label + 3 * number) % len(COLORS)]
+    return replace(
+        concept,
+        label=label,
+        wnid=f"n9{3_000_000 + label:07}",
+        lemmas=(f"{epithet} {coined}", f"{epithet}{name.split()[0]}"),
+        family=coined,
+        named=0.6,
+        pattern=pattern,
+        color=color,
+        gloss=f"{concept.family}, most often {color} and {pattern}",
+    )
+
+
+def taxonomy(kinds: int) -> list[dict[str, object]]:
+    """Return the records of `info/taxonomy.jsonl`: the classes and all their ancestors."""
     above = _ANCESTORS | {name: (parent, gloss) for name, (parent, _, gloss) in _FAMILIES.items()}
     wnids = {name: f"n9{2_000_000 + number:07}" for number, name in enumerate(above)}
+    listed = [*classes(kinds)]
+    if kinds > 1:
+        wnids |= {concept.lemmas[1]: concept.wnid for concept in CONCEPTS}
+        listed += [replace(c, gloss=f"{' '.join(c.form)} {c.family}") for c in CONCEPTS]
     records = [
         (concept.wnid, list(concept.lemmas), concept.gloss, [wnids[concept.family]])
-        for concept in CONCEPTS
+        for concept in listed
     ] + [
         (wnids[name], [name], gloss, [wnids[parent]] if parent else [])
         for name, (parent, gloss) in above.items()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from pipelines.demo.canvas import CANVAS, OVERSAMPLING, SIDE, Color, darker, flat, jittered
-from pipelines.demo.concepts import COLORS, CONCEPTS, Depiction
+from pipelines.demo.concepts import COLORS, CONCEPTS, Concept, Depiction
 from pipelines.demo.figures import ellipse, figure, stroke
 from pipelines.demo.patterns import motifs
 from pipelines.demo.scenes import scene
@@ -38,8 +38,8 @@ def draw(depiction: Depiction, rng: Generator) -> bytes:
     return _encode(_light(canvas.reduce(OVERSAMPLING), depiction.weather, rng), rng)
 
 
-def _figure(canvas: Image.Image, depiction: Depiction, concept: int, rng: Generator) -> None:
-    placement = _placement(depiction.size, CONCEPTS[concept].family, rng)
+def _figure(canvas: Image.Image, depiction: Depiction, concept: Concept, rng: Generator) -> None:
+    placement = _placement(depiction.size, CONCEPTS[concept.figure].family, rng)
     color = jittered(COLORS[depiction.color], rng)
     accent = jittered(COLORS[depiction.accent], rng)
     shade = jittered(darker(COLORS[depiction.color], 0.74), rng, 6)
@@ -47,7 +47,8 @@ def _figure(canvas: Image.Image, depiction: Depiction, concept: int, rng: Genera
     edge = jittered(darker(color, 0.55), rng, 0)
 
     parts = [
-        (role, flat(outline @ placement[:2] + placement[2])) for role, outline in figure(concept)
+        (role, flat(outline @ placement[:2] + placement[2]))
+        for role, outline in figure(concept.figure)
     ]
     first = next(i for i, (role, _) in enumerate(parts) if role == "body")
     mask = Image.new("L", canvas.size)

@@ -9,16 +9,16 @@ from numpy.random import Generator
 
 from pipelines.demo.concepts import (
     COLORS,
-    CONCEPTS,
     PATTERNS,
     SCENES,
     SIZES,
     WEATHERS,
+    Concept,
     Depiction,
-    siblings,
 )
 
 SOURCES = ("google", "flickr")
+_TYPICAL = 0.85  # share of the images that have what most of their kind have
 _FLICKR = 0.45  # share of the images from there
 _NAME_LETTERS = list(string.ascii_letters + string.digits + "_-")
 
@@ -30,7 +30,7 @@ class Found:
     Attributes:
         source: One of `SOURCES`.
         query: The query's number, from 1.
-        label: The concept that the query means.
+        label: The class that the query means.
         name: What the source calls it.
         depiction: What it really shows.
     """
@@ -40,6 +40,11 @@ class Found:
     label: int
     name: str
     depiction: Depiction
+
+    @property
+    def shown(self) -> int | None:
+        """The label of what it really shows; None for clutter."""
+        return None if self.depiction.concept is None else self.depiction.concept.label
 
     @property
     def records(self) -> str:
@@ -52,44 +57,49 @@ class Found:
         return f"{self.source}/q{self.query:05}/{self.name}.jpg"
 
 
-def queries() -> list[tuple[str, int]]:
-    """Return the queries, two or three for each concept, and the label that each is for."""
+def queries(concepts: Sequence[Concept]) -> list[tuple[str, int]]:
+    """Return the queries, two or three for each class, and the label that each is for."""
     words = []
-    for label, concept in enumerate(CONCEPTS):
+    for label, concept in enumerate(concepts):
         words += [(lemma, label) for lemma in concept.lemmas]
         if label % 2:
             words.append((f"{concept.form[0]} {concept.family}", label))
     return words
 
 
-def depict(concept: int | None, rng: Generator) -> Depiction:
+def depict(concept: Concept | None, rng: Generator) -> Depiction:
     """Return a random view of a concept, or of clutter."""
     pattern = PATTERNS[rng.integers(len(PATTERNS))]
     scene = SCENES[rng.integers(len(SCENES))]
-    if concept is not None and rng.random() < 0.85:
-        pattern = CONCEPTS[concept].pattern
+    if concept is not None and rng.random() < _TYPICAL:
+        pattern = concept.pattern
     if concept is not None and rng.random() < 0.5:
-        usual = CONCEPTS[concept].scenes
-        scene = usual[rng.integers(len(usual))]
+        scene = concept.scenes[rng.integers(len(concept.scenes))]
     color, accent = rng.choice(list(COLORS), 2, replace=False).tolist()
+    if concept is not None and concept.color is not None and rng.random() < _TYPICAL:
+        color, accent = concept.color, color if accent == concept.color else accent
     weather = WEATHERS[rng.choice(len(WEATHERS), p=[0.74, 0.13, 0.13])]
     size = SIZES[rng.integers(len(SIZES))]
     return Depiction(concept, pattern, color, accent, scene, weather, size)
 
 
-def _shown(label: int, wrong: float, rng: Generator) -> int | None:
-    """Return what an image found for `label` shows: if wrong, a sibling or nothing of the kind."""
+def _shown(
+    asked: Concept, concepts: Sequence[Concept], wrong: float, rng: Generator
+) -> Concept | None:
+    """Return what an image found for a class shows: if wrong, a sibling or nothing of the kind."""
     if rng.random() >= wrong:
-        return label
+        return asked
     chance = rng.random()
     if chance < 0.3:
         return None
-    others = siblings(label) if chance < 0.82 else [i for i in range(len(CONCEPTS)) if i != label]
+    others = [other for other in concepts if other is not asked]
+    if chance < 0.82:
+        others = [other for other in others if other.family == asked.family]
     return others[rng.integers(len(others))]
 
 
 def search(
-    queries: Sequence[tuple[str, int]],
+    concepts: Sequence[Concept],
     images: int,
     *,
     wrong: float,
@@ -99,20 +109,21 @@ def search(
     """Return about so many training images, in the order of the file lists.
 
     Args:
-        queries: From `queries()`.
+        concepts: What is asked for, in label order.
         images: How many.
         wrong: Share of them that do not show their label.
-        imbalance: Images of the most frequent concept to those of the rarest.
+        imbalance: Images of the most frequent class to those of the rarest.
         rng: Decides on everything.
     """
-    shares = imbalance ** (-rng.permutation(len(CONCEPTS)) / (len(CONCEPTS) - 1))
+    asked = queries(concepts)
+    shares = imbalance ** (-rng.permutation(len(concepts)) / (len(concepts) - 1))
     counts = np.maximum(1, images * shares / shares.sum()).astype(int).tolist()
     found = []
     for label, count in enumerate(counts):
-        numbers = [i + 1 for i, (_, of) in enumerate(queries) if of == label]
+        numbers = [i + 1 for i, (_, of) in enumerate(asked) if of == label]
         for _ in range(count):
             source = SOURCES[int(rng.random() < _FLICKR)]
-            depiction = depict(_shown(label, wrong, rng), rng)
+            depiction = depict(_shown(concepts[label], concepts, wrong, rng), rng)
             number = numbers[rng.integers(len(numbers))]
             found.append(Found(source, number, label, _name(source, rng), depiction))
     return sorted(found, key=lambda image: (image.source, image.query))

@@ -21,7 +21,7 @@ from components.shared.stage.progress import progress
 from components.shared.stage.suggestions import meant
 from components.shared.storage import filesystem
 from pipelines.demo import captions, drawing, tagger
-from pipelines.demo.concepts import CONCEPTS, taxonomy
+from pipelines.demo.concepts import Concept, classes, taxonomy
 from pipelines.demo.search import SOURCES, Found, depict, queries, search
 from pipelines.demo.settings import DataSettings
 
@@ -49,25 +49,30 @@ def write(folder: OutputDataset, settings: DataSettings) -> None:
             return
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: not empty: name a new folder")
-    asked = queries()
-    found = search(
-        asked,
+    concepts = classes(settings.kinds)
+    found = find(settings)
+    clean = settings.validation_images + settings.test_images
+    logger.info("drawing %d images to %s", len(found) + clean, folder)
+    with filesystem.complete(folder) as temporary:
+        temporary.mkdir()
+        _write_info(temporary / "info", settings.kinds, found)
+        _write_metadata(temporary, concepts, found, settings.off_topic_texts)
+        _write_train(temporary, found)
+        _write_split(temporary, "val", concepts, settings.validation_images, with_labels=True)
+        _write_split(temporary, "test", concepts, settings.test_images, with_labels=False)
+        tagger.train(temporary / "tagger", concepts, seed=SEED)
+        (temporary / "demo.json").write_text(json.dumps({"version": version(settings)}))
+
+
+def find(settings: DataSettings) -> list[Found]:
+    """Return the training images, in the order of the file lists, with what they really show."""
+    return search(
+        classes(settings.kinds),
         settings.train_images,
         wrong=settings.wrong_images,
         imbalance=settings.imbalance,
         rng=np.random.default_rng([SEED, 1]),
     )
-    clean = settings.validation_images + settings.test_images
-    logger.info("drawing %d images to %s", len(found) + clean, folder)
-    with filesystem.complete(folder) as temporary:
-        temporary.mkdir()
-        _write_info(temporary / "info", asked, found)
-        _write_metadata(temporary, asked, found, settings.off_topic_texts)
-        _write_train(temporary, found)
-        _write_split(temporary, "val", settings.validation_images, with_labels=True)
-        _write_split(temporary, "test", settings.test_images, with_labels=False)
-        tagger.train(temporary / "tagger", seed=SEED)
-        (temporary / "demo.json").write_text(json.dumps({"version": version(settings)}))
 
 
 def version(settings: DataSettings) -> str:
@@ -95,15 +100,16 @@ def parse(values: Mapping[str, object]) -> DataSettings:
     return DataSettings(**given)
 
 
-def _write_info(folder: Path, asked: Sequence[tuple[str, int]], found: Sequence[Found]) -> None:
+def _write_info(folder: Path, kinds: int, found: Sequence[Found]) -> None:
     folder.mkdir()
-    numbered = list(enumerate(asked, start=1))
-    _write_lines(folder / "synsets.txt", (f"{c.wnid} {', '.join(c.lemmas)}" for c in CONCEPTS))
+    concepts = classes(kinds)
+    numbered = list(enumerate(queries(concepts), start=1))
+    _write_lines(folder / "synsets.txt", (f"{c.wnid} {', '.join(c.lemmas)}" for c in concepts))
     _write_lines(
         folder / "queries.txt", (f"{i} {query.replace(' ', '+')}" for i, (query, _) in numbered)
     )
     _write_lines(folder / "queries_synsets_map.txt", (f"{i} {of}" for i, (_, of) in numbered))
-    _write_lines(folder / "taxonomy.jsonl", map(json.dumps, taxonomy()))
+    _write_lines(folder / "taxonomy.jsonl", map(json.dumps, taxonomy(kinds)))
     for source in SOURCES:
         mine = [image for image in found if image.source == source]
         _write_lines(folder / f"train_filelist_{source}.txt", (f"{i.path} {i.label}" for i in mine))
@@ -125,11 +131,9 @@ def _positions(images: Iterable[Found]) -> list[int]:
 
 
 def _write_metadata(
-    folder: Path,
-    asked: Sequence[tuple[str, int]],
-    found: Sequence[Found],
-    off_topic_share: float,
+    folder: Path, concepts: Sequence[Concept], found: Sequence[Found], off_topic_share: float
 ) -> None:
+    asked = queries(concepts)
     rng = np.random.default_rng([SEED, 2])
     records: dict[str, list[dict[str, str]]] = defaultdict(list)
     for image in found:
@@ -177,14 +181,16 @@ def _write_train(folder: Path, found: Sequence[Found]) -> None:
                 _add(tars[2 * position // len(order)], found[number].path, content)
 
 
-def _write_split(folder: Path, name: str, count: int, *, with_labels: bool) -> None:
-    """Write a split with clean labels, its concepts in turn."""
+def _write_split(
+    folder: Path, name: str, concepts: Sequence[Concept], count: int, *, with_labels: bool
+) -> None:
+    """Write a split with clean labels, its classes in turn."""
     files = [f"{name}{i + 1:06}.jpg" for i in range(count)]
-    labels = [i % len(CONCEPTS) for i in range(count)]
+    labels = [i % len(concepts) for i in range(count)]
 
     def picture(number: int) -> bytes:
         rng = np.random.default_rng([SEED, 11, ord(name[0]), number])
-        return drawing.draw(depict(labels[number], rng), rng)
+        return drawing.draw(depict(concepts[labels[number]], rng), rng)
 
     with tarfile.open(folder / f"{name}_images_resized.tar", "w") as tar:
         for file, content in zip(files, ordered(picture, range(count)), strict=True):

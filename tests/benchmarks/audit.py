@@ -37,7 +37,6 @@ from components.shared.data.targets import CONCEPTS, Targets, TargetsWriter
 from components.shared.stage.interface import call
 from components.shared.training.inference import ShardPredictions
 from pipelines.demo import webvision
-from pipelines.demo.search import queries, search
 from pipelines.demo.settings import DataSettings
 from pipelines.recipe import load
 from pipelines.steps import STEPS
@@ -93,15 +92,8 @@ def weigh(folder: Path, recipe: str, labels: Path, weights: Path) -> None:
 
 def drawn(folder: Path) -> Audited:
     """Return the drawn set, with what it really shows."""
-    settings, rng = DataSettings(), np.random.default_rng([webvision.SEED, 1])
-    found = search(
-        queries(),
-        settings.train_images,
-        wrong=settings.wrong_images,
-        imbalance=settings.imbalance,
-        rng=rng,
-    )
-    right = {image.path: image.depiction.concept == image.label for image in found}
+    found = webvision.find(DataSettings())
+    right = {image.path: image.shown == image.label for image in found}
     ids = ImageSet.load(folder / "images").ids()
     wrong = np.array([not right[id] for id in ids])
     return Audited(folder / "images", folder / "labels", folder / "weights", wrong)

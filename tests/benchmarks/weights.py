@@ -108,7 +108,7 @@ def main() -> None:
     """Measure, and print a table."""
     argparse.ArgumentParser(description=__doc__, allow_abbrev=False).parse_args()
     rows, header = [[named(changed)] for changed in options()], ["parameters"]
-    for make in (weights_data.drawn, weights_data.kinds, weights_data.siblings):
+    for make in (weights_data.drawn, weights_data.fine, weights_data.kinds, weights_data.siblings):
         known = make()
         weigh, right = Weighing(known), known.labels == known.truth
         said = weigh({"fallback_weight": 0})

@@ -1,6 +1,7 @@
 """Texts and labels of images whose truth is known, for `tests.benchmarks.weights`.
 
 drawn     the demo's: what its generator draws, and what it writes around it
+fine      likewise of `experiment-fine`, whose 120 classes are kinds, six of each concept
 kinds     ten broad classes, whose texts name kinds of them (`stag`, `Persian cat`), in the
           manner of the photographs of the experiments
 siblings  more than a hundred of WordNet's classes, five of each family, whose texts name the
@@ -22,9 +23,10 @@ from numpy.typing import NDArray
 
 from components.ingest.concepts import from_taxonomy, from_wordnet
 from pipelines.demo import captions, webvision
-from pipelines.demo.concepts import CONCEPTS, taxonomy
-from pipelines.demo.search import queries, search
+from pipelines.demo.concepts import classes, taxonomy
+from pipelines.demo.search import queries
 from pipelines.demo.settings import DataSettings
+from pipelines.recipe import load
 
 CLUTTER = -1
 
@@ -84,14 +86,18 @@ class Known:
 
 def drawn() -> Known:
     """Return the demo's images."""
-    settings, asked = DataSettings(), queries()
-    found = search(
-        asked,
-        settings.train_images,
-        wrong=settings.wrong_images,
-        imbalance=settings.imbalance,
-        rng=np.random.default_rng([webvision.SEED, 1]),
-    )
+    return _drawn(DataSettings())
+
+
+def fine() -> Known:
+    """Return the fine-grained images."""
+    (settings,) = load("experiment-fine").drawn.values()
+    return _drawn(settings)
+
+
+def _drawn(settings: DataSettings) -> Known:
+    known, found = classes(settings.kinds), webvision.find(settings)
+    asked = queries(known)
     rng, texts = np.random.default_rng([webvision.SEED, 2]), list[str]()
     for image in found:
         query, share = asked[image.query - 1][0], settings.off_topic_texts
@@ -101,10 +107,9 @@ def drawn() -> Known:
         texts.append(" ".join(record.get(key, "") for key in ("title", "description", "tags")))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "taxonomy.jsonl"
-        path.write_text("".join(f"{json.dumps(record)}\n" for record in taxonomy()))
-        concepts = from_taxonomy([concept.wnid for concept in CONCEPTS], path)
-    shown = [image.depiction.concept for image in found]
-    truth = np.array([CLUTTER if concept is None else concept for concept in shown])
+        path.write_text("".join(f"{json.dumps(record)}\n" for record in taxonomy(settings.kinds)))
+        concepts = from_taxonomy([concept.wnid for concept in known], path)
+    truth = np.array([CLUTTER if image.shown is None else image.shown for image in found])
     return Known(concepts, texts, np.array([image.label for image in found]), truth)
 
 

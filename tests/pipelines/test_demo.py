@@ -13,8 +13,8 @@ from PIL import Image
 from components.shared.stage.errors import UserError
 from pipelines.demo import captions, drawing, tagger, webvision
 from pipelines.demo.__main__ import main
-from pipelines.demo.concepts import COLORS, CONCEPTS, Depiction, taxonomy
-from pipelines.demo.search import Found, depict, queries, search
+from pipelines.demo.concepts import COLORS, CONCEPTS, PATTERNS, Depiction, classes, taxonomy
+from pipelines.demo.search import Found, depict, search
 from pipelines.demo.settings import DataSettings
 
 pytestmark = pytest.mark.slow
@@ -35,10 +35,13 @@ def found() -> list[Found]:
 
 
 def find(
-    *, wrong: float = DEFAULT.wrong_images, imbalance: float = DEFAULT.imbalance
+    *,
+    kinds: int = 1,
+    wrong: float = DEFAULT.wrong_images,
+    imbalance: float = DEFAULT.imbalance,
 ) -> list[Found]:
     rng = np.random.default_rng(0)
-    return search(queries(), 7_000, wrong=wrong, imbalance=imbalance, rng=rng)
+    return search(classes(kinds), 7_000, wrong=wrong, imbalance=imbalance, rng=rng)
 
 
 def members(path: Path) -> dict[str, bytes]:
@@ -189,7 +192,7 @@ def test_settings_are_read_from_the_values_of_a_recipe_or_of_a_command_line() ->
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("wrong_labels", 0.4, "no setting 'wrong_labels'; there are train_images, "),
+        ("wrong_labels", 0.4, "no setting 'wrong_labels'; there are kinds, "),
         ("train_images", 4000.5, "train_images=4000.5: must be an integer"),
         ("test_images", True, "test_images=True: must be an integer"),
         ("wrong_images", "many", "wrong_images='many': must be a finite number"),
@@ -197,11 +200,19 @@ def test_settings_are_read_from_the_values_of_a_recipe_or_of_a_command_line() ->
         ("off_topic_texts", float("nan"), "off_topic_texts=nan: must be a finite number"),
         ("validation_images", 19, "validation_images=19: must be at least 20"),
         ("imbalance", 0.5, "imbalance=0.5: must be at least 1"),
+        ("kinds", 7, "kinds=7: must be at least 1 and at most 6"),
     ],
 )
 def test_settings_that_cannot_be_drawn_are_refused(name: str, value: object, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         webvision.parse({name: value})
+
+
+def test_settings_with_fewer_images_than_classes_are_refused() -> None:
+    message = "validation_images=119: must be at least 120, one of each class"
+
+    with pytest.raises(UserError, match=message):
+        webvision.parse({"kinds": 6, "validation_images": 119})
 
 
 def test_the_command_takes_each_setting_as_an_option(tmp_path: Path) -> None:
@@ -232,7 +243,7 @@ def test_the_tagger_that_nltk_loads_tags_sentences_it_has_not_seen(folder: Path)
     trained.decode_json_params(
         json.loads((folder / "tagger" / name).read_text()) for name in trained.param_files()
     )
-    unseen = tagger.sentences(500, np.random.default_rng(77))
+    unseen = tagger.sentences(CONCEPTS, 500, np.random.default_rng(77))
 
     right = [
         guess == tag
@@ -245,13 +256,44 @@ def test_the_tagger_that_nltk_loads_tags_sentences_it_has_not_seen(folder: Path)
     assert np.mean(right) >= 0.98
 
 
-def test_the_taxonomy_is_closed_and_its_classes_are_the_concepts() -> None:
-    records = {str(record["wnid"]): record for record in taxonomy()}
+@pytest.mark.parametrize("kinds", [1, 2, 6])
+def test_the_taxonomy_is_closed_and_its_leaves_are_the_classes(kinds: int) -> None:
+    records = {str(record["wnid"]): record for record in taxonomy(kinds)}
 
     above = {wnid for record in records.values() for wnid in record["hypernyms"]}  # type: ignore[attr-defined]
     assert above <= set(records)
-    assert {concept.wnid for concept in CONCEPTS} == set(records) - above
+    assert [concept.wnid for concept in classes(kinds)] == [w for w in records if w not in above]
     assert {len(wnid) for wnid in records} == {9}
+
+
+def test_kinds_of_a_concept_are_siblings_whose_patterns_and_colors_differ() -> None:
+    parents = {record["wnid"]: record["hypernyms"] for record in taxonomy(6)}
+    concepts = {record["wnid"]: record["lemmas"] for record in taxonomy(1)}
+
+    families = [classes(6)[first : first + 6] for first in range(0, 120, 6)]
+
+    assert len(families) == 20
+    for concept, family in zip(CONCEPTS, families, strict=True):
+        assert {tuple(parents[kind.wnid]) for kind in family} == {(concept.wnid,)}  # type: ignore[arg-type]
+        assert {kind.family for kind in family} <= set(concepts[concept.wnid])  # type: ignore[call-overload]
+        assert {kind.pattern for kind in family} == set(PATTERNS)
+        assert len({kind.color for kind in family}) == 6
+
+
+def test_no_two_kinds_have_a_name_in_common() -> None:
+    lemmas = [lemma for kind in classes(6) for lemma in kind.lemmas]
+
+    assert len(set(lemmas)) == len(lemmas) == 240
+
+
+def test_most_images_of_a_kind_have_its_pattern_and_its_color() -> None:
+    rng, kind = np.random.default_rng(0), classes(6)[50]
+
+    views = [depict(kind, rng) for _ in range(1_000)]
+
+    assert 0.8 < np.mean([view.pattern == kind.pattern for view in views]) < 0.95
+    assert 0.8 < np.mean([view.color == kind.color for view in views]) < 0.95
+    assert all(view.color != view.accent for view in views)
 
 
 @pytest.mark.parametrize("imbalance", [1, 3, DEFAULT.imbalance, 100])
@@ -265,16 +307,18 @@ def test_the_most_frequent_class_has_so_many_times_the_images_of_the_rarest(
     assert counts.total() == pytest.approx(7_000, abs=20)
 
 
+@pytest.mark.parametrize("kinds", [1, 6])
 @pytest.mark.parametrize("share", [0.1, DEFAULT.wrong_images, 0.8])
-def test_so_many_labels_are_wrong_and_siblings_are_the_most_likely_mistake(share: float) -> None:
-    found = find(wrong=share)
-    wrong = [image for image in found if image.depiction.concept != image.label]
-    clutter = [image for image in wrong if image.depiction.concept is None]
+def test_so_many_labels_are_wrong_and_siblings_are_the_most_likely_mistake(
+    kinds: int, share: float
+) -> None:
+    found, concepts = find(kinds=kinds, wrong=share), classes(kinds)
+    wrong = [image for image in found if image.shown != image.label]
+    clutter = [image for image in wrong if image.shown is None]
     siblings = [
         image
         for image in wrong
-        if image.depiction.concept is not None
-        and CONCEPTS[image.depiction.concept].family == CONCEPTS[image.label].family
+        if image.shown is not None and concepts[image.shown].family == concepts[image.label].family
     ]
 
     assert len(wrong) / len(found) == pytest.approx(share, abs=0.02)
@@ -282,8 +326,8 @@ def test_so_many_labels_are_wrong_and_siblings_are_the_most_likely_mistake(share
 
 
 def test_at_the_ends_of_its_range_no_label_is_wrong_or_every_one() -> None:
-    assert all(image.depiction.concept == image.label for image in find(wrong=0))
-    assert not any(image.depiction.concept == image.label for image in find(wrong=1))
+    assert all(image.shown == image.label for image in find(wrong=0))
+    assert not any(image.shown == image.label for image in find(wrong=1))
 
 
 def share_of_telling_texts(off_topic_share: float) -> float:
@@ -292,7 +336,7 @@ def share_of_telling_texts(off_topic_share: float) -> float:
     telling = 0
     for i in range(2_000):
         concept = CONCEPTS[i % len(CONCEPTS)]
-        depiction = depict(i % len(CONCEPTS), rng)
+        depiction = depict(concept, rng)
         record = captions.record(depiction, "query", off_topic_share=off_topic_share, rng=rng)
         text = " ".join(record.values()).lower()
         telling += any(name in text for name in (concept.family, *concept.lemmas))
@@ -313,20 +357,33 @@ def test_texts_name_what_is_shown_rather_than_the_label(found: list[Found]) -> N
     shown = labelled = 0
     for image in found:
         concept = image.depiction.concept
-        if concept is None or CONCEPTS[concept].family == CONCEPTS[image.label].family:
+        if concept is None or concept.family == CONCEPTS[image.label].family:
             continue
         record = captions.record(image.depiction, "query", off_topic_share=0.1, rng=rng)
         text = " ".join(record.values()).lower()
-        shown += CONCEPTS[concept].family in text
+        shown += concept.family in text
         labelled += CONCEPTS[image.label].family in text
 
     assert shown > 100
     assert labelled == 0
 
 
+def test_most_texts_name_the_kind_and_the_others_its_concept() -> None:
+    rng = np.random.default_rng(0)
+    kind = broad = 0
+    for concept in [*classes(6)] * 10:
+        record = captions.record(depict(concept, rng), "query", off_topic_share=0, rng=rng)
+        text = " ".join(record.values()).lower()
+        kind += any(name in text for name in concept.lemmas)
+        broad += concept.family in text and not any(name in text for name in concept.lemmas)
+
+    assert kind > broad > 0
+    assert kind + broad > 0.9 * 1_200
+
+
 @pytest.mark.parametrize("color", ["red", "green", "blue", "yellow"])
 def test_the_named_color_is_the_color_drawn(color: str) -> None:
-    depiction = Depiction(4, "plain", color, "white", "studio", "clear", "large")
+    depiction = Depiction(CONCEPTS[4], "plain", color, "white", "studio", "clear", "large")
     pictures = [drawing.draw(depiction, np.random.default_rng(seed)) for seed in range(20)]
 
     centers = [np.asarray(Image.open(io.BytesIO(p)))[28:36, 28:36] for p in pictures]
