@@ -10,16 +10,26 @@ from components.shared.training.models import read_record
 from components.shared.training.settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
+ENDED = (
+    "continue_learning_rate=true: the initial model's schedule=cosine has taken its learning rate "
+    "to 0: set continue_learning_rate=false, and a learning_rate"
+)
 
 
 def continued(settings: TrainingSettings, initial_model: Path | None) -> TrainingSettings:
     """Return the settings with a model's final learning rate, and no warm-up.
 
-    From there it is divided by 10 every `decay_epochs`, counted from the new start.
+    From there it falls as the settings say, counted from the new start.
+
+    Raises:
+        UserError: There is no such rate, or it is next to 0.
     """
     if initial_model is None:
         raise UserError("continue_learning_rate=true needs an initial model")
-    rate = read_record(initial_model).last_learning_rate
+    record = read_record(initial_model)
+    if record.settings.get("schedule") == "cosine":
+        raise UserError(ENDED)
+    rate = record.last_learning_rate
     if not rate:
         raise UserError("continue_learning_rate=true needs a model that this pipeline has trained")
     logger.info(
