@@ -7,13 +7,9 @@ from pathlib import Path
 
 from components.shared.stage.errors import UserError
 from components.shared.training.models import read_record
-from components.shared.training.settings import TrainingSettings
+from components.shared.training.settings import LEARNING_RATE_ENDED, TrainingSettings
 
 logger = logging.getLogger(__name__)
-ENDED = (
-    "continue_learning_rate=true: the initial model's schedule=cosine has taken its learning rate "
-    "to 0: set continue_learning_rate=false, and a learning_rate"
-)
 
 
 def continued(settings: TrainingSettings, initial_model: Path | None) -> TrainingSettings:
@@ -28,7 +24,7 @@ def continued(settings: TrainingSettings, initial_model: Path | None) -> Trainin
         raise UserError("continue_learning_rate=true needs an initial model")
     record = read_record(initial_model)
     if record.settings.get("schedule") == "cosine":
-        raise UserError(ENDED)
+        raise UserError(LEARNING_RATE_ENDED)
     rate = record.last_learning_rate
     if not rate:
         raise UserError("continue_learning_rate=true needs a model that this pipeline has trained")

@@ -22,10 +22,13 @@ class RandAugment:
     """
 
     def __init__(self, magnitude: int) -> None:
-        """Choose how strong the operations are, 1 … 10."""
+        """Choose how strong the operations are, 1 … 9.
+
+        At 10, or where chance may add to 9, timm posterizes to 0 bits, which PIL refuses.
+        """
         grey = tuple(round(255 * mean) for mean in IMAGENET_DEFAULT_MEAN)
         settings = {"img_mean": grey, "interpolation": Image.Resampling.BILINEAR}
-        self._transform = rand_augment_transform(f"rand-m{magnitude}-mstd0.5-inc1", settings)
+        self._transform = rand_augment_transform(f"rand-m{magnitude}-inc1", settings)
 
     def __call__(self, crop: Tensor, generator: np.random.Generator) -> Tensor:
         """Return a crop uint8 (3, S, S), augmented."""

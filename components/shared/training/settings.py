@@ -6,6 +6,11 @@ from typing import Annotated, Literal
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Range, check_fields, json_object
 
+LEARNING_RATE_ENDED = (
+    "continue_learning_rate=true: the initial model's schedule=cosine takes its learning rate to "
+    "0: set continue_learning_rate=false, and a learning_rate"
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingSettings:
@@ -63,7 +68,7 @@ class TrainingSettings:
     label_smoothing: Annotated[float, Range(at_least=0, below=1)] = 0.0
     mixup: Annotated[float, Range(at_least=0)] = 0.0
     cutmix: Annotated[float, Range(at_least=0)] = 0.0
-    randaugment: Annotated[int, Range(at_least=0, at_most=10)] = 0
+    randaugment: Annotated[int, Range(at_least=0, at_most=9)] = 0
     balance: Annotated[float, Range(at_least=0, at_most=1)] = 0.0
     max_repeats: Annotated[int, Range(at_least=1)] = 20
     window_gigabytes: Annotated[float, Range(above=0)] = 32.0
