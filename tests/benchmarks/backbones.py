@@ -33,10 +33,9 @@ from timm.data.loader import PrefetchLoader
 from timm.optim import create_optimizer_v2
 from torch import nn
 
-from components.shared.training import models
+from components.shared.training import models, optimizers
 from components.shared.training.loop import _Examples, _gradients, _parallel
 from components.shared.training.losses import TargetsLoss
-from components.shared.training.optimizers import create
 from components.shared.training.schedule import Division
 from components.shared.training.settings import TrainingSettings
 from components.shared.training.state import TrainingState
@@ -56,7 +55,9 @@ Step = Callable[[], None]
 def our_step(settings: TrainingSettings, where: str) -> Step:
     """Return a step of our training loop."""
     model = _placed(settings).to(memory_format=FORMATS[where])
-    state = TrainingState(model, create(settings.optimizer, model, settings.weight_decay))
+    state = TrainingState(
+        model, optimizers.create(settings.optimizer, model, settings.weight_decay)
+    )
     parallel = _parallel(model, compiled=settings.compile)
     classes = torch.randint(NUM_CLASSES, (settings.batch_size, TARGETS))
     pinned = map(_pinned, (_crops(settings), classes, torch.rand(classes.shape)))

@@ -25,10 +25,9 @@ from torch import nn
 from components.shared.stage import environment
 from components.shared.storage import filesystem
 from components.shared.storage.checkpoints import Checkpoints
-from components.shared.training import models
+from components.shared.training import models, optimizers
 from components.shared.training.loop import _Examples, _gradients
 from components.shared.training.losses import TargetsLoss
-from components.shared.training.optimizers import create
 from components.shared.training.schedule import Division
 from components.shared.training.settings import TrainingSettings
 from components.shared.training.state import TrainingState
@@ -86,7 +85,7 @@ class Training:
         self._settings = settings
         self._model: nn.Module = models.create(settings, num_classes)
         self._model = models.to_device(self._model, settings.backbone)
-        optimizer = create(settings.optimizer, self._model, settings.weight_decay)
+        optimizer = optimizers.create(settings.optimizer, self._model, settings.weight_decay)
         self.state = TrainingState(self._model, optimizer, settings.ema)
         for parameter in self._model.parameters():
             parameter.grad = torch.zeros_like(parameter)

@@ -1,7 +1,7 @@
 """Augmentation beyond crops: RandAugment of each image, mixup and CutMix of pairs.
 
-timm draws from Python's and NumPy's global generators, which nothing else here does: they are
-seeded each time, so that what they give is a function of the seed and the position in the plan.
+timm draws from Python's and NumPy's global generators, on which no other result depends. They are
+seeded each time, so that all is a function of the seed and the position in the plan.
 """
 
 import random
@@ -18,7 +18,8 @@ from torch import Tensor
 class RandAugment:
     """Two random operations, each applied half the time (Cubuk et al. 2020, as timm has it).
 
-    timm's are those of PIL, in 0.4 ms for a crop of 28 pixels; torchvision's take 1.3 ms.
+    timm's are PIL's, in 0.15 ms of a core for a crop of 28 pixels and 0.75 ms at 224; those of
+    torchvision take 0.37 and 2.2 ms.
     """
 
     def __init__(self, magnitude: int) -> None:

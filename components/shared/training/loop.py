@@ -34,10 +34,10 @@ from components.shared.stage.progress import progress
 from components.shared.storage import shard_cache
 from components.shared.storage.checkpoints import Checkpoints
 from components.shared.storage.shard_cache import Shard
+from components.shared.training import optimizers
 from components.shared.training.augmentation import RandAugment, mixed
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.models import autocast, to_device
-from components.shared.training.optimizers import create
 from components.shared.training.sampling import MicroBatch, Plan
 from components.shared.training.schedule import Division, Schedule, steps_per_epoch
 from components.shared.training.settings import TrainingSettings
@@ -111,7 +111,7 @@ def train(
     )
     torch.backends.cudnn.benchmark = True
     to_device(model, settings.backbone)
-    optimizer = create(settings.optimizer, model, settings.weight_decay)
+    optimizer = optimizers.create(settings.optimizer, model, settings.weight_decay)
     state = TrainingState(model, optimizer, settings.ema)
     state.restore(checkpoints)
     parallel, world_size = _parallel(model, compiled=settings.compile), ranks.world_size()
@@ -220,9 +220,10 @@ def _gradients(
         pixels = normalized(micro_batch.crops, where)
         classes = micro_batch.classes.to(where, non_blocking=True)
         weights = micro_batch.weights.to(where, non_blocking=True)
-        mixing = {"mixup": settings.mixup, "cutmix": settings.cutmix}
-        if any(mixing.values()):
-            pixels, classes, weights = mixed(pixels, classes, weights, **mixing, seed=seed)
+        if settings.mixup or settings.cutmix:
+            pixels, classes, weights = mixed(
+                pixels, classes, weights, mixup=settings.mixup, cutmix=settings.cutmix, seed=seed
+            )
         waits = isinstance(model, DistributedDataParallel) and number < division.micro_batches
         with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
             with autocast():
