@@ -13,7 +13,7 @@ from components.shared.stage.interface import Location, arguments, bound
 from components.shared.storage import filesystem
 from components.shared.training import initial_weights
 from components.shared.training.schedule import Division
-from components.shared.training.settings import TrainingSettings
+from components.shared.training.settings import LEARNING_RATE_ENDED, TrainingSettings
 from pipelines import backbones
 from pipelines.steps import STEPS
 
@@ -264,8 +264,11 @@ def _check_start(task: Task, by_name: Mapping[str, Task]) -> None:
         and start.step == "initial_model"
         and start.parameters["weights"] == IMAGENET
     )
-    if task.parameters.get("continue_learning_rate") and (start is None or of_imagenet):
-        raise UserError("continue_learning_rate=true needs a pretraining")
+    if task.parameters.get("continue_learning_rate"):
+        if start is None or of_imagenet:
+            raise UserError("continue_learning_rate=true needs a pretraining")
+        if start.parameters.get("schedule") == "cosine":
+            raise UserError(LEARNING_RATE_ENDED)
     if task.parameters.get("keep_head") and (start is None or of_imagenet):
         raise UserError("keep_head=true needs a pretraining, or a folder as initial_weights")
     if of_imagenet:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.shared.stage.errors import UserError
 from components.shared.training.models import read_record
-from components.shared.training.settings import TrainingSettings
+from components.shared.training.settings import LEARNING_RATE_ENDED, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -15,11 +15,17 @@ logger = logging.getLogger(__name__)
 def continued(settings: TrainingSettings, initial_model: Path | None) -> TrainingSettings:
     """Return the settings with a model's final learning rate, and no warm-up.
 
-    From there it is divided by 10 every `decay_epochs`, counted from the new start.
+    From there it falls as the settings say, counted from the new start.
+
+    Raises:
+        UserError: There is no such rate, or it is next to 0.
     """
     if initial_model is None:
         raise UserError("continue_learning_rate=true needs an initial model")
-    rate = read_record(initial_model).last_learning_rate
+    record = read_record(initial_model)
+    if record.settings.get("schedule") == "cosine":
+        raise UserError(LEARNING_RATE_ENDED)
+    rate = record.last_learning_rate
     if not rate:
         raise UserError("continue_learning_rate=true needs a model that this pipeline has trained")
     logger.info(

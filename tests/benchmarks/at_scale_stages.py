@@ -99,7 +99,7 @@ def _wt_pretrain(folder: Path) -> None:
     from tests.synthetic import TRAINING
 
     def taken(
-        model: Any, examples: Iterator[Any], loss: Any, division: Division, *rest: int
+        model: Any, examples: Iterator[Any], loss: Any, division: Division, *rest: Any
     ) -> torch.Tensor:
         for _ in islice(examples, division.micro_batches):
             pass

@@ -33,7 +33,7 @@ from timm.data.loader import PrefetchLoader
 from timm.optim import create_optimizer_v2
 from torch import nn
 
-from components.shared.training import models
+from components.shared.training import models, optimizers
 from components.shared.training.loop import _Examples, _gradients, _parallel
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.schedule import Division
@@ -55,10 +55,10 @@ Step = Callable[[], None]
 def our_step(settings: TrainingSettings, where: str) -> Step:
     """Return a step of our training loop."""
     model = _placed(settings).to(memory_format=FORMATS[where])
-    state, parallel = (
-        TrainingState(model, settings.weight_decay),
-        _parallel(model, compiled=settings.compile),
+    state = TrainingState(
+        model, optimizers.create(settings.optimizer, model, settings.weight_decay)
     )
+    parallel = _parallel(model, compiled=settings.compile)
     classes = torch.randint(NUM_CLASSES, (settings.batch_size, TARGETS))
     pinned = map(_pinned, (_crops(settings), classes, torch.rand(classes.shape)))
     examples, loss, division = (
@@ -68,9 +68,7 @@ def our_step(settings: TrainingSettings, where: str) -> Step:
     )
 
     def step() -> None:
-        state.losses += _gradients(
-            parallel, examples, loss, division, settings.batch_size, settings.seed
-        )
+        state.losses += _gradients(parallel, examples, loss, division, settings)
         state.take_step(settings.learning_rate, settings.clip_norm)
 
     return step

@@ -25,7 +25,7 @@ from torch import nn
 from components.shared.stage import environment
 from components.shared.storage import filesystem
 from components.shared.storage.checkpoints import Checkpoints
-from components.shared.training import models
+from components.shared.training import models, optimizers
 from components.shared.training.loop import _Examples, _gradients
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.schedule import Division
@@ -85,7 +85,8 @@ class Training:
         self._settings = settings
         self._model: nn.Module = models.create(settings, num_classes)
         self._model = models.to_device(self._model, settings.backbone)
-        self.state = TrainingState(self._model, settings.weight_decay)
+        optimizer = optimizers.create(settings.optimizer, self._model, settings.weight_decay)
+        self.state = TrainingState(self._model, optimizer, settings.ema)
         for parameter in self._model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.state.take_step(0.0, settings.clip_norm)
@@ -95,8 +96,8 @@ class Training:
         crops = empty_batch(self._settings.batch_size, self._settings.image_size)
         ones = torch.ones(len(crops), 1)
         examples = repeat(_Examples(crops, ones.long(), ones, 0))
-        division, seed = Division(1, len(crops)), self._settings.seed
-        _gradients(self._model, examples, TargetsLoss(), division, len(crops), seed)
+        division = Division(1, len(crops))
+        _gradients(self._model, examples, TargetsLoss(), division, self._settings)
         self.state.take_step(self._settings.learning_rate, self._settings.clip_norm)
         if device().type == "cuda":
             torch.cuda.synchronize()

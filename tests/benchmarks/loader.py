@@ -83,9 +83,7 @@ def ours(folder: Path) -> Iterator[Any]:
         shard_images=[len(index)],
         window_shards=1,
     )
-    examples = _TrainingImages(
-        ImageSet.load(folder / "images"), keywords, SIZE, settings.smallest_crop, settings.seed
-    )
+    examples = _TrainingImages(ImageSet.load(folder / "images"), keywords, settings)
     return iter(DataLoader(examples, batch_size=None, sampler=plan.micro_batches(BATCH)))
 
 

@@ -126,6 +126,14 @@ def test_the_large_round_goes_on_with_head_and_learning_rate(
     assert rates == pytest.approx([0.002, 0.0002])
 
 
+def test_the_end_of_a_cosine_is_no_learning_rate_to_go_on_at(
+    data: ColouredSquares, tmp_path: Path
+) -> None:
+    first = finetuned(data, tmp_path / "first", replace(STILL, schedule="cosine"))
+    with pytest.raises(UserError, match="set continue_learning_rate=false"):
+        finetuned(data, tmp_path / "again", initial_model=first, continue_learning_rate=True)
+
+
 def test_a_kept_head_gives_the_same_scores(data: ColouredSquares, tmp_path: Path) -> None:
     first = finetuned(data, tmp_path / "first")
     again = finetuned(data, tmp_path / "again", STILL, initial_model=first, keep_head=True)

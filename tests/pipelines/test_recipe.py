@@ -206,6 +206,11 @@ def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
             "finetune: continue_learning_rate=true needs a pretraining",
         ),
         (
+            "candidates: [{backbone: resnet18}]\ntraining: {schedule: cosine, image_size: 128}\n"
+            "finetune_large: {image_size: 160}",
+            "finetune_large: continue_learning_rate=true: .*continue_learning_rate=false",
+        ),
+        (
             "candidates: [{backbone: resnet18}]\nfinetune: {keep_head: true}",
             "finetune: keep_head=true needs a pretraining, or a folder as initial_weights",
         ),

@@ -34,6 +34,8 @@ from components.shared.stage.progress import progress
 from components.shared.storage import shard_cache
 from components.shared.storage.checkpoints import Checkpoints
 from components.shared.storage.shard_cache import Shard
+from components.shared.training import optimizers
+from components.shared.training.augmentation import RandAugment, mixed
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.models import autocast, to_device
 from components.shared.training.sampling import MicroBatch, Plan
@@ -67,7 +69,7 @@ def train(
     balance_on: Literal["any", "strongest"],
     left_out: NDArray[np.int64] | Sequence[int] = (),
 ) -> list[dict[str, float]]:
-    """Train a model in place; its final weights are the last epoch's.
+    """Train a model in place; its final weights are the last epoch's, averaged if `ema` is set.
 
     Validation never selects an epoch: the validation labels are for evaluation only.
 
@@ -108,12 +110,16 @@ def train(
         window_shards=images.window_shards(settings.window_gigabytes),
     )
     torch.backends.cudnn.benchmark = True
-    state = TrainingState(to_device(model, settings.backbone), settings.weight_decay)
+    to_device(model, settings.backbone)
+    optimizer = optimizers.create(settings.optimizer, model, settings.weight_decay)
+    state = TrainingState(model, optimizer, settings.ema)
     state.restore(checkpoints)
     parallel, world_size = _parallel(model, compiled=settings.compile), ranks.world_size()
     division = Division.of(settings.batch_size, settings.accumulation_steps, world_size)
     steps = steps_per_epoch(settings.epoch_images or plan.num_images, settings.batch_size)
     schedule = Schedule(
+        fall=settings.schedule,
+        epochs=settings.epochs,
         steps_per_epoch=steps,
         learning_rate=settings.learning_rate,
         warmup_epochs=settings.warmup_epochs,
@@ -143,8 +149,7 @@ def train(
     ):
         num_left = (settings.epochs * steps - state.step) * division.micro_batches
         order = _advancing(islice(left, num_left), advance)
-        crop = settings.image_size, settings.smallest_crop
-        examples = batches(_TrainingImages(images, targets, *crop, settings.seed), order)
+        examples = batches(_TrainingImages(images, targets, settings), order)
         for epoch in range(len(state.curve), settings.epochs):
             model.train()
             end, what = (epoch + 1) * steps, f"epoch {epoch + 1} of {settings.epochs}"
@@ -154,9 +159,7 @@ def train(
             ):
                 started = time.monotonic()
                 rate = schedule.rate(step)
-                state.losses += _gradients(
-                    parallel, examples, loss, division, settings.batch_size, settings.seed
-                )
+                state.losses += _gradients(parallel, examples, loss, division, settings)
                 state.take_step(rate, settings.clip_norm)
                 if state.step % _STEPS_BETWEEN_CHECKS == 0 or state.step == end:
                     _check_finite(state.losses, rate, epoch + 1)
@@ -172,8 +175,11 @@ def train(
             if termination.received:
                 termination.leave()
             rate = schedule.rate(end - 1)
-            state.add_to_curve(steps * settings.batch_size, rate, validation(_synchronised(model)))
+            measures = validation(_synchronised(state.averaged))
+            state.add_to_curve(steps * settings.batch_size, rate, measures)
             _log(state.curve[-1], settings.epochs)
+    if settings.ema:
+        model.eval().load_state_dict(state.averaged.state_dict())
     return state.curve
 
 
@@ -201,26 +207,31 @@ def _gradients(
     examples: Iterator["_Examples"],
     loss: TargetsLoss,
     division: Division,
-    batch_size: int,
-    seed: int,
+    settings: TrainingSettings,
 ) -> Tensor:
     """Compute the gradients of one step; return the sum of all its images' losses."""
     where = device()
     losses = torch.zeros((), device=where)
     for number, micro_batch in enumerate(islice(examples, division.micro_batches), start=1):
-        # Dropout is that of the micro-batch, whichever rank has it.
-        sequence = np.random.SeedSequence((seed, micro_batch.first))
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        # Dropout and mixing are those of the micro-batch, whichever rank has it.
+        sequence = np.random.SeedSequence((settings.seed, micro_batch.first))
+        seed = int(sequence.generate_state(1)[0])
+        torch.manual_seed(seed)
+        pixels = normalized(micro_batch.crops, where)
+        classes = micro_batch.classes.to(where, non_blocking=True)
+        weights = micro_batch.weights.to(where, non_blocking=True)
+        if settings.mixup or settings.cutmix:
+            pixels, classes, weights = mixed(
+                pixels, classes, weights, mixup=settings.mixup, cutmix=settings.cutmix, seed=seed
+            )
         waits = isinstance(model, DistributedDataParallel) and number < division.micro_batches
         with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
             with autocast():
-                logits = model(normalized(micro_batch.crops, where))
-            classes = micro_batch.classes.to(where, non_blocking=True)
-            weights = micro_batch.weights.to(where, non_blocking=True)
-            summed = loss(logits, classes, weights).sum()
+                logits = model(pixels)
+            summed = loss(logits, classes, weights, settings.label_smoothing).sum()
             # The mean is over all images of the step, and a plan holds none without targets; the
             # ranks' gradients are averaged.
-            (summed * ranks.world_size() / batch_size).backward()
+            (summed * ranks.world_size() / settings.batch_size).backward()
         losses += summed.detach()
     return ranks.all_reduce(losses)
 
@@ -272,24 +283,19 @@ class _Examples(NamedTuple):
 class _TrainingImages(Dataset[_Examples]):
     """Crops and targets of a plan's micro-batches."""
 
-    def __init__(
-        self,
-        images: ImageSet,
-        targets: Targets,
-        image_size: int,
-        smallest_crop: float,
-        seed: int,
-    ) -> None:
-        self._images, self._targets = images, targets
-        self._size, self._smallest_crop, self._seed = image_size, smallest_crop, seed
+    def __init__(self, images: ImageSet, targets: Targets, settings: TrainingSettings) -> None:
+        self._images, self._targets, self._settings = images, targets, settings
+        magnitude = settings.randaugment
+        self._augment = RandAugment(magnitude) if magnitude else None
 
     def __getitem__(self, micro_batch: MicroBatch) -> _Examples:
-        crops = empty_batch(len(micro_batch.images), self._size)
+        size, smallest = self._settings.image_size, self._settings.smallest_crop
+        crops = empty_batch(len(micro_batch.images), size)
         for row, image in enumerate(micro_batch.images.tolist()):
             # Seeded by its position in the plan, not by the worker that happens to decode it.
-            random = np.random.default_rng((self._seed, micro_batch.first + row))
-            pixels = picture(self._images, image)
-            crops[row] = training_crop(pixels, self._size, self._smallest_crop, random)
+            random = np.random.default_rng((self._settings.seed, micro_batch.first + row))
+            crop = training_crop(picture(self._images, image), size, smallest, random)
+            crops[row] = self._augment(crop, random) if self._augment else crop
         classes, weights = map(torch.from_numpy, self._targets.padded(micro_batch.images))
         return _Examples(crops, classes, weights, micro_batch.first)
 

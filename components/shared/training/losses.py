@@ -31,6 +31,11 @@ class TargetsLoss(nn.Module):
     "Exploring the limits of weakly supervised pretraining"). With one target of weight 1 both are
     the usual cross-entropy.
 
+    Label smoothing spreads a share e of an image's weights evenly over the C classes of a head
+    (Szegedy et al. 2016, "Rethinking the inception architecture for computer vision"):
+
+        L = Σ_t (1-e) w_t · (-log softmax(z)_t) + Σ_c e W/C · (-log softmax(z)_c)
+
     A model of several heads has a softmax for each. Their losses, each normalised by itself, are
     added: L = Σ_h weight_h · L_h.
 
@@ -48,7 +53,13 @@ class TargetsLoss(nn.Module):
         super().__init__()
         self.norm, self.heads = norm, heads
 
-    def forward(self, logits_BC: Tensor, classes_BK: Tensor, weights_BK: Tensor) -> Tensor:
+    def forward(
+        self,
+        logits_BC: Tensor,
+        classes_BK: Tensor,
+        weights_BK: Tensor,
+        label_smoothing: float = 0.0,
+    ) -> Tensor:
         """Return the loss of each image (B,) in fp32; it is 0 for one without targets.
 
         Args:
@@ -56,20 +67,28 @@ class TargetsLoss(nn.Module):
                 log-sum-exp is off by up to 0.13.
             classes_BK: The targets' classes, int64, counted over all heads; padded with any class.
             weights_BK: The targets' weights, float32; padded with 0.
+            label_smoothing: The share e, for training; what validates is not smoothed.
         """
         if not self.heads:
-            return self._of_head(logits_BC, classes_BK, weights_BK)
+            return self._of_head(logits_BC, classes_BK, weights_BK, label_smoothing)
         losses_B = torch.zeros_like(weights_BK[:, 0])
         sizes = [head.size for head in self.heads]
         for head, its_BC in zip(self.heads, torch.split(logits_BC, sizes, dim=1), strict=True):
             its_BK = (classes_BK >= 0) & (classes_BK < head.size)
-            loss_B = self._of_head(its_BC, classes_BK.where(its_BK, 0), weights_BK * its_BK)
+            its_classes_BK, its_weights_BK = classes_BK.where(its_BK, 0), weights_BK * its_BK
+            loss_B = self._of_head(its_BC, its_classes_BK, its_weights_BK, label_smoothing)
             losses_B = losses_B + head.weight * loss_B
             classes_BK = classes_BK - head.size
         return losses_B
 
-    def _of_head(self, logits_BC: Tensor, classes_BK: Tensor, weights_BK: Tensor) -> Tensor:
+    def _of_head(
+        self, logits_BC: Tensor, classes_BK: Tensor, weights_BK: Tensor, label_smoothing: float
+    ) -> Tensor:
         if self.norm == "mean":
             weights_BK = weights_BK / weights_BK.sum(dim=1, keepdim=True).clamp(min=1e-12)
         log_shares_BC = F.log_softmax(logits_BC, dim=1, dtype=torch.float32)
-        return -(weights_BK * log_shares_BC.gather(1, classes_BK)).sum(dim=1)
+        losses_B = -(weights_BK * log_shares_BC.gather(1, classes_BK)).sum(dim=1)
+        if label_smoothing:
+            spread_B = -weights_BK.sum(dim=1) * log_shares_BC.mean(dim=1)
+            losses_B = (1 - label_smoothing) * losses_B + label_smoothing * spread_B
+        return losses_B

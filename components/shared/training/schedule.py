@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from components.shared.stage.errors import UserError
 
@@ -14,15 +14,20 @@ def steps_per_epoch(num_images: int, batch_size: int) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
-    """The learning rate: a linear warm-up, then divided by 10 every `decay_epochs`.
+    """The learning rate: a linear warm-up, then a fall in steps or along half a cosine.
 
     Attributes:
+        fall: "step" divides by 10 every `decay_epochs`; "cosine" goes from the end of the warm-up
+            to 0 at the end of the training (Loshchilov and Hutter 2017, without restarts).
+        epochs: Epochs of the training.
         steps_per_epoch: Optimizer steps of an epoch.
         learning_rate: The rate after the warm-up.
         warmup_epochs: How long the rate rises.
-        decay_epochs: Epochs between two decays; the first period includes the warm-up.
+        decay_epochs: Epochs between two steps; the first period includes the warm-up.
     """
 
+    fall: Literal["step", "cosine"]
+    epochs: int
     steps_per_epoch: int
     learning_rate: float
     warmup_epochs: float
@@ -32,8 +37,16 @@ class Schedule:
         """Return the learning rate of a step, counted from 0."""
         warmup_steps = self.warmup_epochs * self.steps_per_epoch
         warmup = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
-        decays = step // (self.decay_epochs * self.steps_per_epoch)
-        return self.learning_rate * warmup * float(0.1**decays)
+        return self.learning_rate * warmup * self._left(step, warmup_steps)
+
+    def _left(self, step: int, warmup_steps: float) -> float:
+        """Return the share of the rate that a step has left."""
+        if self.fall == "step":
+            return float(0.1 ** (step // (self.decay_epochs * self.steps_per_epoch)))
+        if step <= warmup_steps:
+            return 1.0
+        steps = self.epochs * self.steps_per_epoch
+        return 0.5 + 0.5 * math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps))
 
 
 class Division(NamedTuple):

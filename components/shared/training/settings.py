@@ -1,10 +1,15 @@
 """The parameters that every training stage has."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Range, check_fields, json_object
+
+LEARNING_RATE_ENDED = (
+    "continue_learning_rate=true: the initial model's schedule=cosine takes its learning rate to "
+    "0: set continue_learning_rate=false, and a learning_rate"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,14 +23,24 @@ class TrainingSettings:
         smallest_crop: Smallest share of an image's area that a training crop covers.
         epochs: Epochs to train for.
         epoch_images: Images per epoch; 0 means as many as there are. Each ends with a validation.
+        optimizer: The optimizer; each needs a learning rate of its own.
         learning_rate: Learning rate after the warm-up.
-        decay_epochs: The learning rate is divided by 10 every so many epochs.
+        schedule: How the learning rate falls: step divides it by 10 every decay_epochs, cosine
+            takes it to 0 at the end of the last epoch.
+        decay_epochs: Epochs between two divisions by 10; cosine ignores it.
         warmup_epochs: Epochs of linear learning-rate warm-up.
         batch_size: Images per optimizer step, over all GPUs and accumulation steps.
         accumulation_steps: Micro-batches per optimizer step; on several GPUs rounded up to a
             multiple of their number.
         weight_decay: Weight decay, of all but norms and biases.
         clip_norm: Gradients are clipped to this norm.
+        ema: Decay of the weights' moving average, which is then what is validated and saved; it
+            rises to this with the steps taken. 0 averages nothing.
+        label_smoothing: Share of an image's weights that is spread over all classes.
+        mixup: Images are mixed in pairs, by shares of Beta(mixup, mixup); 0 mixes none.
+        cutmix: Boxes of one image are pasted into another, with shares of Beta(cutmix, cutmix); 0
+            pastes none. With mixup as well, each is for half of the micro-batches.
+        randaugment: Magnitude of timm's RandAugment; 0 leaves images as they are.
         balance: Classes are drawn by n^balance; 0 is balanced, 0.5 square root, 1 natural.
         max_repeats: How often an image may be drawn in a pass.
         window_gigabytes: Size of the window of shards that is shuffled at a time; two must fit in
@@ -40,13 +55,20 @@ class TrainingSettings:
     smallest_crop: Annotated[float, Range(above=0, at_most=1)] = 0.08
     epochs: Annotated[int, Range(at_least=1)] = 180
     epoch_images: Annotated[int, Range(at_least=0)] = 1_281_167
+    optimizer: Literal["sgd", "adamw", "lamb", "nadamw"] = "sgd"
     learning_rate: Annotated[float, Range(above=0)] = 0.01
+    schedule: Literal["step", "cosine"] = "step"
     decay_epochs: Annotated[int, Range(at_least=1)] = 90
     warmup_epochs: Annotated[float, Range(at_least=0)] = 1.0
     batch_size: Annotated[int, Range(at_least=2)] = 256
     accumulation_steps: Annotated[int, Range(at_least=1)] = 8
     weight_decay: Annotated[float, Range(at_least=0)] = 1e-4
     clip_norm: Annotated[float, Range(above=0)] = 5.0
+    ema: Annotated[float, Range(at_least=0, below=1)] = 0.0
+    label_smoothing: Annotated[float, Range(at_least=0, below=1)] = 0.0
+    mixup: Annotated[float, Range(at_least=0)] = 0.0
+    cutmix: Annotated[float, Range(at_least=0)] = 0.0
+    randaugment: Annotated[int, Range(at_least=0, at_most=9)] = 0
     balance: Annotated[float, Range(at_least=0, at_most=1)] = 0.0
     max_repeats: Annotated[int, Range(at_least=1)] = 20
     window_gigabytes: Annotated[float, Range(above=0)] = 32.0

@@ -3,6 +3,7 @@ import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from components.shared.training.loop import train
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.schedule import Schedule, steps_per_epoch
 from components.shared.training.settings import TrainingSettings
+from components.shared.training.state import TrainingState
 from components.shared.training.validation import HeldOutValidation, LabelValidation, held_out
 from tests.synthetic import COLOURS, TRAINING, coloured_squares, image_set, targets
 
@@ -80,9 +82,10 @@ def test_training_twice_gives_the_same_weights_bit_for_bit(
 def test_workers_that_decode_ahead_change_nothing(
     squares: tuple[ImageSet, Targets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone, _ = trained(squares)
+    settings = replace(SETTINGS, randaugment=9)
+    alone, _ = trained(squares, settings)
     monkeypatch.setattr("components.shared.training.transforms.num_workers", lambda: 2)
-    helped, _ = trained(squares)
+    helped, _ = trained(squares, settings)
     weights = helped.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in alone.state_dict().items())
 
@@ -99,6 +102,51 @@ def test_a_model_learns_the_colours(squares: tuple[ImageSet, Targets]) -> None:
     assert curve[-1]["loss"] < 0.6 * curve[0]["loss"]
     assert curve[-1]["top1"] >= 0.9
     assert curve[-1]["top5"] == 1.0  # of three classes
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "learning_rate"), [("adamw", 0.005), ("lamb", 0.02), ("nadamw", 0.005)]
+)
+def test_a_model_learns_the_colours_with_other_optimizers(
+    squares: tuple[ImageSet, Targets], optimizer: Any, learning_rate: float
+) -> None:
+    settings = replace(SETTINGS, epochs=3, epoch_images=160, schedule="cosine", ema=0.9)
+    settings = replace(settings, optimizer=optimizer, learning_rate=learning_rate)
+    _, curve = trained(squares, settings)
+    assert curve[-1]["loss"] < 0.6 * curve[0]["loss"]
+    assert curve[-1]["top1"] >= 0.9
+
+
+def test_the_average_is_what_is_validated_and_kept(
+    squares: tuple[ImageSet, Targets], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, validated = list[dict[str, torch.Tensor]](), list[nn.Module]()
+    take_step, validate = TrainingState.take_step, LabelValidation.__call__
+
+    def taking(state: TrainingState, rate: float, clip_norm: float) -> None:
+        take_step(state, rate, clip_norm)
+        taken.append({name: each.clone() for name, each in state._model.state_dict().items()})
+
+    def validating(validation: LabelValidation, model: nn.Module) -> dict[str, float]:
+        validated.append(model)
+        return validate(validation, model)
+
+    monkeypatch.setattr(TrainingState, "take_step", taking)
+    monkeypatch.setattr(LabelValidation, "__call__", validating)
+    model, _ = trained(squares, replace(SETTINGS, ema=0.6))
+
+    expected = taken[0]
+    for step, weights in enumerate(taken[1:], start=1):
+        decay = min(0.6, 1 - (1 + step) ** (-2 / 3))
+        for name, value in weights.items():
+            if value.is_floating_point():  # batch norm's statistics as well
+                expected[name] = decay * expected[name] + (1 - decay) * value
+    average = validated[-1].state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, average[name])
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name])
+    assert not model.training
 
 
 def test_accumulating_micro_batches_gives_the_gradient_of_the_whole_batch(
@@ -156,11 +204,29 @@ def test_only_weights_of_several_dimensions_decay(squares: tuple[ImageSet, Targe
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_tenth() -> None:
-    schedule = Schedule(steps_per_epoch=8, learning_rate=0.4, warmup_epochs=0.5, decay_epochs=2)
+    lengths = {"epochs": 5, "steps_per_epoch": 8, "warmup_epochs": 0.5, "decay_epochs": 2}
+    schedule = Schedule(fall="step", learning_rate=0.4, **lengths)
     rates = [schedule.rate(step) for step in range(34)]
     assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
     assert (rates[15], rates[16], rates[31]) == pytest.approx((0.4, 0.04, 0.04))
     assert rates[32] == pytest.approx(0.004)
+
+
+def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
+    lengths = {"epochs": 5, "steps_per_epoch": 8, "warmup_epochs": 0.5, "decay_epochs": 2}
+    schedule = Schedule(fall="cosine", learning_rate=0.4, **lengths)
+    rates = [schedule.rate(step) for step in range(40)]
+    assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
+    # A third, half and two thirds of the way from step 4 to step 40.
+    assert (rates[16], rates[22], rates[28]) == pytest.approx((0.3, 0.2, 0.1))
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert 0 < rates[39] < 0.001
+
+
+def test_a_training_of_nothing_but_warm_up_reaches_its_learning_rate() -> None:
+    lengths = {"epochs": 1, "steps_per_epoch": 4, "warmup_epochs": 1.0, "decay_epochs": 2}
+    schedule = Schedule(fall="cosine", learning_rate=0.4, **lengths)
+    assert [schedule.rate(step) for step in range(4)] == pytest.approx([0.1, 0.2, 0.3, 0.4])
 
 
 @pytest.mark.parametrize(("images", "steps"), [(103, 13), (1000, 125), (3, 1)])
@@ -188,6 +254,11 @@ def test_an_epoch_is_by_default_as_many_images_as_there_are(
         ({"accumulation_steps": 3}, "divide batch_size=8"),
         ({"accumulation_steps": 0}, "accumulation_steps=0"),
         ({"accumulation_steps": 8}, "two images"),
+        ({"ema": 1.0}, "ema=1.0: must be at least 0 and below 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
+        ({"mixup": -0.1}, "mixup=-0.1"),
+        ({"randaugment": 10}, "randaugment=10: must be at least 0 and at most 9"),
+        ({"optimizer": "adam"}, "optimizer='adam': did you mean adamw"),
     ],
 )
 def test_settings_that_cannot_train_are_refused(change: dict[str, float], complaint: str) -> None:

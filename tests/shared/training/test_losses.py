@@ -61,6 +61,37 @@ def test_an_image_without_targets_costs_nothing(norm: str) -> None:
     assert gradient[5].abs().max() == 0
 
 
+def test_label_smoothing_of_weights_that_sum_to_one_is_torchs() -> None:
+    logits, classes, weights = (part[:5] for part in example())  # the sixth has no targets
+    target = dense(classes, weights)
+    sums = target.sum(1)
+    expected = F.cross_entropy(
+        logits, target / sums[:, None], reduction="none", label_smoothing=0.1
+    )
+    mean = TargetsLoss("mean")(logits, classes, weights, 0.1)
+    torch.testing.assert_close(mean, expected, rtol=1e-5, atol=1e-6)
+    # A sum of weights is smoothed as a whole.
+    summed = TargetsLoss("sum")(logits, classes, weights, 0.1)
+    torch.testing.assert_close(summed, sums * expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["sum", "mean"])
+def test_an_image_without_targets_costs_nothing_smoothed(norm: Literal["sum", "mean"]) -> None:
+    assert TargetsLoss(norm)(*example(), 0.1)[5].item() == 0
+
+
+def test_labels_are_smoothed_within_each_head() -> None:
+    logits, classes, weights = two_heads()
+    target = dense(classes, weights)
+    expected = torch.zeros(6)
+    for part in (slice(0, 3), slice(3, 7)):
+        of_head = target[:, part]
+        smooth = 0.9 * of_head + 0.1 * of_head.mean(1, keepdim=True)
+        expected = expected + F.cross_entropy(logits[:, part], smooth, reduction="none")
+    loss = TargetsLoss("sum", [Head(3), Head(4)])(logits, classes, weights, 0.1)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_low_precision_logits_are_reduced_in_fp32() -> None:
     logits = torch.randn(8, 35_000, generator=torch.Generator().manual_seed(0)).bfloat16()
     classes, weights = torch.zeros(8, 1, dtype=torch.int64), torch.ones(8, 1)

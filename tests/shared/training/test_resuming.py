@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,6 +43,23 @@ SETTINGS = replace(
     epoch_images=32,
     window_gigabytes=4.5e-5,
 )
+# One of each, and whatever goes with it: each alone changes the weights.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "AdamW": {"optimizer": "adamw", "learning_rate": 0.002},
+    "LAMB": {"optimizer": "lamb"},
+    "NAdamW": {"optimizer": "nadamw", "learning_rate": 0.002},
+    "cosine": {"schedule": "cosine"},
+    "EMA": {"ema": 0.9},
+    "smoothing": {"label_smoothing": 0.1},
+    "mixup": {"mixup": 0.4},
+    "CutMix": {"cutmix": 1.0},
+    "RandAugment": {"randaugment": 9},
+}
+ALL = OPTIONS["AdamW"] | {
+    name: value
+    for option in ("cosine", "EMA", "smoothing", "mixup", "CutMix", "RandAugment")
+    for name, value in OPTIONS[option].items()
+}
 GROUP_NORM = replace(
     SETTINGS,
     backbone="resnet50_gn",
@@ -131,6 +149,21 @@ def test_a_training_that_goes_on_ends_as_one_that_was_not_interrupted(
     weights, curve = trained(data, location)
     assert same(weights, whole[0])
     assert curve == whole[1]
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS.keys())
+def test_every_option_changes_the_weights_and_goes_on_bit_for_bit(
+    option: dict[str, Any], data: ColouredSquares, whole, interrupt, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, **option)
+    undisturbed = trained(data, str(tmp_path / "whole"), settings)
+    interrupt(6)
+    with pytest.raises(Interruption):
+        trained(data, str(tmp_path / "checkpoints"), settings)
+    weights, curve = trained(data, str(tmp_path / "checkpoints"), settings)
+    assert same(weights, undisturbed[0])
+    assert curve == undisturbed[1]
+    assert not same(weights, whole[0])
 
 
 @pytest.mark.slow
@@ -233,18 +266,25 @@ def test_without_its_time_a_checkpoint_is_made_after_each_epoch(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("option", [{}, ALL | {"optimizer": "sgd"}], ids=["plain", "options"])
 def test_a_compiled_model_trains_alike_and_goes_on_from_a_plain_ones_checkpoint(
-    data: ColouredSquares, whole, interrupt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    option: dict[str, Any],
+    data: ColouredSquares,
+    interrupt,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    settings = replace(SETTINGS, **option)
+    plain, _ = trained(data, str(tmp_path / "plain"), settings)
     # Captured and differentiated as ever, but not made into C++, for which not all have a compiler.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     interrupt(5)
     with pytest.raises(Interruption):
-        trained(data, str(tmp_path))
-    weights, _ = trained(data, str(tmp_path), replace(SETTINGS, compile=True))
-    assert weights.keys() == whole[0].keys()
+        trained(data, str(tmp_path / "compiled"), settings)
+    weights, _ = trained(data, str(tmp_path / "compiled"), replace(settings, compile=True))
+    assert weights.keys() == plain.keys()
     for name, weight in weights.items():
-        torch.testing.assert_close(weight, whole[0][name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(weight, plain[name], rtol=1e-3, atol=1e-5)
 
 
 class Stage:
@@ -365,8 +405,14 @@ def test_a_finished_stage_leaves_no_checkpoint(undisturbed: Stage) -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize(
     ("settings", "micro_batches"),
-    [(GROUP_NORM, 1), (SETTINGS, 2)],
-    ids=["group norm", "batch norm"],
+    [
+        (GROUP_NORM, 1),
+        (SETTINGS, 2),
+        (replace(SETTINGS, **ALL), 1),
+        (replace(SETTINGS, **OPTIONS["LAMB"], **OPTIONS["EMA"]), 1),
+        (replace(SETTINGS, **OPTIONS["NAdamW"], **OPTIONS["mixup"]), 1),
+    ],
+    ids=["group norm", "batch norm", "AdamW and all options", "LAMB", "NAdamW"],
 )
 def test_two_processes_train_as_one(
     settings: TrainingSettings, micro_batches: int, data: ColouredSquares, tmp_path: Path
