@@ -54,7 +54,7 @@ def joined(data: DataSet, other: DataSet, root: str, scratch: Path) -> DataSet:
             f"{_listed(other.names[label] for label in sorted(others))}, but none of the data "
             f"set's classes, {_listed(data.names)}: name its folders or labels as these"
         )
-    about = f"{other.layout}; those of {split}"
+    about = other.layout + f"; those of {split}" * (len(filled) > 1)
     if others:
         count = sum(images[label] for label in others)
         about += f", but for {count:,} of {len(others):,} other classes"

@@ -543,7 +543,9 @@ def test_the_command_refuses_an_unknown_recipe_in_one_line() -> None:
     ended = subprocess.run(command, capture_output=True, text=True)
 
     assert ended.returncode == 2
-    assert "experiment-photos, paper, photos, sample, smoke, or give" in ended.stderr
+    assert (
+        "experiment-photos, mini-webvision, paper, photos, sample, smoke, or give" in ended.stderr
+    )
     assert len(ended.stderr.splitlines()) == 1
 
 
