@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from components.ingest.survey import Survey
 
 IMAGENET = "imagenet"
+_DATA_SETS = ("dataset", "external_validation")  # parameters of ingest
 
 
 class Task(Protocol):
@@ -152,7 +153,7 @@ def check_here(tasks: Sequence[Task], *, in_containers: bool = False) -> Here:
         check_weights(task for task in tasks if task.parameters.get("weights") not in gone)
     taggers = {task.parameters["tagger"] for task in tasks if task.step == "tagging"}
     for task in tasks:
-        if task.step == "ingest" and task.parameters["dataset"] not in gone:
+        if task.step == "ingest" and gone.isdisjoint(map(task.parameters.get, _DATA_SETS)):
             with mistakes.collected():
                 found = _survey(task, needs_texts=bool(taggers))
                 lines += found.lines

@@ -12,7 +12,7 @@ from components.shared.data import predictions
 from components.shared.data.evaluation import LABELS
 from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
-from components.shared.data.predictions import History, Predictions, Training
+from components.shared.data.predictions import History, Predicted, Predictions, Training
 from components.shared.data.targets import Targets
 from pipelines.tasks import Task, described
 from tests.candidates import named
@@ -25,12 +25,17 @@ class Images:
     """Validation images of which only the ids matter."""
 
     def __init__(
-        self, folder: Path, labels: NDArray[np.int64], classes: Sequence[str] = CLASSES
+        self,
+        folder: Path,
+        labels: NDArray[np.int64],
+        classes: Sequence[str] = CLASSES,
+        *,
+        at: str = LABELS,
     ) -> None:
         self._ids = [f"val{number:06}.jpg" for number in range(len(labels))]
         self.identity = Identity.of(self._ids)
         self.labels = targets(
-            folder / LABELS, self.identity, [[(int(label), 1.0)] for label in labels], classes
+            folder / at, self.identity, [[(int(label), 1.0)] for label in labels], classes
         )
 
     def ids(self) -> list[str]:
@@ -46,15 +51,13 @@ def write(
     pretrained: bool = False,
     points: int = 4,
     halved: bool = False,
+    external: tuple["Images", NDArray[np.bool_]] | None = None,
 ) -> Path:
-    """Write predictions that are right of some images (N,), and of none in the second place."""
-    truth = np.asarray(labels.classes)
-    first = np.where(right, truth, (truth + 1) % len(labels.names))
-    classes = np.stack([first, *((truth + k) % len(labels.names) for k in (2, 3, 4, 5))], axis=1)
-    found = Predictions(
-        classes.astype(np.int32),
-        np.tile(np.array([0.6, 0.1, 0.1, 0.1, 0.1], np.float32), (len(truth), 1)),
-    )
+    """Write predictions that are right of some images (N,), and of none in the second place.
+
+    With `external`, also those for other images, and of which of these they are right.
+    """
+    found = _found(labels, right)
     top1 = float(right.mean())
     curve = [
         {"images": 100 * k, "top1": top1 * k / points, "top5": top1} for k in range(1, points + 1)
@@ -63,8 +66,22 @@ def write(
     lineage = [*before, Training("finetune on given labels 28 px", 100 * points, 4.0)]
     # Of the images, only ids and identity are written.
     history = History(lineage, curve, halved)
-    predictions.write(path, images, labels, found, history)  # type: ignore[arg-type]
+    outside = None
+    if external:
+        others, right = external
+        outside = Predicted(others, others.labels, _found(others.labels, right))  # type: ignore[arg-type]
+    predictions.write(path, images, labels, found, history, outside)  # type: ignore[arg-type]
     return path
+
+
+def _found(labels: Targets, right: NDArray[np.bool_]) -> Predictions:
+    truth = np.asarray(labels.classes)
+    first = np.where(right, truth, (truth + 1) % len(labels.names))
+    classes = np.stack([first, *((truth + k) % len(labels.names) for k in (2, 3, 4, 5))], axis=1)
+    return Predictions(
+        classes.astype(np.int32),
+        np.tile(np.array([0.6, 0.1, 0.1, 0.1, 0.1], np.float32), (len(truth), 1)),
+    )
 
 
 def run(
@@ -73,11 +90,13 @@ def run(
     right: Mapping[tuple[str, str], NDArray[np.bool_]],
     *,
     halved: bool = False,
+    external: Mapping[str, tuple[Images, NDArray[np.bool_]]] | None = None,
     **values: Any,
 ) -> None:
     """Compare classifiers by which images they are right of, by step and candidate.
 
-    With `halved`, one half of the images has chosen the ensembles' members.
+    With `halved`, one half of the images has chosen the ensembles' members; `external` has
+    images of another data set by candidate, and which of these it is right of.
     """
     paths = [
         write(
@@ -87,6 +106,7 @@ def run(
             each,
             pretrained="-wt" in candidate or "-lw" in candidate,
             halved=halved and step == "ensemble",
+            external=(external or {}).get(candidate),
         )
         for (step, candidate), each in right.items()
     ]

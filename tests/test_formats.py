@@ -36,12 +36,14 @@ class Format(NamedTuple):
         key: One that it cannot do without.
         write: Writes into a folder.
         read: Returns what it finds there.
+        number: Its number.
     """
 
     file: str
     key: str
     write: Callable[[Path], object]
     read: Callable[[Path], object]
+    number: int = 1
 
     def change(self, folder: Path, change: Callable[[Content], object]) -> None:
         """Change what the file says."""
@@ -143,7 +145,13 @@ FORMATS = {
         lambda folder: texts.write(folder / "texts.parquet", Identity.of([]), []),
         lambda folder: Texts(folder / "texts.parquet").identity,
     ),
-    "predictions": Format("predictions.parquet", "images", write_predictions, read_predictions),
+    "predictions": Format(
+        "predictions.parquet",
+        "images",
+        write_predictions,
+        read_predictions,
+        predictions.FORMAT,
+    ),
     "comparison": Format(
         "comparison.json",
         "gains",
@@ -174,7 +182,11 @@ def test_a_file_of_yesterday_says_no_number(written: Format, tmp_path: Path) -> 
     today = written.read(tmp_path)
     written.change(tmp_path, lambda content: content.pop("format"))
 
-    assert written.read(tmp_path) == today
+    if written.number == 1:
+        assert written.read(tmp_path) == today
+    else:
+        with pytest.raises(UserError, match=f"format 1, .* reads format {written.number}: "):
+            written.read(tmp_path)
 
 
 def test_what_a_file_of_tomorrow_says_besides_is_left_out(written: Format, tmp_path: Path) -> None:
@@ -185,13 +197,14 @@ def test_what_a_file_of_tomorrow_says_besides_is_left_out(written: Format, tmp_p
 
 
 def test_a_format_of_tomorrow_is_refused_with_both_numbers(written: Format, tmp_path: Path) -> None:
-    written.change(tmp_path, lambda content: content.update(format=2))
+    tomorrow = written.number + 1
+    written.change(tmp_path, lambda content: content.update(format=tomorrow))
 
     with pytest.raises(UserError) as raised:
         written.read(tmp_path)
 
-    complaint = f"{tmp_path / written.file}: format 2, but this version of webly reads format 1: "
-    assert str(raised.value).startswith(complaint)
+    complaint = f"format {tomorrow}, but this version of webly reads format {written.number}: "
+    assert str(raised.value).startswith(f"{tmp_path / written.file}: {complaint}")
 
 
 def test_a_file_that_lacks_something_is_refused(written: Format, tmp_path: Path) -> None:

@@ -18,42 +18,30 @@ FORMAT = 1  # of the JSON
 def write_comparison(path: Path, comparison: Comparison) -> None:
     """Write all results: `accuracy`, `gains` and `tricks`, each a list of records; and `best`.
 
-    That names the best `model` by step and candidate and, if it is better, the `ensemble`.
+    That names the best `model` by step and candidate and, if it is better, the `ensemble`. Those on
+    an external validation set are in `external`, with its `title`.
     """
     best = {"model": comparison.best, "ensemble": comparison.better_ensemble}
     content = {
         "format": FORMAT,
-        "accuracy": [
-            {
-                **_cell(cell),
-                "seeds": classifiers.seeds,
-                "top1": {
-                    **_estimate(classifiers.top1),
-                    **_intervals(interval=classifiers.interval),
-                },
-                "top5": _estimate(classifiers.top5),
-                "images": classifiers.images,
-                "seconds": classifiers.seconds,
-            }
-            for cell, classifiers in comparison.cells.items()
-        ],
-        "gains": list(map(_difference, comparison.gains)),
-        "tricks": list(map(_difference, comparison.tricks)),
+        **_results(comparison),
         "best": {what: _cell(cell) for what, cell in best.items() if cell},
     }
+    if outside := comparison.external:
+        content["external"] = {"title": outside.title, **_results(outside)}
     with filesystem.complete(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False))
 
 
 def read_comparison(path: Path) -> dict[str, Any]:
-    """Return all results, as written by `write_comparison`; earlier versions name no `best`.
+    """Return all results, as written by `write_comparison`, which may lack `best` and `external`.
 
     Raises:
         UserError: They have another format.
     """
     with formats.reading(path.read_bytes(), FORMAT, path) as content:
         found = {name: content[name] for name in ("accuracy", "gains", "tricks")}
-        return found | {"best": content.get("best", {})}
+        return found | {name: content.get(name, {}) for name in ("best", "external")}
 
 
 def write_summary(path: Path, comparison: Comparison) -> None:
@@ -90,6 +78,27 @@ def _scalars(comparison: Comparison) -> Iterator[tuple[str, float]]:
 def _percent(share: float) -> float:
     """Return a share as the tables have it."""
     return round(100 * share, 1) + 0.0  # no −0
+
+
+def _results(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "accuracy": [
+            {
+                **_cell(cell),
+                "seeds": classifiers.seeds,
+                "top1": {
+                    **_estimate(classifiers.top1),
+                    **_intervals(interval=classifiers.interval),
+                },
+                "top5": _estimate(classifiers.top5),
+                "images": classifiers.images,
+                "seconds": classifiers.seconds,
+            }
+            for cell, classifiers in comparison.cells.items()
+        ],
+        "gains": list(map(_difference, comparison.gains)),
+        "tricks": list(map(_difference, comparison.tricks)),
+    }
 
 
 def _cell(cell: Cell) -> dict[str, str]:

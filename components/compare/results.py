@@ -23,7 +23,7 @@ from components.compare.statistics import (
 )
 from components.shared.data import halves
 from components.shared.data.identity import Identity
-from components.shared.data.predictions import History, ids, read
+from components.shared.data.predictions import History, Set, ids, read
 from components.shared.reports.titles import SCRATCH, Name
 from components.shared.stage.errors import UserError
 
@@ -110,6 +110,8 @@ class Comparison:
             meaningful one first.
         tricks: Differences to the step before.
         halved: Whether one half of the validation images is left out.
+        title: What the images are called, if they are those of an external validation set.
+        external: The same classifiers on an external validation set.
     """
 
     names: Names
@@ -118,6 +120,8 @@ class Comparison:
     gains: list[Difference]
     tricks: list[Difference]
     halved: bool = False
+    title: str = ""
+    external: "Comparison | None" = None
 
     @property
     def steps(self) -> list[str]:
@@ -181,13 +185,16 @@ class Comparison:
         return [each for each in gains if _is_plain(each.of.candidate)]
 
 
-def compare(paths: Sequence[Path], names: Names, identity: Identity) -> Comparison:
+def compare(
+    paths: Sequence[Path], names: Names, identity: Identity, of: Set = "validation"
+) -> Comparison:
     """Read predictions and compare them.
 
     Args:
         paths: The files.
         names: What the pipeline says about them.
-        identity: The validation set's.
+        identity: The images'.
+        of: Which images.
 
     Raises:
         UserError: They are for other images, or the number of names differs.
@@ -197,14 +204,14 @@ def compare(paths: Sequence[Path], names: Names, identity: Identity) -> Comparis
         raise UserError(f"names: {given} of {len(paths)} predictions: name each of them")
     found: dict[Cell, list[tuple[int | None, NDArray[np.bool_], History]]] = {}
     for path, (step, candidate) in zip(paths, names.predictions, strict=True):
-        of, labels, predictions, history = read(path)
-        identity.check(of, f"{step} {candidate}".strip())
+        found_identity, labels, predictions, history = read(path, of)
+        identity.check(found_identity, f"{step} {candidate}".strip())
         right = predictions.classes == labels[:, None]
         hits = np.stack([right[:, 0], right.any(axis=1)])
         cell = _unseeded(Cell(step, candidate))
         found.setdefault(cell, []).append((candidate.seed, hits, history))
     halved = any(history.halved for each in found.values() for _, _, history in each)
-    shown = ~halves.choosing(ids(paths[0])) if halved else np.ones(len(labels), np.bool_)
+    shown = ~halves.choosing(ids(paths[0], of)) if halved else np.ones(len(labels), np.bool_)
     classes = labels[shown].astype(np.int64)
     cells = {
         cell: _classifiers(

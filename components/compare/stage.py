@@ -1,5 +1,6 @@
 """The stage `compare`."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from components.shared.stage.interface import (
@@ -27,7 +28,8 @@ def compare(
 
     Args:
         predictions: Each classifier's predictions for the validation images (Predictions).
-        evaluation: The validation images with their labels (Evaluation).
+        evaluation: The validation images with their labels, and perhaps those of an external
+            validation set (Evaluation).
         comparison: Accuracies and differences with their intervals (JSON).
         summary: The tables.
         report: The tables, accuracy against images seen, gains by class.
@@ -37,11 +39,14 @@ def compare(
     from components.compare import outputs, results
     from components.compare.names import Names
     from components.compare.report import draw
-    from components.shared.data.evaluation import LABELS
+    from components.shared.data.evaluation import LABELS, External
     from components.shared.data.targets import Targets
 
-    labels = Targets.load(evaluation / LABELS)
+    labels, external = Targets.load(evaluation / LABELS), External.load(evaluation)
     found = results.compare(predictions, Names.parse(names), labels.identity)
+    if external:
+        outside = results.compare(predictions, found.names, external.labels.identity, of="external")
+        found = replace(found, external=replace(outside, title=external.title))
     outputs.write_comparison(comparison, found)
     outputs.write_summary(summary, found)
     draw(report, found, labels.titles)

@@ -55,48 +55,13 @@ class Titles:
 
 def tables(comparison: Comparison) -> Iterator[Table]:
     """Yield the tables, the most important one first."""
-    titles = Titles(comparison)
-    seeds = len(next(iter(comparison.cells.values())).seeds)
-    over = f"mean ± standard error over {seeds} seeds" if seeds > 1 else "one seed"
-    half = "; on the half of the validation images that has not chosen the ensemble's members"
-    yield Table(
-        "Accuracy",
-        f"Top-1 / top-5 accuracy in percent, per class, averaged over the classes; {over}"
-        f"{half if comparison.halved else ''}.",
-        ["candidate", *map(titles.step, comparison.steps)],
-        list(_accuracy_rows(comparison, titles)),
-    )
-    for heading, note, differences in (
-        (
-            f"Against {comparison.names.baseline}",
-            "after the same finetuning of the same backbone",
-            comparison.gains,
-        ),
-        (
-            "What each step adds",
-            "to the same candidate after the step before; the ensemble's to the best of the "
-            "last models",
-            comparison.tricks,
-        ),
-    ):
-        if differences:
-            yield Table(
-                heading,
-                f"Points of top-1 accuracy, {note}. In brackets 95 % confidence intervals of the "
-                "mean: for other seeds on the same images, for other validation images with the "
-                "same seeds, and for both. A single seed, or a class with a single image, has no "
-                f"spread to measure: {NONE}.",
-                [
-                    "candidate",
-                    "to",
-                    "points",
-                    "other seeds",
-                    "other images",
-                    "both",
-                    "top-1 better in",
-                ],
-                list(_difference_rows(differences, titles)),
-            )
+    titles, outside = Titles(comparison), comparison.external
+    yield _accuracies(comparison, titles)
+    if outside:
+        yield _accuracies(outside, titles)
+    yield from _differences(comparison, titles)
+    if outside:
+        yield from _differences(outside, titles)
     yield Table(
         "Costs",
         "Images count as often as they were drawn. “In all” includes the pretraining, but not the "
@@ -112,6 +77,58 @@ def tables(comparison: Comparison) -> Iterator[Table]:
     )
 
 
+def _on(comparison: Comparison) -> str:
+    return f" on {comparison.title}" if comparison.title else ""
+
+
+def _accuracies(comparison: Comparison, titles: Titles) -> Table:
+    seeds = len(next(iter(comparison.cells.values())).seeds)
+    over = f"mean ± standard error over {seeds} seeds" if seeds > 1 else "one seed"
+    half = "; on the half of the validation images that has not chosen the ensemble's members"
+    outside = f"; on {len(comparison.labels):,} images that are for evaluation alone"
+    return Table(
+        f"Accuracy{_on(comparison)}",
+        f"Top-1 / top-5 accuracy in percent, per class, averaged over the classes; {over}"
+        f"{half if comparison.halved else ''}{outside if comparison.title else ''}.",
+        ["candidate", *map(titles.step, comparison.steps)],
+        list(_accuracy_rows(comparison, titles)),
+    )
+
+
+def _differences(comparison: Comparison, titles: Titles) -> Iterator[Table]:
+    for heading, note, differences in (
+        (
+            f"Against {comparison.names.baseline}",
+            "after the same finetuning of the same backbone",
+            comparison.gains,
+        ),
+        (
+            "What each step adds",
+            "to the same candidate after the step before; the ensemble's to the best of the "
+            "last models",
+            comparison.tricks,
+        ),
+    ):
+        if differences:
+            yield Table(
+                f"{heading}{_on(comparison)}",
+                f"Points of top-1 accuracy, {note}. In brackets 95 % confidence intervals of the "
+                "mean: for other seeds on the same images, for other validation images with the "
+                "same seeds, and for both. A single seed, or a class with a single image, has no "
+                f"spread to measure: {NONE}.",
+                [
+                    "candidate",
+                    "to",
+                    "points",
+                    "other seeds",
+                    "other images",
+                    "both",
+                    "top-1 better in",
+                ],
+                list(_difference_rows(differences, titles)),
+            )
+
+
 def markdown(comparison: Comparison) -> str:
     """Return what to take away from the run, and the tables, as Markdown for KFP's UI.
 
@@ -123,15 +140,16 @@ def markdown(comparison: Comparison) -> str:
 
 def _ending(comparison: Comparison) -> Iterator[tuple[str, str]]:
     if best := comparison.best:
-        titles, classifiers = Titles(comparison), comparison.of(best)
+        titles = Titles(comparison)
         title = _escaped(titles.cell(best._replace(candidate=replace(best.candidate, seed=None))))
         yield "Best model", f"{title}: the output `model` of the task `{_task(best)}`"
-        found, together = [classifiers], ""
+        found, together = [best], ""
         if ensemble := comparison.better_ensemble:
-            found.append(comparison.of(ensemble))
+            found.append(ensemble)
             together = f"; the ensemble: with all models that the task `{_task(ensemble)}` reads"
-        intervals = [[each.top1.mean, *each.interval] for each in found]
-        yield "Accuracy", accuracy_text(*intervals)
+        for measured in filter(None, (comparison, comparison.external)):
+            intervals = [[each.top1.mean, *each.interval] for each in map(measured.of, found)]
+            yield f"Accuracy{_escaped(_on(measured))}", accuracy_text(*intervals)
         yield "Use it", f"`python -m pipelines.predict MODEL --images FOLDER`{together}"
     yield "Report", "the output `report` of this task"
     if suspects := comparison.names.suspects:
@@ -169,7 +187,16 @@ def _markdown(comparison: Comparison) -> Iterator[str]:
             for row in ([_escaped(cell) for cell in row] for row in rows)
         ]
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-        yield from (f"## {table.heading}", "", table.note, "", lines[0], rule, *lines[1:], "")
+        yield from (
+            f"## {_escaped(table.heading)}",
+            "",
+            table.note,
+            "",
+            lines[0],
+            rule,
+            *lines[1:],
+            "",
+        )
 
 
 def _escaped(text: str) -> str:

@@ -5,6 +5,7 @@ Shapes: M models, N validation images, R of them reported.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from components.ensemble.opinions import Opinions
 from components.ensemble.selection import greedy
 from components.shared.data import halves
-from components.shared.data.predictions import TOP, Predictions
+from components.shared.data.evaluation import External
+from components.shared.data.predictions import TOP, Predicted, Predictions
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
 from components.shared.training.accuracy import BalancedAccuracy
@@ -157,7 +159,39 @@ def validate(
 
 
 def predict(inference: Inference) -> Predictions:
-    """Return the ensemble's predictions for unlabelled images."""
+    """Return the ensemble's predictions for images that choose nothing."""
     return Predictions.joined(
         [Predictions(part.classes[-1], part.probabilities[-1]) for part in inference]
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalValidation:
+    """The evaluation of the ensemble on an external validation set.
+
+    Attributes:
+        title: What its images are called.
+        predicted: The images and the ensemble's predictions.
+        accuracy: Its accuracy.
+    """
+
+    title: str
+    predicted: Predicted
+    accuracy: BalancedAccuracy
+
+    @classmethod
+    def of(cls, external: External, inference: Inference) -> Self:
+        """Evaluate an ensemble that has seen the images."""
+        predicted = Predicted(external.images, external.labels, predict(inference))
+        accuracy = BalancedAccuracy(len(external.labels.names))
+        labels = torch.from_numpy(np.asarray(external.labels.classes, np.int64))
+        accuracy.update_ranked(torch.from_numpy(predicted.predictions.classes), labels)
+        return cls(external.title, predicted, accuracy)
+
+    def metadata(self) -> dict[str, float]:
+        """Return the scalars."""
+        return {
+            "external_images": self.accuracy.images,
+            "external_top1_percent": 100 * self.accuracy.top1,
+            "external_top5_percent": 100 * self.accuracy.top5,
+        }

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from components.ensemble.averaging import Validation
+from components.ensemble.averaging import ExternalValidation, Validation
 from components.ensemble.confusion import confusion
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
@@ -41,6 +41,7 @@ def draw(
     records: Sequence[Record],
     images: ImageSet,
     labels: Targets,
+    external: ExternalValidation | None = None,
 ) -> None:
     """Write the report to `path`.
 
@@ -50,6 +51,7 @@ def draw(
         records: The models' records.
         images: The validation images, for the examples.
         labels: Their labels, for the titles of the classes.
+        external: The evaluation on an external validation set.
     """
     ensemble, selection = validation.reported.ensemble, validation.selection
     best = max(each.top1 for each in validation.reported.models)
@@ -64,6 +66,13 @@ def draw(
     )
     page.heading("Results")
     _results(page, validation, records)
+    if external:
+        accuracy = external.accuracy
+        page.paragraph(
+            f"On the {accuracy.images:,} images of {external.title}, the ensemble has a balanced "
+            f"top-1 of {accuracy.top1:.1%} and a balanced top-5 of {accuracy.top5:.1%}. They "
+            "choose nothing."
+        )
     if ensemble.missing_classes:
         page.paragraph(
             f"{len(ensemble.missing_classes):,} of {len(labels.names):,} classes have no "

@@ -36,9 +36,10 @@ def ensemble(
     """Average the models' probabilities, evaluate, and predict the test images.
 
     Args:
-        evaluation: The validation images with their labels, and the test images (Evaluation).
+        evaluation: The validation images with their labels, the test images, and perhaps those of
+            an external validation set (Evaluation).
         models: Classifiers of the concepts.
-        predictions: The ensemble's predictions for the validation images (Predictions).
+        predictions: The ensemble's predictions for all labelled images (Predictions).
         submission: The challenge's zip with `predictions.txt` for the test images.
         confusion: Confusion matrix of the classes most often confused.
         report: Each model and the ensemble.
@@ -47,7 +48,7 @@ def ensemble(
             then all that is reported is of the other half.
         batch_size: Images at a time.
     """
-    from components.ensemble.averaging import predict, select, validate
+    from components.ensemble.averaging import ExternalValidation, predict, select, validate
     from components.ensemble.confusion import write_confusion
     from components.ensemble.report import draw, unique_titles
     from components.ensemble.submission import write_submission
@@ -58,7 +59,7 @@ def ensemble(
     from components.shared.storage import resume
     from components.shared.training.inference import Inference, read_records
 
-    images, labels, tests = Evaluation.load(evaluation)
+    images, labels, tests, external = Evaluation.load(evaluation)
     if len(images) == 0:
         raise UserError(f"{evaluation}: no validation images to evaluate the models on")
     records = read_records(models, labels.names)
@@ -88,18 +89,26 @@ def ensemble(
             shares=[float(selection.shares[i]) for i in selection.members],
         )
     test_inference.run("test images")
+    outside = external and replace(
+        test_inference, uri=f"{test_inference.uri}-external", images=external.images
+    )
+    if outside:
+        outside.run("external validation")
     if ranks.rank() > 0:
         return
 
     predicted, validation = validate(inference, labels, selection)
     lineage = [each for record in members for each in record.lineage]
     history = History(lineage, [], halved=selection is not None)
-    write_predictions(predictions, images, labels, predicted, history)
+    measured = ExternalValidation.of(external, outside) if external and outside else None
+    others = measured.predicted if measured else None
+    write_predictions(predictions, images, labels, predicted, history, others)
     write_confusion(
         confusion, validation.labels, validation.predictions.classes[:, 0], labels.titles
     )
-    metadata.write(predictions, validation.metadata(unique_titles(records)))
-    draw(report, validation, records, images, labels)
+    scalars = validation.metadata(unique_titles(records))
+    metadata.write(predictions, scalars | (measured.metadata() if measured else {}))
+    draw(report, validation, records, images, labels, measured)
 
     if len(tests) == 0:
         logger.info("the data set has no test images: the submission is empty")

@@ -28,9 +28,10 @@ def finetune(
     Args:
         images: The training images (ImageSet).
         targets: The targets: given labels or pseudo labels (Targets).
-        evaluation: The validation images with their labels (Evaluation).
+        evaluation: The validation images with their labels, and perhaps those of an external
+            validation set, which are predicted once, at the end (Evaluation).
         model: The classifier.
-        predictions: Its predictions for the validation images (Predictions).
+        predictions: Its predictions for all of them (Predictions).
         report: Training curves.
         initial_model: The model to start from; without one, weights are random.
         training: How to train.
@@ -50,12 +51,11 @@ def finetune(
     image_set, labels = ImageSet.load(images), Targets.load(targets)
     image_set.identity.check(labels.identity, "targets")
     held_out = Evaluation.load(evaluation)
-    validation = LabelValidation(
-        held_out.images,
-        held_out.labels,
-        labels.names,
-        training.image_size,
-        training.micro_batch_size,
+    external = held_out.external
+    settings = labels.names, training.image_size, training.micro_batch_size
+    validation = LabelValidation(held_out.images, held_out.labels, *settings)
+    outside = external and LabelValidation(
+        external.images, external.labels, *settings, title=external.title
     )
     if continue_learning_rate:
         training = continued(training, initial_model)
@@ -75,5 +75,13 @@ def finetune(
         what=f"finetune on {kind}",
         initial_model=initial_model,
     )
-    trained = run.fit(network, image_set, labels, TargetsLoss(), validation, balance_on="strongest")
+    trained = run.fit(
+        network,
+        image_set,
+        labels,
+        TargetsLoss(),
+        validation,
+        balance_on="strongest",
+        external=outside,
+    )
     trained.save(model, report, predictions)

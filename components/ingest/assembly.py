@@ -10,7 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.ingest.dataset import REJECTS, DataSet, Reject, commonest, table
+from components.ingest.dataset import (
+    EXTERNAL,
+    REJECTS,
+    DataSet,
+    Reject,
+    commonest,
+    table,
+)
 from components.ingest.plan import Plan
 from components.ingest.shards import Shards
 from components.ingest.text_parts import TextParts
@@ -25,6 +32,7 @@ NONE_LEFT = {  # what is said of a split that must have images, but has none
     "train": "no training images are left",
     "validation": "no validation images are left: add some, or let validation_share hold some out "
     "of classes that have two images or more",
+    EXTERNAL: "no images of the external validation set are left",
 }
 
 
@@ -86,22 +94,21 @@ def write_rejects(path: Path, data: DataSet, shards: Shards) -> Counter[str]:
 
 
 def check_lists(data: DataSet, text_parts: TextParts) -> None:
-    """Refuse a data set whose lists and files leave no images for training or for validation.
+    """Refuse a data set whose lists and files leave no images where there must be some.
 
     Raises:
         UserError: It says what became of them.
     """
-    start, end = text_parts.plan.ends[:2]
-    _check({"train": start, "validation": end - start}, _of_lists(data, text_parts))
+    _check(data, text_parts.plan.counts, _of_lists(data, text_parts))
 
 
 def check_images(data: DataSet, shards: Shards) -> None:
     """Refuse a data set that has none left now that all images have been read, as `check_lists`."""
     images = {
         split: sum(shards.shard(number).images for number in shards.of_split(split))
-        for split in ("train", "validation")
+        for split in NONE_LEFT
     }
-    _check(images, _rejects(data, shards))
+    _check(data, images, _rejects(data, shards))
 
 
 def counts(splits: Mapping[str, int], kinds: Mapping[str, int]) -> dict[str, int]:
@@ -110,9 +117,9 @@ def counts(splits: Mapping[str, int], kinds: Mapping[str, int]) -> dict[str, int
     return images | {kind.replace(" ", "_"): count for kind, count in sorted(kinds.items())}
 
 
-def _check(images: Mapping[str, int], rejects: Iterable[pa.Table]) -> None:
+def _check(data: DataSet, images: Mapping[str, int], rejects: Iterable[pa.Table]) -> None:
     for split, problem in NONE_LEFT.items():
-        if not images[split]:
+        if not images[split] and (split != EXTERNAL or data.external):
             rows = (Reject(**row) for each in rejects for row in each.to_pylist())
             why = commonest(row for row in rows if row.split in (split, ""))
             raise UserError("; ".join(filter(None, (problem, why))))

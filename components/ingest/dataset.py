@@ -21,6 +21,8 @@ from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 
 SPLITS = ("train", "validation", "test")
+EXTERNAL = "external"  # the images of another data set, beside the splits of this one
+IMAGE_SETS = (*SPLITS, EXTERNAL)
 REJECTS = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("split", "kind", "source", "id")]
     + [pa.field("detail", pa.string(), nullable=False)]
@@ -33,7 +35,7 @@ class Reject(NamedTuple):
     """Something that was left out, or that an image is missing.
 
     Attributes:
-        split: One of `SPLITS`, or empty if unknown.
+        split: One of `IMAGE_SETS`, or empty if unknown.
         kind: Such as `missing image`.
         source: Where it was found: google, flickr, the name of an archive, …
         id: The image's id, or what else names it.
@@ -59,6 +61,18 @@ class Text(NamedTuple):
     detail: str = ""
 
 
+class External(NamedTuple):
+    """What is said of another data set whose images are evaluated, too.
+
+    Attributes:
+        title: What it is called.
+        about: How it is arranged, and what of it is taken, in words.
+    """
+
+    title: str
+    about: str
+
+
 class TextSource(Protocol):
     """Finds the text of an image; it goes to other processes."""
 
@@ -72,7 +86,7 @@ class FileList:
 
     Attributes:
         path: The file.
-        split: One of `SPLITS`.
+        split: One of `IMAGE_SETS`.
         source: Where its images come from: google, flickr, or empty.
         records: WebVision's list of metadata records; its line i belongs to line i of the file.
     """
@@ -125,6 +139,17 @@ class Files:
             zeros = array("I", [0]) * len(hashes)
             self.add(folder, hashes, zeros, zeros)
 
+    def join(self, other: "Files") -> None:
+        """Add another data set's images, of which ids may be the same: see `external_key`."""
+        first, before = len(self), len(self.containers)
+        columns = other.columns()
+        self._hashes.frombytes(external_key(other.take_hashes()).tobytes())
+        self._containers.frombytes((columns["container"] + np.int32(before)).tobytes())
+        self._blocks.frombytes(columns["block"].tobytes())
+        self._lengths.frombytes(columns["length"].tobytes())
+        self.containers += other.containers
+        self.ends += [first + end for end in other.ends]
+
     def take_hashes(self) -> NDArray[np.uint64]:
         """Remove and return the hashes of the ids, to save memory."""
         hashes, self._hashes = self._hashes, array("Q")
@@ -161,6 +186,7 @@ class DataSet:
         skipped: How many files and folders of operating systems are there, by their names.
         num_unwanted: How many more classes the lists have, after those of `names`: their images are
             left out without a word.
+        external: Another data set whose images it has beside its own; or None.
     """
 
     names: list[str]
@@ -175,6 +201,7 @@ class DataSet:
     not_read: str = ""
     skipped: Mapping[str, int] = field(default_factory=dict)
     num_unwanted: int = 0
+    external: External | None = None
 
 
 def listed(root: str) -> Iterator[filesystem.Entry]:
@@ -215,6 +242,11 @@ def id_hash(id: str) -> int:
     """Return a 64-bit hash of an id, the same everywhere and always."""
     encoded = id.encode(errors="surrogateescape")
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
+
+
+def external_key(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return what tells apart the ids of another data set from the same ones of this."""
+    return ~hashes
 
 
 def is_listable(id: str, split: str = "test") -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from components.ingest import (
     columns,
+    external,
     folders,
     label_tables,
     labelled,
@@ -23,7 +24,7 @@ from components.shared.storage import filesystem
 _REASONS, _LONGEST = 3, 200  # why tables have no labels, and characters of each
 
 
-def root(dataset: str) -> str:
+def root(dataset: str, parameter: str = "dataset") -> str:
     """Return a data set's folder as it is named everywhere: local ones are absolute.
 
     Raises:
@@ -33,8 +34,17 @@ def root(dataset: str) -> str:
         return dataset.rstrip("/")
     if not dataset.strip() or Path(dataset).is_file():
         what = "a file" if dataset.strip() else "nothing"
-        raise UserError(f"dataset={dataset!r}: {what}, where a folder is needed; unpack archives")
+        raise UserError(
+            f"{parameter}={dataset!r}: {what}, where a folder is needed; unpack archives"
+        )
     return str(Path(dataset).resolve())
+
+
+def external_root(external_validation: str) -> str:
+    """Return the folder of the external validation set, or `none`, as `root` does."""
+    if external_validation == "none":
+        return external_validation
+    return root(external_validation, "external_validation")
 
 
 def read(
@@ -45,6 +55,7 @@ def read(
     label_field: str = "auto",
     sources: str = "both",
     num_classes: int = 0,
+    external_validation: str = "none",
 ) -> DataSet:
     """Return what is known of a data set before any of its images is read.
 
@@ -55,17 +66,30 @@ def read(
         label_field: As the parameter of ingest.
         sources: As the parameter of ingest.
         num_classes: As the parameter of ingest.
+        external_validation: As the parameter of ingest.
 
     Raises:
         UserError: It is arranged in no way that is known, it is not clear in which, or it lacks
-            what the parameters ask for.
+            what the parameters ask for; or the external validation set does.
     """
     data = _read(root, scratch, layout, label_field, sources)
     check_distinct(root, data.names)
     if num_classes > len(data.names):
         raise UserError(f"num_classes={num_classes}: {root} has {len(data.names)} classes")
     names = data.names[: num_classes or None]
-    return replace(data, names=names, num_unwanted=len(data.names) - len(names))
+    data = replace(data, names=names, num_unwanted=len(data.names) - len(names))
+    if external_validation == "none":
+        return data
+    other_root, scratch = external_root(external_validation), scratch / "external"
+    scratch.mkdir(exist_ok=True)
+    try:
+        other = _read(other_root, scratch, "auto", "auto", "both")
+    except UserError as error:
+        raise UserError(
+            f"external_validation: {error} (its layout cannot be set: of what has only "
+            "validation images, give the folder that holds the classes)"
+        ) from None
+    return external.joined(data, other, other_root, scratch)
 
 
 def _read(root: str, scratch: Path, layout: str, label_field: str, sources: str) -> DataSet:

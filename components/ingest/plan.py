@@ -1,8 +1,8 @@
 """The plan: which image goes where, made from lists and archives before any image is read.
 
 A *row* is a line of a list. A *position* is an image's number in the order of the shards: training
-in random order, then validation and test as listed. All of it is a function of the hashes of the
-ids and the seed, never of the number of cores.
+in random order, then validation, test and another data set's images as listed. All of it is a
+function of the hashes of the ids and the seed, never of the number of cores.
 """
 
 import hashlib
@@ -13,16 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.dataset import SPLITS, DataSet, Files, id_hash
+from components.ingest.dataset import EXTERNAL, IMAGE_SETS, DataSet, Files, external_key, id_hash
 from components.ingest.lists import Block
 
 logger = logging.getLogger(__name__)
 
 # Why a row gets no position.
-UNREADABLE, MISSING, REPEATED, BEYOND_LIMIT = -1, -2, -3, -4
+UNREADABLE, MISSING, REPEATED, BEYOND_LIMIT, UNWANTED = -1, -2, -3, -4, -5
 _CHUNK = 1 << 18
 _HELD_OUT = 20  # images of a class, or a fifth of it
 _FEW = 30  # fewer validation images of a class bring a warning
+_SHOWN = 20  # classes in a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Plan:
         positions: (R,) int32, per row: its position, or why it has none.
         files: (N,) int32, per position: the image's number in `DataSet.files`.
         labels: (N,) int32, per position; 0 in the test split.
-        ends: For each of `SPLITS`, the position where it ends.
+        ends: For each of `IMAGE_SETS`, the position where it ends.
         unlisted: (F,) bool, per file: no row refers to it.
         held_out: Whether the validation images are training images that were held out.
     """
@@ -44,6 +45,11 @@ class Plan:
     ends: tuple[int, ...]
     unlisted: NDArray[np.bool_]
     held_out: bool
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images each of `IMAGE_SETS` has."""
+        return dict(zip(IMAGE_SETS, np.diff(self.ends, prepend=0).tolist(), strict=True))
 
     def digest(self) -> str:
         """Return a hash of which image goes where."""
@@ -69,9 +75,10 @@ def make(
     hashes, order = _sorted(data.files)
     keys, labels, splits = _rows(blocks, len(data.names) + data.num_unwanted)
     files, unlisted = _match(keys, labels, hashes, order)
-    files[labels >= len(data.names)] = BEYOND_LIMIT
+    files[labels >= len(data.names)] = UNWANTED
     del hashes, order
-    training, validation = SPLITS.index("train"), SPLITS.index("validation")
+    training, *others = range(len(IMAGE_SETS))
+    validation = IMAGE_SETS.index("validation")
     held_out = validation_share > 0 and not ((splits == validation) & (files >= 0)).any()
     if held_out:
         rows = np.flatnonzero((splits == training) & (files >= 0)).astype(np.int32)
@@ -87,13 +94,15 @@ def make(
         del rows, beyond
     for chunk in _chunks(keys):
         keys[chunk] = _mixed(keys[chunk], seed + 1)
-    counts = [int(np.count_nonzero((splits == split) & (files >= 0))) for split in range(3)]
+    counts = [
+        int(np.count_nonzero((splits == split) & (files >= 0))) for split in (training, *others)
+    ]
     keys[(splits != training) | (files < 0)] = np.iinfo(np.uint64).max
     rows = np.empty(sum(counts), np.int32)
     rows[: counts[training]] = np.argsort(keys)[: counts[training]]
     del keys
     end = counts[training]
-    for split in (validation, SPLITS.index("test")):
+    for split in others:
         rows[end : end + counts[split]] = np.flatnonzero((splits == split) & (files >= 0))
         end += counts[split]
     del splits
@@ -101,6 +110,8 @@ def make(
     files[rows] = np.arange(len(rows), dtype=np.int32)
     ends = tuple(np.cumsum(counts).tolist())
     _warn_of_few(data.names, labels[: ends[0]], labels[ends[0] : ends[1]])
+    if data.external:
+        _warn_of_missing(data.names, labels[ends[-2] :])
     return Plan(files, files_in_order, labels, ends, unlisted, held_out)
 
 
@@ -134,7 +145,9 @@ def _rows(
         parsed = [block.parse(line, num_classes) for line, _ in block.lines()]
         keys[rows] = [id_hash(id) for id, _ in parsed]
         labels[rows] = [label for _, label in parsed]
-        splits[rows] = SPLITS.index(block.file_list.split)
+        splits[rows] = IMAGE_SETS.index(block.file_list.split)
+        if block.file_list.split == EXTERNAL:
+            keys[rows] = external_key(keys[rows])
     return keys, labels, splits
 
 
@@ -188,6 +201,17 @@ def _warn_of_few(
             "%d of %d classes have fewer than %d validation images (%s has %d): in these, "
             "differences of 20 points and more may be chance",
             *(len(few), len(names), _FEW, names[fewest], counts[fewest]),
+        )
+
+
+def _warn_of_missing(names: Sequence[str], external: NDArray[np.int32]) -> None:
+    """Say which classes have no image in the external validation set, given its labels."""
+    missing = np.flatnonzero(np.bincount(external, minlength=len(names)) == 0)
+    if missing.size:
+        logger.warning(
+            "external_validation: %d of %d classes have no image there, and are left out of its "
+            "averages: %s",
+            *(len(missing), len(names), ", ".join(names[label] for label in missing[:_SHOWN])),
         )
 
 

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.ingest import source_images
-from components.ingest.dataset import SPLITS, Files, Reject, commonest
+from components.ingest.dataset import IMAGE_SETS, Files, Reject, commonest
 from components.ingest.encoding import InvalidImageError, stored
 from components.ingest.text_parts import TextParts
 from components.shared.data import image_set, texts
@@ -211,7 +211,7 @@ def plan_shards(
         )
     most = max(1, int(shard_bytes / float(np.mean(sizes))))
     found = []
-    for split, start, end in zip(SPLITS, (0, *plan.ends), plan.ends, strict=False):
+    for split, start, end in zip(IMAGE_SETS, (0, *plan.ends), plan.ends, strict=False):
         size = min(most, max(_MIN_IMAGES, math.ceil((end - start) / _MIN_SHARDS)))
         for number, first in enumerate(range(start, end, size)):
             name = f"{split}-{number:05d}"

@@ -29,7 +29,8 @@ def readers(
         ids: Their ids.
     """
     jobs = (partial(_read, files, number, id) for number, id in zip(numbers, ids, strict=True))
-    if not filesystem.is_s3(files.containers[0]):
+    containers = files.columns()["container"][numbers[:1]]  # those of a shard are in one data set
+    if not any(filesystem.is_s3(files.containers[each]) for each in containers):
         yield from jobs
         return
     pending: deque[Future[bytes]] = deque()

@@ -26,6 +26,7 @@ def ingest(
     label_field: str = "auto",
     sources: Literal["both", "google", "flickr"] = "both",
     num_classes: Annotated[int, Range(at_least=0)] = 0,
+    external_validation: Annotated[str, Location(other="none", named="none")] = "none",
     image_side: Annotated[int, Range(at_least=1)] = 256,
     limit: Annotated[int, Range(at_least=0)] = 0,
     validation_share: Annotated[float, Range(at_least=0, below=1)] = 0.05,
@@ -40,10 +41,12 @@ def ingest(
         texts: The web text around each training image (Texts).
         labels: Each training image's given label (Targets), and the classes and their ancestors:
             wnid, lemmas, gloss, hypernyms (`concepts.parquet`).
-        evaluation: The validation images with their labels, and the test images (Evaluation).
+        evaluation: The validation images with their labels, the test images, and those of the
+            external validation set with their labels (Evaluation).
         report: Counts and samples of what was read.
         dataset: The data set's folder, local or s3://; it is read in place.
-        dataset_version: Any string; change it when the data at `dataset` change.
+        dataset_version: Any string; change it when the data at `dataset` or `external_validation`
+            change.
         layout: WebVision's files; a folder per class, below train/, val/ and test/ if there are
             such (folders), or all folders as classes (classes); images with a table of their labels
             (table); tar shards of samples (webdataset); or what is recognised (auto).
@@ -51,6 +54,8 @@ def ingest(
             takes one of a usual name.
         sources: Whose of WebVision's images are taken.
         num_classes: Only the first so many classes are taken; 0 takes all.
+        external_validation: Another data set's folder, local or s3://, such as ImageNet's `val`:
+            all classifiers are evaluated on its images of the same classes, too; or none.
         image_side: Images are downscaled to a short side of at most this many pixels.
         limit: Training images per class; 0 takes all.
         validation_share: Share of each class to hold out if the data set has no validation images;
@@ -65,12 +70,19 @@ def ingest(
     from components.ingest.report import write_report
     from components.ingest.shards import Shards, plan_shards
     from components.ingest.text_parts import NUM_ROWS, TextParts
-    from components.shared.data.evaluation import LABELS, TEST, VALIDATION
+    from components.shared.data.evaluation import (
+        EXTERNAL,
+        EXTERNAL_LABELS,
+        LABELS,
+        TEST,
+        VALIDATION,
+        write_title,
+    )
     from components.shared.data.targets import CONCEPTS
     from components.shared.stage import environment, metadata
     from components.shared.storage import filesystem
 
-    root = layouts.root(dataset)
+    root, external_root = layouts.root(dataset), layouts.external_root(external_validation)
     fingerprint = workdir.fingerprint(
         dataset=root,
         dataset_version=dataset_version,
@@ -78,6 +90,7 @@ def ingest(
         label_field=label_field,
         sources=sources,
         num_classes=num_classes,
+        external_validation=external_root,
         image_side=image_side,
         limit=limit,
         validation_share=validation_share,
@@ -92,6 +105,7 @@ def ingest(
             label_field=label_field,
             sources=sources,
             num_classes=num_classes,
+            external_validation=external_root,
         )
         table = meanings.of_classes(data.names, data.taxonomy)
         titles = [lemmas[0] for lemmas in table["lemmas"].to_pylist()[: len(data.names)]]
@@ -123,7 +137,14 @@ def ingest(
                 folder / LABELS, shards, "validation", validation, data.names, titles
             )
             test = assembly.write_images(folder / TEST, shards, "test")
-        splits = {"train": train.images, "validation": validation.images, "test": test.images}
+            splits = {"train": train.images, "validation": validation.images, "test": test.images}
+            if data.external:
+                external = assembly.write_images(folder / EXTERNAL, shards, "external")
+                assembly.write_labels(
+                    folder / EXTERNAL_LABELS, shards, "external", external, data.names, titles
+                )
+                write_title(folder, data.external.title)
+                splits["external"] = external.images
         held_out = evaluation / LABELS if planned.held_out else None
         write_report(report, images, texts, labels, splits, kinds, held_out)
         metadata.write(images, assembly.counts(splits, kinds))

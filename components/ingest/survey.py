@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.ingest import concepts, layouts, lists, plan
-from components.ingest.dataset import SPLITS, DataSet
+from components.ingest.dataset import EXTERNAL, IMAGE_SETS, SPLITS, DataSet
 from components.ingest.listing import is_system
 from components.ingest.lists import Block
 from components.ingest.plan import BEYOND_LIMIT, Plan
@@ -28,7 +28,7 @@ from components.shared.stage import cli
 from components.shared.stage.interface import arguments, bound
 from components.shared.storage import filesystem
 
-_OF_LAYOUTS = ("layout", "label_field", "sources", "num_classes")
+_OF_LAYOUTS = ("layout", "label_field", "sources", "num_classes", "external_validation")
 PARAMETERS = (*_OF_LAYOUTS, "limit", "validation_share", "seed")
 # A survey by the way, of a data set that somebody is about to use, takes no longer than seconds.
 _MOST_FILES, _MOST_TAR_BYTES = 10_000, 2**30
@@ -94,28 +94,38 @@ def surveyed(dataset: str, **parameters: object) -> Survey:
 def survey_if_small(dataset: str, parameters: Mapping[str, object]) -> Survey:
     """Return what is understood of a data set, or that it is too large to survey it at once."""
     root = layouts.root(dataset)
+    external = layouts.external_root(str(parameters.get("external_validation", "none")))
+    for folder in (root, external) if external != "none" else (root,):
+        if _is_large(folder):
+            command = f"python -m components.ingest.survey {dataset}"
+            command += f" --external_validation {external}" * (external != "none")
+            return Survey([f"{folder}: large; `{command}` surveys it"])
+    others = {name: value for name, value in parameters.items() if name in PARAMETERS}
+    return surveyed(dataset, **others)
+
+
+def _is_large(root: str) -> bool:
     entries = itertools.islice(filesystem.listed(root, skip=is_system), _MOST_FILES + 1)
     files, tars = 0, 0
     for name, size in entries:
         files, tars = files + 1, tars + size * name.endswith(".tar")
-    if files > _MOST_FILES or tars > _MOST_TAR_BYTES:
-        return Survey([f"{root}: large; `python -m components.ingest.survey {dataset}` surveys it"])
-    others = {name: value for name, value in parameters.items() if name in PARAMETERS}
-    return surveyed(dataset, **others)
+    return files > _MOST_FILES or tars > _MOST_TAR_BYTES
 
 
 def lines(root: str, data: DataSet, blocks: Sequence[Block], planned: Plan) -> list[str]:
     """Return what was understood of a data set, and what becomes of it."""
     starts = (0, *planned.ends)
-    labels = dict(zip(SPLITS, (planned.labels[a:b] for a, b in itertools.pairwise(starts)),
+    labels = dict(zip(IMAGE_SETS, (planned.labels[a:b] for a, b in itertools.pairwise(starts)),
                       strict=True))  # fmt: skip
     held_out = ", held out" if planned.held_out else ""
     found = [
         ("data set", root),
         ("layout", data.layout),
         ("classes", _classes(data.names, np.bincount(labels["train"], minlength=len(data.names)))),
-        *((split, f"{len(of_split):,} images" + held_out * (split == "validation"))
-          for split, of_split in labels.items()),
+        *((split, f"{len(labels[split]):,} images" + held_out * (split == "validation"))
+          for split in SPLITS),
+        *([("external", f"{len(labels[EXTERNAL]):,} images of {data.external.title}: "
+                        f"{data.external.about}")] if data.external else []),
         ("texts", data.about_texts),
         *([("not read", data.not_read)] if data.not_read else []),
         *(("left out", left) for left in _left_out(data, blocks, planned)),

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.ingest.dataset import Reject, TextSource, table
+from components.ingest.dataset import EXTERNAL, Reject, Text, TextSource, table
 from components.ingest.lists import Block
-from components.ingest.plan import BEYOND_LIMIT, MISSING, REPEATED, UNREADABLE, Plan
+from components.ingest.plan import MISSING, REPEATED, UNREADABLE, Plan
 from components.shared.data import texts
 from components.shared.stage.parallel import ordered
 from components.shared.stage.progress import progress
@@ -22,7 +22,7 @@ from components.shared.storage import filesystem
 
 NUM_ROWS = 32_768
 _SCHEMA = pa.schema([pa.field("position", pa.int32(), nullable=False), *texts.SCHEMA])
-# A reject's kind and detail, by why its row has no position.
+# A reject's kind and detail, by why its row has no position; of others nothing is said.
 NO_POSITION = {
     UNREADABLE: ("unreadable row", "a line is an image's id, a blank, and a label that there is"),
     MISSING: ("missing image", "listed, but in no archive and no folder"),
@@ -84,12 +84,12 @@ class TextParts:
         for position, (line, record) in zip(positions, block.lines(), strict=True):
             id, _ = block.parse(line, self.num_classes)
             if position >= 0:
-                text = self.text(id, record)
+                text = Text() if split == EXTERNAL else self.text(id, record)
                 words = (text.title, text.description, text.tags)
                 rows.append((position, id, *words, source, text.query, text.rank))
                 if text.kind:
                     rejects.append(Reject(split, text.kind, source, id, text.detail))
-            elif position != BEYOND_LIMIT:
+            elif position in NO_POSITION:
                 kind, detail = NO_POSITION[position]
                 name = line if position == UNREADABLE else id
                 rejects.append(Reject(split, kind, source, name, detail))

@@ -130,11 +130,12 @@ def run(
     yield from _weights(pipeline.tasks, settings)
     local = task_checks.folders(pipeline.tasks)
     yield from (Check("folder", "missing", folder.refusal) for folder in local)
-    if filesystem.is_s3(dataset := str(pipeline.form.get("dataset", ""))):
-        check = buckets.data_set(dataset)
-        yield check
-        if check.state == "ok":
-            yield from _surveys(pipeline)
+    others = (task.parameters.get("external_validation") for task in pipeline.tasks)
+    given = map(str, (pipeline.form.get("dataset"), *others))
+    checks = [buckets.data_set(uri) for uri in dict.fromkeys(given) if filesystem.is_s3(uri)]
+    yield from checks
+    if checks and all(check.state == "ok" for check in checks):
+        yield from _surveys(pipeline)
 
 
 def _weights(tasks: Sequence[Task], settings: Mapping[str, str]) -> Iterator[Check]:

@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.shared.stage.errors import UserError
 from pipelines.run.record import FILE, RunRecord, TaskRecord
@@ -19,6 +19,14 @@ from pipelines.steps import STEPS
 
 _FILES = ("config.json", "model.safetensors", "training.json")  # of a model
 BEST, MODELS, SUSPECTS = "best", "models", "suspects"
+
+
+class External(NamedTuple):
+    """What an external validation set says, as in `Best`, and what its images are called."""
+
+    title: str
+    accuracy: list[float]
+    ensemble: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +39,14 @@ class Best:
             Of several seeds, the mean's.
         ensemble: The ensemble's, if it is better.
         members: The models of the ensemble: a pattern of their names among the links.
+        external: The accuracies on an external validation set, if there is one.
     """
 
     task: TaskRecord
     accuracy: list[float]
     ensemble: list[float]
     members: str
+    external: External | None = None
 
 
 def best(run: RunRecord) -> Best | None:
@@ -120,20 +130,27 @@ def _compared(comparison: Path, models: list[TaskRecord]) -> Best | None:
 
     found = read_comparison(comparison)
     tasks = {(task.step, str(task.candidate)): task for task in models}
-    rows = {(row["step"], row["candidate"]): row for row in found["accuracy"]}
     named = {what: (each["step"], each["candidate"]) for what, each in found["best"].items()}
     if named.get("model") not in tasks:  # made by an earlier version, which names none
         return None
     task = tasks[named["model"]]
-    accuracy = _accuracy(rows[task.step, str(replace(task.candidate, seed=None))])
-    if "ensemble" not in named:
-        return Best(task, accuracy, [], "")
-    step, seed = named["ensemble"]
-    return Best(task, accuracy, _accuracy(rows[step, ""]), f"*-{seed}" if seed else "*")
+    model = task.step, str(replace(task.candidate, seed=None))
+    step, seed = named.get("ensemble", ("", ""))
+    members = (f"*-{seed}" if seed else "*") if step else ""
+    accuracies = (_accuracy(found, *model), _accuracy(found, step))
+    outside = found["external"]
+    external = outside and External(
+        outside["title"], _accuracy(outside, *model), _accuracy(outside, step)
+    )
+    return Best(task, *accuracies, members, external or None)
 
 
-def _accuracy(row: dict[str, Any]) -> list[float]:
-    return [row["top1"]["mean"], *row["top1"].get("interval", [])]
+def _accuracy(found: dict[str, Any], step: str, candidate: str = "") -> list[float]:
+    """Return a top-1 accuracy and both ends of its interval, as far as they are known."""
+    for row in found["accuracy"]:
+        if (row["step"], row["candidate"]) == (step, candidate):
+            return [row["top1"]["mean"], *row["top1"].get("interval", [])]
+    return []
 
 
 def _score(model: Path) -> float:

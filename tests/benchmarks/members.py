@@ -31,7 +31,7 @@ def main(run: Path) -> None:
     """Measure, and print."""
     os.environ["WEBLY_STORE"] = str(run / "store")
     (evaluation,) = run.glob("artifacts/ingest/*/evaluation")
-    images, targets, _ = Evaluation.load(evaluation)
+    images, targets, *_ = Evaluation.load(evaluation)
     labels = np.asarray(targets.classes, np.int64)
     folders = sorted(run.glob("artifacts/finetune*/*/model"))
     for views in get_args(Views):

@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from components.shared.data import halves
+from components.shared.data.evaluation import EXTERNAL, EXTERNAL_LABELS, write_title
 from components.shared.stage.errors import UserError
 from tests.comparisons import CLASSES, Images, run
+from tests.synthetic import image_set
 
 SHARES = {"wt": 0.7, "lw": 0.6, "none": 0.5, "none-longer": 0.45}
 
@@ -379,3 +382,68 @@ def test_the_summary_says_where_the_suspects_are(tmp_path: Path) -> None:
     right = {("finetune", "net-wt"): np.ones(60, bool)}
     run(tmp_path, Images(tmp_path, labels(60)), right, names=json.dumps(names))
     assert "the output `suspects` of the task `audit`\n" in (tmp_path / "summary.md").read_text()
+
+
+@pytest.fixture
+def external(tmp_path: Path) -> Images:
+    """Sixty images of another data set, ten of each class."""
+    pictures = [Image.new("RGB", (8, 8))] * 60
+    ids = [f"val{number:06}.jpg" for number in range(60)]
+    image_set(tmp_path / "shards", pictures, ids, at=tmp_path / EXTERNAL)
+    write_title(tmp_path, "photo|net")
+    return Images(tmp_path, labels(60), at=EXTERNAL_LABELS)
+
+
+def test_an_external_validation_set_has_tables_of_its_own(external: Images, tmp_path: Path) -> None:
+    shares = {"net-wt": (30, 48), "net-none": (24, 36), "": (36, 42)}
+    right = {
+        ("finetune" if name else "ensemble", name): np.arange(60) < inside
+        for name, (inside, _) in shares.items()
+    }
+    outside = {name: (external, np.arange(60) < share) for name, (_, share) in shares.items()}
+
+    run(tmp_path, Images(tmp_path, labels(60)), right, external=outside)
+
+    found = figures(tmp_path)
+    assert found["external"]["title"] == "photo|net"
+    for where, column in ((found, 0), (found["external"], 1)):
+        rows = {row["candidate"]: row["top1"] for row in where["accuracy"]}
+        means = {name: row["mean"] for name, row in rows.items()}
+        assert means == pytest.approx({name: shares[name][column] / 60 for name in shares})
+        assert all(
+            low < means[name] < high for name in rows for low, high in [rows[name]["interval"]]
+        )
+        (gain,) = where["gains"]
+        expected = (shares["net-wt"][column] - shares["net-none"][column]) / 60
+        assert gain["mean"] == pytest.approx(expected)
+    # What is chosen is chosen on the validation images.
+    assert found["best"]["ensemble"] == {"step": "ensemble", "candidate": ""}
+    summary = (tmp_path / "summary.md").read_text()
+    assert "- **Accuracy:** 50.0 % [" in summary
+    assert "- **Accuracy on photo\\|net:** 80.0 % [" in summary
+    assert "## Accuracy on photo\\|net\n\nTop-1 / top-5 accuracy" in summary
+    assert "## Against scratch on photo\\|net\n" in summary
+    assert "on 60 images that are for evaluation alone." in summary
+    assert "Accuracy on photo|net</h2>" in (tmp_path / "report.html").read_text()
+
+
+def test_all_external_images_count_where_a_half_of_the_others_has_chosen(
+    external: Images, tmp_path: Path
+) -> None:
+    right = {("finetune", "net-wt"): np.arange(60) < 30, ("ensemble", ""): np.arange(60) < 36}
+    outside = {name: (external, np.arange(60) < 45) for _, name in right}
+
+    run(tmp_path, Images(tmp_path, labels(60)), right, halved=True, external=outside)
+
+    found = figures(tmp_path)
+    means = [row["top1"]["mean"] for row in found["external"]["accuracy"]]
+    assert means == pytest.approx([0.75, 0.75])
+    summary = (tmp_path / "summary.md").read_text()
+    assert summary.count("that has not chosen") == 1
+
+
+def test_predictions_without_the_external_images_are_refused(
+    external: Images, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="finetune net-wt: made for 0 images"):
+        run(tmp_path, Images(tmp_path, labels(60)), {("finetune", "net-wt"): np.ones(60, bool)})

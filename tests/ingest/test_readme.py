@@ -30,6 +30,12 @@ def _mini_webvision(root: Path) -> list[str]:
     return _surveyed(root, sources="google", num_classes="1")
 
 
+def _external(root: Path) -> list[str]:
+    write(root, *below("."))
+    write(root.with_name("val"), "cat/0.jpg", "owl/0.jpg")
+    return _surveyed(root, external_validation=str(root.with_name("val")))
+
+
 def _classes(root: Path) -> list[str]:
     write(root, *below("."))
     return _surveyed(root)
@@ -150,6 +156,10 @@ def _refused(root: Path) -> str:
 ROWS: dict[str, tuple[Callable[[Path], list[str]], list[str]]] = {
     "WebVision": (_webvision, ["layout      WebVision's lists"]),
     "WebVision's Google": (_mini_webvision, ["classes     1", "zebra 1"]),
+    "labelled images of another data set": (
+        _external,
+        ["external    1 images of ", ": a folder per class, but for 1 of 1 other classes"],
+    ),
     "a folder of images per class": (_classes, ["layout      a folder per class", "cat 2, dog 1"]),
     "`train/<class>/…`, and": (
         _splits,

@@ -71,7 +71,7 @@ def test_both_heads_learn(data: ColouredSquares, tmp_path: Path, temporary: Path
     assert record.score == metrics["top1"] >= 0.9
     assert "best" in (report := (tmp_path / "report.html").read_text())
     assert "(keyword)" not in report  # only of concepts is there an accuracy
-    images, labels, _ = Evaluation.load(data.evaluation)
+    images, labels, *_ = Evaluation.load(data.evaluation)
     crops = [evaluation_crop(decoded(images.read(number)), 24) for number in range(len(images))]
     with torch.no_grad():
         logits = models.load(tmp_path / "model")(normalized(torch.stack(crops), device()))

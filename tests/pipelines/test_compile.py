@@ -543,7 +543,8 @@ def test_the_command_refuses_an_unknown_recipe_in_one_line() -> None:
     ended = subprocess.run(command, capture_output=True, text=True)
 
     assert ended.returncode == 2
-    assert "experiment-photos, modern, paper, photos, sample, smoke, or give" in ended.stderr
+    names = "experiment-photos, mini-webvision, modern, paper, photos, sample, smoke, or give"
+    assert names in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 
 

@@ -1,18 +1,20 @@
 """Predictions: a classifier's top classes for the validation images, and how it was trained.
 
-A Parquet file with a row per image (`SCHEMA`); its schema carries the data set's identity and the
-classifier's `History`. Classes are numbers: rows of ingest's `concepts.parquet`. Each finetuning
-makes one, and so does the ensemble; they are enough to compare classifiers without their weights.
+A Parquet file with a row per image (`SCHEMA`), those of an external validation set after the
+others; its schema carries the validation set's identity and the classifier's `History`. Classes are
+numbers: rows of ingest's `concepts.parquet`. Each finetuning makes one, and so does the ensemble;
+they are enough to compare classifiers without their weights.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -22,9 +24,10 @@ from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats
 
-FORMAT = 1
+FORMAT = 2  # 1 had no column `set`
 SCHEMA = pa.schema(
     [
+        pa.field("set", pa.string(), nullable=False),  # validation or external
         pa.field("id", pa.string(), nullable=False),
         pa.field("label", pa.int32(), nullable=False),
         pa.field("concepts", pa.list_(pa.int32()), nullable=False),  # most probable first
@@ -33,6 +36,7 @@ SCHEMA = pa.schema(
 )
 TOP = 5  # the challenge's measure
 _KEY = b"history"
+Set = Literal["validation", "external"]
 
 
 # A list in JSON: another field would change the format of whatever holds it.
@@ -89,27 +93,42 @@ class Predictions:
         )
 
 
+class Predicted(NamedTuple):
+    """Images, each of which has one label, and a classifier's predictions for them."""
+
+    images: ImageSet
+    labels: Targets
+    predictions: Predictions
+
+
 def write(
-    path: Path, images: ImageSet, labels: Targets, predictions: Predictions, history: History
+    path: Path,
+    images: ImageSet,
+    labels: Targets,
+    predictions: Predictions,
+    history: History,
+    external: Predicted | None = None,
 ) -> None:
-    """Write a classifier's predictions for labelled images, each of which has one label."""
-    columns = [
-        images.ids(),
-        np.asarray(labels.classes),
-        list(predictions.classes),
-        list(predictions.probabilities),
-    ]
-    arrays = [pa.array(each, field.type) for each, field in zip(columns, SCHEMA, strict=True)]
+    """Write a classifier's predictions for the validation images, and perhaps external ones."""
     schema = images.identity.in_schema(SCHEMA, FORMAT)
     content: dict[str, Any] = {"format": FORMAT, "lineage": history.lineage, "curve": history.curve}
     content |= {"halved": True} if history.halved else {}
     schema = schema.with_metadata({**schema.metadata, _KEY: json.dumps(content).encode()})
+    tables = [_table("validation", Predicted(images, labels, predictions))]
+    if external:
+        tables.append(_table("external", external))
     with filesystem.complete(path) as temporary:
-        pq.write_table(pa.table(arrays, schema=schema), temporary)
+        pq.write_table(pa.concat_tables(tables).cast(schema), temporary)
 
 
-def read(path: Path) -> tuple[Identity, NDArray[np.int32], Predictions, History]:
-    """Return the data set's identity, the labels (N,), the predictions, and the model's history.
+def read(
+    path: Path, of: Set = "validation"
+) -> tuple[Identity, NDArray[np.int32], Predictions, History]:
+    """Return the images' identity, their labels (N,), the predictions, and the model's history.
+
+    Args:
+        path: The file.
+        of: Which images; where it has none of these, N is 0.
 
     Raises:
         UserError: The file is not a stage's predictions, or has another format.
@@ -121,7 +140,11 @@ def read(path: Path) -> tuple[Identity, NDArray[np.int32], Predictions, History]
     identity = Identity.of_schema(table.schema, FORMAT, path)
     with formats.reading(metadata[_KEY], FORMAT, path) as content:
         lineage = [Training(*each) for each in content["lineage"]]
-        history = History(lineage, content["curve"], content.get("halved", False))
+        halved = content.get("halved", False) and of == "validation"
+        history = History(lineage, content["curve"], halved)
+    table = _of(table, of)
+    if of == "external":
+        identity = Identity.of(table["id"].to_pylist())
     width = len(table["concepts"][0]) if len(table) else TOP
     shape = (len(table), width)
     predictions = Predictions(
@@ -130,10 +153,28 @@ def read(path: Path) -> tuple[Identity, NDArray[np.int32], Predictions, History]
     return identity, table["label"].to_numpy(), predictions, history
 
 
-def ids(path: Path) -> list[str]:
-    """Return the ids of the images that a file has predictions for."""
-    found: list[str] = pq.read_table(path, columns=["id"])["id"].to_pylist()
+def ids(path: Path, of: Set = "validation") -> list[str]:
+    """Return the ids of the images that a file has predictions for, as `read` does."""
+    found: list[str] = _of(pq.read_table(path, columns=["set", "id"]), of)["id"].to_pylist()
     return found
+
+
+def _table(name: Set, predicted: Predicted) -> pa.Table:
+    images, labels, predictions = predicted
+    ids = images.ids()
+    columns = [
+        [name] * len(ids),
+        ids,
+        np.asarray(labels.classes),
+        list(predictions.classes),
+        list(predictions.probabilities),
+    ]
+    arrays = [pa.array(each, field.type) for each, field in zip(columns, SCHEMA, strict=True)]
+    return pa.table(arrays, schema=SCHEMA)
+
+
+def _of(table: pa.Table, name: Set) -> pa.Table:
+    return table.filter(pc.equal(table["set"], name))
 
 
 def _values(table: pa.Table, name: str) -> NDArray[Any]:

@@ -77,7 +77,7 @@ class Record:
 
     def metadata(self) -> dict[str, float | str]:
         """Return what people look for among many models."""
-        accuracies = ("top1", "top5", "recall5")
+        accuracies = ("top1", "top5", "recall5", "external_top1", "external_top5")
         shown: dict[str, float | str] = {
             f"{name}_percent": 100 * self.metrics[name]
             for name in accuracies

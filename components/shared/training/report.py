@@ -13,7 +13,7 @@ from components.shared.reports import plots
 from components.shared.reports.html import Page
 from components.shared.training.models import Record
 from components.shared.training.transforms import device
-from components.shared.training.validation import Validation
+from components.shared.training.validation import LabelValidation, Validation
 
 _LABELS = {
     "loss": "training loss",
@@ -30,8 +30,8 @@ _EPOCHS_MARKED = (
 )
 
 
-def page(record: Record, validation: Validation) -> Page:
-    """Return the report of a model and its last validation."""
+def page(record: Record, validation: Validation, external: LabelValidation | None = None) -> Page:
+    """Return the report of a model and its last validation, and of that on an external set."""
     where = torch.cuda.get_device_name() if device().type == "cuda" else "the CPU"
     seen, seconds = record.metrics["images_seen"], record.metrics["seconds"]
     page = Page(
@@ -40,6 +40,12 @@ def page(record: Record, validation: Validation) -> Page:
         f"{_LABELS[validation.score]} {record.score:.1%}. {seen:,.0f} images in "
         f"{seconds:,.0f} s on {where}, {record.metrics['images_per_second']:,.0f} images/s.",
     )
+    if external:
+        top1, top5 = (record.metrics[f"external_{name}"] for name in ("top1", "top5"))
+        page.paragraph(
+            f"On the images of {external.title}: {_LABELS['top1']} {top1:.1%}, {_LABELS['top5']} "
+            f"{top5:.1%}. They choose nothing."
+        )
     page.figure(
         partial(_curves, record.curve),
         "Against the images seen. The model is that of the last epoch.",

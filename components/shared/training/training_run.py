@@ -1,7 +1,7 @@
 """What the training stages have in common: train from the last checkpoint, write the outputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from components.shared.data.image_set import ImageSet
 from components.shared.data.predictions import History, Training
+from components.shared.data.predictions import write as write_predictions
 from components.shared.data.targets import Targets
 from components.shared.stage import metadata, ranks
 from components.shared.storage import resume
@@ -57,8 +58,12 @@ class TrainingRun:
         *,
         balance_on: Literal["any", "strongest"],
         left_out: NDArray[np.int64] | Sequence[int] = (),
+        external: LabelValidation | None = None,
     ) -> "TrainedModel":
-        """Train a model in place, all ranks together, from the last checkpoint; see `train`."""
+        """Train a model in place, all ranks together, from the last checkpoint; see `train`.
+
+        At its end `external` evaluates it once.
+        """
         checkpoints = Checkpoints(
             resume.folder(
                 self.stage,
@@ -79,7 +84,10 @@ class TrainingRun:
             left_out=left_out,
         )
         record = self._record(targets, curve, validation.score)
-        return TrainedModel(model, record, validation, checkpoints)
+        if external:
+            found = {f"external_{name}": value for name, value in external(model).items()}
+            record = replace(record, metrics=record.metrics | found)
+        return TrainedModel(model, record, validation, checkpoints, external)
 
     def _record(self, targets: Targets, curve: list[dict[str, float]], score: str) -> Record:
         last, settings = curve[-1], self.settings
@@ -111,12 +119,14 @@ class TrainedModel:
         record: Its record.
         validation: Its last validation.
         checkpoints: The training's checkpoints.
+        external: Its evaluation on an external validation set.
     """
 
     model: nn.Module
     record: Record
     validation: Validation
     checkpoints: Checkpoints
+    external: LabelValidation | None = None
 
     def save(self, model: Path, report: Path, predictions: Path | None = None) -> None:
         """Write a stage's outputs, and remove the checkpoints, on rank 0.
@@ -133,6 +143,7 @@ class TrainedModel:
         if predictions:
             assert isinstance(self.validation, LabelValidation)
             history = History(self.record.lineage, self.record.curve)
-            self.validation.write_predictions(predictions, history)
-        page(self.record, self.validation).write(report)
+            external = self.external.predicted if self.external else None
+            write_predictions(predictions, *self.validation.predicted, history, external)
+        page(self.record, self.validation, self.external).write(report)
         self.checkpoints.remove()

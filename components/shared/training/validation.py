@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -10,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from components.shared.data import predictions
 from components.shared.data.image_set import ImageSet
-from components.shared.data.predictions import TOP, History, Predictions
+from components.shared.data.predictions import TOP, Predicted, Predictions
 from components.shared.data.targets import Targets
 from components.shared.stage import ranks
 from components.shared.stage.errors import UserError
@@ -42,7 +40,11 @@ class Validation(Protocol):
 
 
 class LabelValidation:
-    """Top-1 and top-5 accuracy on labelled images, averaged over the classes."""
+    """Top-1 and top-5 accuracy on labelled images, averaged over the classes.
+
+    Attributes:
+        title: What the images are called.
+    """
 
     score = "top1"
     per_class: NDArray[np.float64] | None = None
@@ -56,6 +58,7 @@ class LabelValidation:
         batch_size: int,
         *,
         first_output: int = 0,
+        title: str = "validation",
     ) -> None:
         """Take the labelled images of a validation set, and the names of the model's classes.
 
@@ -66,6 +69,7 @@ class LabelValidation:
             image_size: Side of the crops, in pixels.
             batch_size: Images at a time.
             first_output: Index of the first output for these classes, which are the model's last.
+            title: What the images are called.
 
         Raises:
             UserError: Images, labels and classes do not match, or no image has a label.
@@ -77,7 +81,7 @@ class LabelValidation:
                 f"{len(names):,}: use the outputs of the same ingest"
             )
         self._images, self._labels, self._first_output = images, labels, first_output
-        self._sizes = image_size, batch_size
+        self._sizes, self.title = (image_size, batch_size), title
         self._numbers = np.flatnonzero(np.diff(labels.offsets) > 0)
         if not len(self._numbers):
             raise UserError(f"{images.folder}: no validation image has a label")
@@ -103,9 +107,10 @@ class LabelValidation:
         )
         return {"top1": accuracy.top1, "top5": accuracy.top5}
 
-    def write_predictions(self, path: Path, history: History) -> None:
-        """Write the predictions of the last evaluation."""
-        predictions.write(path, self._images, self._labels, self._predictions, history)
+    @property
+    def predicted(self) -> Predicted:
+        """The images and the predictions of the last evaluation."""
+        return Predicted(self._images, self._labels, self._predictions)
 
 
 class HeldOutValidation:
