@@ -18,7 +18,8 @@ FORMAT = 1  # of the JSON
 def write_comparison(path: Path, comparison: Comparison) -> None:
     """Write all results: `accuracy`, `gains` and `tricks`, each a list of records; and `best`.
 
-    That names the best `model` by step and candidate and, if it is better, the `ensemble`.
+    That names the best `model` by step and candidate and, if it is better, the `ensemble`. What the
+    half of the validation images that is left out has `chosen` is listed, too.
     """
     best = {"model": comparison.best, "ensemble": comparison.better_ensemble}
     content = {
@@ -40,20 +41,21 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
         "gains": list(map(_difference, comparison.gains)),
         "tricks": list(map(_difference, comparison.tricks)),
         "best": {what: _cell(cell) for what, cell in best.items() if cell},
+        "chosen": comparison.chosen,
     }
     with filesystem.complete(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False))
 
 
 def read_comparison(path: Path) -> dict[str, Any]:
-    """Return all results, as written by `write_comparison`; earlier versions name no `best`.
+    """Return all results, as written by `write_comparison`; earlier versions lack the last two.
 
     Raises:
         UserError: They have another format.
     """
     with formats.reading(path.read_bytes(), FORMAT, path) as content:
         found = {name: content[name] for name in ("accuracy", "gains", "tricks")}
-        return found | {"best": content.get("best", {})}
+        return found | {"best": content.get("best", {}), "chosen": content.get("chosen", [])}
 
 
 def write_summary(path: Path, comparison: Comparison) -> None:

@@ -93,7 +93,9 @@ def ensemble(
 
     predicted, validation = validate(inference, labels, selection)
     lineage = [each for record in members for each in record.lineage]
-    history = History(lineage, [], halved=selection is not None)
+    chosen = [what for record in members for what in record.chosen]
+    chosen += ["the ensemble's members"] if selection else []
+    history = History(lineage, [], tuple(dict.fromkeys(chosen)))
     write_predictions(predictions, images, labels, predicted, history)
     write_confusion(
         confusion, validation.labels, validation.predictions.classes[:, 0], labels.titles

@@ -37,7 +37,7 @@ def _about(best: Best, folder: Path) -> Iterator[tuple[str, str]]:
 
     whose = [best.task.candidate.title(PRETRAINING_TITLES), STEPS[best.task.step].title]
     yield "best model", f"{shown(folder / models.BEST)}: {', '.join(filter(None, whose))}"
-    yield "accuracy", accuracy_text(best.accuracy, best.ensemble)
+    yield "accuracy", accuracy_text(best.accuracy, best.ensemble, halved=best.halved)
     yield "use it", _command(folder)
     if best.ensemble:
         yield "ensemble", _command(folder / models.MODELS, f"/{best.members}")

@@ -31,12 +31,14 @@ class Best:
             Of several seeds, the mean's.
         ensemble: The ensemble's, if it is better.
         members: The models of the ensemble: a pattern of their names among the links.
+        halved: Whether they are of the half of the validation images that has chosen nothing.
     """
 
     task: TaskRecord
     accuracy: list[float]
     ensemble: list[float]
     members: str
+    halved: bool = False
 
 
 def best(run: RunRecord) -> Best | None:
@@ -126,10 +128,11 @@ def _compared(comparison: Path, models: list[TaskRecord]) -> Best | None:
         return None
     task = tasks[named["model"]]
     accuracy = _accuracy(rows[task.step, str(replace(task.candidate, seed=None))])
+    halved = bool(found["chosen"])
     if "ensemble" not in named:
-        return Best(task, accuracy, [], "")
+        return Best(task, accuracy, [], "", halved)
     step, seed = named["ensemble"]
-    return Best(task, accuracy, _accuracy(rows[step, ""]), f"*-{seed}" if seed else "*")
+    return Best(task, accuracy, _accuracy(rows[step, ""]), f"*-{seed}" if seed else "*", halved)
 
 
 def _accuracy(row: dict[str, Any]) -> list[float]:

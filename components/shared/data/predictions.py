@@ -7,7 +7,7 @@ makes one, and so does the ensemble; they are enough to compare classifiers with
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -22,7 +22,7 @@ from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats
 
-FORMAT = 1
+FORMAT = 2
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -57,13 +57,14 @@ class History:
     Attributes:
         lineage: Its trainings, the last one last; for an ensemble, those of its members.
         curve: The last training's, as in `models.Record`; empty for an ensemble.
-        halved: Whether the half of the images that may choose (`halves`) has chosen something of
-            the classifier: only the other half measures it.
+        chosen: What the half of the images that may choose (`halves`) has chosen of it or of what
+            it was trained on, such as `the ensemble's members`: if anything, only the other half
+            measures it.
     """
 
     lineage: Sequence[Training]
     curve: Sequence[dict[str, float]]
-    halved: bool = False
+    chosen: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,7 @@ def write(
     ]
     arrays = [pa.array(each, field.type) for each, field in zip(columns, SCHEMA, strict=True)]
     schema = images.identity.in_schema(SCHEMA, FORMAT)
-    content: dict[str, Any] = {"format": FORMAT, "lineage": history.lineage, "curve": history.curve}
-    content |= {"halved": True} if history.halved else {}
+    content = {"format": FORMAT, **asdict(history)}
     schema = schema.with_metadata({**schema.metadata, _KEY: json.dumps(content).encode()})
     with filesystem.complete(path) as temporary:
         pq.write_table(pa.table(arrays, schema=schema), temporary)
@@ -121,7 +121,7 @@ def read(path: Path) -> tuple[Identity, NDArray[np.int32], Predictions, History]
     identity = Identity.of_schema(table.schema, FORMAT, path)
     with formats.reading(metadata[_KEY], FORMAT, path) as content:
         lineage = [Training(*each) for each in content["lineage"]]
-        history = History(lineage, content["curve"], content.get("halved", False))
+        history = History(lineage, content["curve"], content["chosen"])
     width = len(table["concepts"][0]) if len(table) else TOP
     shape = (len(table), width)
     predictions = Predictions(
