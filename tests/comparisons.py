@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compare.stage import compare
-from components.shared.data import predictions
+from components.shared.data import halves, predictions
 from components.shared.data.evaluation import LABELS
 from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
@@ -45,7 +45,7 @@ def write(
     *,
     pretrained: bool = False,
     points: int = 4,
-    halved: bool = False,
+    chosen: Sequence[str] = (),
 ) -> Path:
     """Write predictions that are right of some images (N,), and of none in the second place."""
     truth = np.asarray(labels.classes)
@@ -55,14 +55,20 @@ def write(
         classes.astype(np.int32),
         np.tile(np.array([0.6, 0.1, 0.1, 0.1, 0.1], np.float32), (len(truth), 1)),
     )
-    top1 = float(right.mean())
+    top1, reported = float(right.mean()), float(right[~halves.choosing(images.ids())].mean())
     curve = [
-        {"images": 100 * k, "top1": top1 * k / points, "top5": top1} for k in range(1, points + 1)
+        {
+            "images": 100 * k,
+            "top1": top1 * k / points,
+            "top5": top1,
+            halves.REPORTED: reported * k / points,
+        }
+        for k in range(1, points + 1)
     ]
     before = [Training("wt_pretrain 28 px", 1000, 10.0)] if pretrained else []
     lineage = [*before, Training("finetune on given labels 28 px", 100 * points, 4.0)]
     # Of the images, only ids and identity are written.
-    history = History(lineage, curve, halved)
+    history = History(lineage, curve, chosen)
     predictions.write(path, images, labels, found, history)  # type: ignore[arg-type]
     return path
 
@@ -72,12 +78,12 @@ def run(
     images: Images,
     right: Mapping[tuple[str, str], NDArray[np.bool_]],
     *,
-    halved: bool = False,
+    chosen: Mapping[str, Sequence[str]] = {},
     **values: Any,
 ) -> None:
     """Compare classifiers by which images they are right of, by step and candidate.
 
-    With `halved`, one half of the images has chosen the ensembles' members.
+    What one half of the images has chosen of them is given by step.
     """
     paths = [
         write(
@@ -86,7 +92,7 @@ def run(
             images.labels,
             each,
             pretrained="-wt" in candidate or "-lw" in candidate,
-            halved=halved and step == "ensemble",
+            chosen=chosen.get(step, ()),
         )
         for (step, candidate), each in right.items()
     ]

@@ -124,13 +124,26 @@ def test_steps_are_compared_with_those_before_and_the_ensemble_with_the_best(fol
     assert tricks[-1]["to"]["candidate"] == "net-wt"
 
 
-def test_where_a_half_chose_the_ensemble_all_are_measured_on_the_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"ensemble": ["the members"]}, "that has not chosen the members."),
+        ({"finetune_large": ["the teachers"]}, "that has not chosen the teachers."),
+        (
+            {"finetune_large": ["the teachers"], "ensemble": ["the teachers", "the members"]},
+            "that has not chosen the teachers and the members.",
+        ),
+    ],
+)
+def test_where_a_half_chose_anything_all_are_measured_on_the_other(
+    tmp_path: Path, chosen: dict[str, list[str]], words: str
+) -> None:
     images = Images(tmp_path, labels(600))
     chooses = halves.choosing(images.ids())
     right = right_of(range(1), 600)
     right["ensemble", "seed0"] = chooses | right["finetune", "net-wt-seed0"]
 
-    run(tmp_path, images, right, halved=True)
+    run(tmp_path, images, right, chosen=chosen)
 
     truth, wt = labels(600)[~chooses], right["finetune", "net-wt-seed0"][~chooses]
     expected = np.mean([wt[truth == label].mean() for label in range(len(CLASSES))])
@@ -140,7 +153,20 @@ def test_where_a_half_chose_the_ensemble_all_are_measured_on_the_other(tmp_path:
     }
     assert means["finetune", "net-wt"] == pytest.approx(expected)
     assert means["ensemble", ""] == pytest.approx(expected)
-    assert "that has not chosen the ensemble's members" in (tmp_path / "summary.md").read_text()
+    summary = (tmp_path / "summary.md").read_text()
+    assert words in summary
+    assert "on the half of the validation images that chose nothing" in summary
+    assert figures(tmp_path)["chosen"] == [*dict.fromkeys(sum(chosen.values(), []))]
+
+
+def test_curves_are_of_the_half_that_is_compared(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(600))
+    chooses = halves.choosing(images.ids())
+    # WT ends where scratch does on the reported half alone, and below it on all images.
+    right = {("finetune", "net-wt"): ~chooses, ("finetune", "net-none"): np.full(600, True)}
+    for chosen, words in (({}, "never as good as"), ({"finetune": ["it"]}, "after 400 images")):
+        run(tmp_path, images, right, chosen=chosen)
+        assert words in (tmp_path / "summary.md").read_text()
 
 
 def test_the_interval_for_other_images_is_that_of_their_mean(tmp_path: Path) -> None:
