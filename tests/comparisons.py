@@ -55,13 +55,14 @@ def write(
         classes.astype(np.int32),
         np.tile(np.array([0.6, 0.1, 0.1, 0.1, 0.1], np.float32), (len(truth), 1)),
     )
-    top1, reported = float(right.mean()), float(right[~halves.choosing(images.ids())].mean())
+    reports = ~halves.choosing(images.ids())
+    top1, reported = right.mean(), right[reports].mean() if reports.any() else 0
     curve = [
         {
             "images": 100 * k,
-            "top1": top1 * k / points,
-            "top5": top1,
-            halves.REPORTED: reported * k / points,
+            "top1": float(top1 * k / points),
+            "top5": float(top1),
+            halves.REPORTED: float(reported * k / points),
         }
         for k in range(1, points + 1)
     ]

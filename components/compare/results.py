@@ -205,6 +205,13 @@ def compare(paths: Sequence[Path], names: Names, identity: Identity) -> Comparis
         found.setdefault(cell, []).append((candidate.seed, hits, history))
     histories = [history for each in found.values() for _, _, history in each]
     chosen = tuple(dict.fromkeys(what for history in histories for what in history.chosen))
+    if chosen and not all(
+        halves.REPORTED in each for history in histories for each in history.curve
+    ):
+        raise UserError(
+            "some predictions are of an earlier version, which did not measure each half of the "
+            "validation images: train these models again"
+        )
     shown = ~halves.choosing(ids(paths[0])) if chosen else np.ones(len(labels), np.bool_)
     classes = labels[shown].astype(np.int64)
     cells = {

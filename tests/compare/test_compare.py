@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from components.compare import results
+from components.compare.names import Names
 from components.shared.data import halves
 from components.shared.stage.errors import UserError
-from tests.comparisons import CLASSES, Images, run
+from pipelines.tasks import Task, described
+from tests.candidates import named
+from tests.comparisons import CLASSES, Images, run, write
 
 SHARES = {"wt": 0.7, "lw": 0.6, "none": 0.5, "none-longer": 0.45}
 
@@ -128,9 +132,9 @@ def test_steps_are_compared_with_those_before_and_the_ensemble_with_the_best(fol
     ("chosen", "words"),
     [
         ({"ensemble": ["the members"]}, "that has not chosen the members."),
-        ({"finetune_large": ["the teachers"]}, "that has not chosen the teachers."),
+        ({"finetune": ["the teachers"]}, "that has not chosen the teachers."),
         (
-            {"finetune_large": ["the teachers"], "ensemble": ["the teachers", "the members"]},
+            {"finetune": ["the teachers"], "ensemble": ["the teachers", "the members"]},
             "that has not chosen the teachers and the members.",
         ),
     ],
@@ -157,6 +161,18 @@ def test_where_a_half_chose_anything_all_are_measured_on_the_other(
     assert words in summary
     assert "on the half of the validation images that chose nothing" in summary
     assert figures(tmp_path)["chosen"] == [*dict.fromkeys(sum(chosen.values(), []))]
+
+
+def test_models_of_an_earlier_version_are_not_compared_on_a_half(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(600))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(halves, "REPORTED", "unknown then")
+        write(tmp_path / "earlier.parquet", images, images.labels, labels(600) == 1)
+    write(tmp_path / "now.parquet", images, images.labels, labels(600) == 2, chosen=["it"])
+    tasks = [Task("finetune", named(each), {}, {}) for each in ("net-wt", "net-none")]
+    paths = [tmp_path / name for name in ("earlier.parquet", "now.parquet")]
+    with pytest.raises(UserError, match=r"earlier version.*train these models again"):
+        results.compare(paths, Names.parse(described(tasks)), images.identity)
 
 
 def test_curves_are_of_the_half_that_is_compared(tmp_path: Path) -> None:

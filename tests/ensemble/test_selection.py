@@ -115,6 +115,19 @@ def test_predictions_are_of_all_images_and_those_of_test_images_by_the_same_shar
     assert [line.split("\t")[1] for line in lines] == [" ".join(map(str, row)) for row in strongest]
 
 
+@pytest.mark.parametrize(
+    ("weights", "more"), [("equal", []), ("greedy", ["the ensemble's members"])]
+)
+def test_what_chose_the_models_targets_is_not_forgotten(
+    given: Given, tmp_path: Path, weights: str, more: list[str]
+) -> None:
+    for seed in (0, 4):
+        tiny_models.save(tmp_path / str(seed), NAMES, seed=seed, chosen=["the teachers"])
+    run(given, tmp_path / "out", weights)
+    *_, history = predictions.read(tmp_path / "out" / "predictions.parquet")
+    assert list(history.chosen) == ["the teachers", *more]
+
+
 def test_labels_of_the_reported_half_do_not_choose(given: Given, tmp_path: Path) -> None:
     chooses = halves.choosing(given.validation.ids())
     first = run(given, tmp_path / "first", "greedy")

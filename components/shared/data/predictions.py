@@ -22,7 +22,7 @@ from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats
 
-FORMAT = 2
+FORMAT = 1
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -121,7 +121,7 @@ def read(path: Path) -> tuple[Identity, NDArray[np.int32], Predictions, History]
     identity = Identity.of_schema(table.schema, FORMAT, path)
     with formats.reading(metadata[_KEY], FORMAT, path) as content:
         lineage = [Training(*each) for each in content["lineage"]]
-        history = History(lineage, content["curve"], content["chosen"])
+        history = History(lineage, content["curve"], content.get("chosen", ()))
     width = len(table["concepts"][0]) if len(table) else TOP
     shape = (len(table), width)
     predictions = Predictions(
