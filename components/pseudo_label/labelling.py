@@ -73,7 +73,7 @@ class Labelling:
 
     With the teachers' mean probability q and the text's weight w, a class y has in the label
 
-        (1 - a) p(y) + a [y is given],   p(y) ∝ q(y)^s (w(y) + c),
+        (1 - a) p(y) + a [y is given],   p(y) ∝ (q(y) (w(y) + c))^s,
 
     cut to the strongest classes and normalised.
 
@@ -92,9 +92,9 @@ class Labelling:
     def __call__(self, evidence: Evidence) -> Labels:
         """Return the labels of images."""
         given, classes, q, w, first = evidence
+        strengths = first * q * (1 + w / self.text_floor)
         # By the largest, lest all powers of small ones vanish.
-        strengths = (q / q.max(axis=1, keepdims=True)) ** self.sharpness
-        strengths *= first * (1 + w / self.text_floor)
+        strengths = (strengths / strengths.max(axis=1, keepdims=True)) ** self.sharpness
         strengths /= strengths.sum(axis=1, keepdims=True)
         is_given = first & (classes == given[:, None])
         strengths = (1 - self.label_share) * strengths + self.label_share * is_given

@@ -46,7 +46,7 @@ def pseudo_label(
         num_teachers: Number of models whose probabilities are averaged.
         top_k: Concepts kept per image, with normalised weights.
         sharpness: Weights are in proportion to this power of the probabilities.
-        with_texts: Multiply by what the texts say.
+        with_texts: Multiply the probabilities by what the texts say.
         text_floor: Added to the weights of the text's concepts before they multiply: the larger,
             the less texts count.
         silent_weight: The weight that `weighting` gives where a text says nothing.

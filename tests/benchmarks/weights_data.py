@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from components.ingest.concepts import from_taxonomy, from_wordnet
 from pipelines.demo import captions, webvision
 from pipelines.demo.concepts import CONCEPTS, taxonomy
-from pipelines.demo.search import queries, search
+from pipelines.demo.search import Found, queries, search
 from pipelines.demo.settings import DataSettings
 
 CLUTTER = -1
@@ -82,18 +82,29 @@ class Known:
     truth: NDArray[np.int64]
 
 
-def drawn() -> Known:
-    """Return the demo's images."""
-    settings, asked = DataSettings(), queries()
-    found = search(
-        asked,
+def found() -> list[Found]:
+    """Return the demo's training images."""
+    settings = DataSettings()
+    return search(
+        queries(),
         settings.train_images,
         wrong=settings.wrong_images,
         imbalance=settings.imbalance,
         rng=np.random.default_rng([webvision.SEED, 1]),
     )
+
+
+def shown(image: Found) -> int:
+    """Return the concept that an image shows, or `CLUTTER`."""
+    concept = image.depiction.concept
+    return CLUTTER if concept is None else concept
+
+
+def drawn() -> Known:
+    """Return the demo's images."""
+    settings, asked, images = DataSettings(), queries(), found()
     rng, texts = np.random.default_rng([webvision.SEED, 2]), list[str]()
-    for image in found:
+    for image in images:
         query, share = asked[image.query - 1][0], settings.off_topic_texts
         record = captions.record(image.depiction, query, off_topic_share=share, rng=rng)
         if image.source == "google":
@@ -103,9 +114,8 @@ def drawn() -> Known:
         path = Path(folder) / "taxonomy.jsonl"
         path.write_text("".join(f"{json.dumps(record)}\n" for record in taxonomy()))
         concepts = from_taxonomy([concept.wnid for concept in CONCEPTS], path)
-    shown = [image.depiction.concept for image in found]
-    truth = np.array([CLUTTER if concept is None else concept for concept in shown])
-    return Known(concepts, texts, np.array([image.label for image in found]), truth)
+    labels = np.array([image.label for image in images])
+    return Known(concepts, texts, labels, np.array([shown(image) for image in images]))
 
 
 def kinds(images: int = 12_000) -> Known:

@@ -517,7 +517,8 @@ def test_settings_add_and_leave_out_steps_with_their_fields(tmp_path: Path) -> N
 
 def test_settings_of_candidates_leave_sections_of_others_unused() -> None:
     candidates = "candidates=[{backbone: resnet18, pretraining: [wt]}]"
-    read = load("sample", [candidates, "without=[audit]"])
+    without = "without=[audit, pseudo_label, finetune_again, finetune_again_large]"
+    read = load("sample", [candidates, without])
 
     assert {"weighting", "lw_pretrain"}.isdisjoint(task.step for task in pretraining(read))
 

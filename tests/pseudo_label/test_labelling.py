@@ -52,8 +52,8 @@ def label_of(
         (None, {"sharpness": 2}, {"red": 0.9, "green": 0.1}),
         # 0.6 × 0.05 and 0.1 × (0.75 + 0.05), of 0.11; green has 0.2 × 0.05
         ([(2, 0.75)], {"text_floor": 0.05}, {"blue": 8 / 11, "red": 3 / 11}),
-        # 0.36 × 0.05 and 0.04 × (0.4 + 0.05): the power is of the probabilities alone
-        ([(1, 0.4)], {"text_floor": 0.05, "sharpness": 2}, {"red": 0.5, "green": 0.5}),
+        # 0.6 × 0.05 and 0.2 × (0.4 + 0.05) are as one to three, their squares as one to nine
+        ([(1, 0.4)], {"text_floor": 0.05, "sharpness": 2}, {"green": 0.9, "red": 0.1}),
         # What fell back, or has no row, says nothing; and nothing does without a floor.
         ([(3, 0.5)], {"text_floor": 0.05}, {"red": 0.75, "green": 0.25}),
         ([], {"text_floor": 0.05}, {"red": 0.75, "green": 0.25}),

@@ -107,7 +107,7 @@ def test_labels_are_sharpened_and_heed_texts_and_the_given_labels(
     )
 
     said[1::2, 0] = 0.4 * (given.labels.classes[1::2] != 0)  # red is what silent texts fall back to
-    expected = tiny_models.naive_probabilities(given.images, [teacher]) ** 2 * (said + 0.1)
+    expected = (tiny_models.naive_probabilities(given.images, [teacher]) * (said + 0.1)) ** 2
     expected *= 0.7 / expected.sum(axis=1, keepdims=True)
     expected[np.arange(21), given.labels.classes] += 0.3
     for image, row in enumerate(expected):
