@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from components.shared.reports.titles import SCRATCH, Name
-from pipelines.tasks import Output, Task, Tasks, described
+from pipelines.tasks import Input, Output, Task, Tasks, described
 from pipelines.values import Candidate, Recipe
 
 
@@ -27,6 +27,13 @@ def pretraining(recipe: Recipe) -> list[Task]:
 
     def weights(candidate: Candidate) -> Output:
         return weighting(candidate)["weights"]
+
+    def texts_say(candidate: Candidate) -> dict[str, Input]:
+        weighted = weighting(candidate)
+        return {
+            "weights": weighted["weights"],
+            "silent_weight": weighted.values["fallback_weight"],
+        }
 
     def evaluation(candidate: Candidate) -> Output:
         return data(candidate)["evaluation"]
@@ -64,8 +71,7 @@ def pretraining(recipe: Recipe) -> list[Task]:
             "audit",
             candidate,
             **{name: data(candidate)[name] for name in ("images", "labels", "evaluation")},
-            weights=weights(candidate),
-            silent_weight=weighting(candidate).values["fallback_weight"],
+            **texts_say(candidate),
             initial_model=pretrained(candidate),
         )
 
@@ -84,8 +90,11 @@ def pretraining(recipe: Recipe) -> list[Task]:
             audits.append(audited(next(iter(unaware), plain)))
         if recipe.has("finetune_again"):
             images, labels = (data(candidates[0])[name] for name in ("images", "labels"))
+            said: dict[str, Input] = {"silent_weight": 0.0}
+            if recipe.resolve("pseudo_label", "with_texts", {}):
+                said = texts_say(candidates[0])
             teaching = tasks.add(
-                "pseudo_label", Name(seed=seed), images=images, labels=labels, models=models
+                "pseudo_label", Name(seed=seed), images=images, labels=labels, models=models, **said
             )
             models = [
                 finetuned("finetune_again", "finetune_again_large", each, teaching["pseudo_labels"])

@@ -27,6 +27,7 @@ from pipelines.steps import (
     OF_CANDIDATES,
     PRETRAININGS,
     STEPS,
+    WIRING,
     field_name,
     form_fields,
     renamed,
@@ -243,7 +244,7 @@ def _check_form(form: Collection[str], taken: Collection[str]) -> None:
         field_name(step, name)
         for step in taken
         for name in STEPS[step].arguments()
-        if name not in CONSTANT
+        if name not in (*CONSTANT, *WIRING)
     }
     for name in form:
         if name not in allowed:

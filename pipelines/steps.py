@@ -122,6 +122,8 @@ CONSTANT = (
     *("retries", "timeout_hours", "queue", "queue_priority", "pull_secret"),
     *("disk", "disk_class"),
 )
+# Those that decide what tasks read: they cannot be fields either.
+WIRING = ("with_texts",)
 # Set by the candidates or the pipeline, not by the steps.
 OF_CANDIDATES = ("backbone", "backbone_args", "initial_weights", "names", "silent_weight")
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compare.stage import compare
-from components.shared.data import predictions
+from components.shared.data import halves, predictions
 from components.shared.data.evaluation import LABELS
 from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
@@ -50,7 +50,7 @@ def write(
     *,
     pretrained: bool = False,
     points: int = 4,
-    halved: bool = False,
+    chosen: Sequence[str] = (),
     external: tuple["Images", NDArray[np.bool_]] | None = None,
 ) -> Path:
     """Write predictions that are right of some images (N,), and of none in the second place.
@@ -58,14 +58,21 @@ def write(
     With `external`, also those for other images, and of which of these they are right.
     """
     found = _found(labels, right)
-    top1 = float(right.mean())
+    reports = ~halves.choosing(images.ids())
+    top1, reported = right.mean(), right[reports].mean() if reports.any() else 0
     curve = [
-        {"images": 100 * k, "top1": top1 * k / points, "top5": top1} for k in range(1, points + 1)
+        {
+            "images": 100 * k,
+            "top1": float(top1 * k / points),
+            "top5": float(top1),
+            halves.REPORTED: float(reported * k / points),
+        }
+        for k in range(1, points + 1)
     ]
     before = [Training("wt_pretrain 28 px", 1000, 10.0)] if pretrained else []
     lineage = [*before, Training("finetune on given labels 28 px", 100 * points, 4.0)]
     # Of the images, only ids and identity are written.
-    history = History(lineage, curve, halved)
+    history = History(lineage, curve, chosen)
     outside = None
     if external:
         others, right = external
@@ -89,14 +96,14 @@ def run(
     images: Images,
     right: Mapping[tuple[str, str], NDArray[np.bool_]],
     *,
-    halved: bool = False,
+    chosen: Mapping[str, Sequence[str]] = {},
     external: Mapping[str, tuple[Images, NDArray[np.bool_]]] | None = None,
     **values: Any,
 ) -> None:
     """Compare classifiers by which images they are right of, by step and candidate.
 
-    With `halved`, one half of the images has chosen the ensembles' members; `external` has
-    images of another data set by candidate, and which of these it is right of.
+    What one half of the images has chosen of them is given by step; `external` has images of
+    another data set by candidate, and which of these it is right of.
     """
     paths = [
         write(
@@ -105,7 +112,7 @@ def run(
             images.labels,
             each,
             pretrained="-wt" in candidate or "-lw" in candidate,
-            halved=halved and step == "ensemble",
+            chosen=chosen.get(step, ()),
             external=(external or {}).get(candidate),
         )
         for (step, candidate), each in right.items()

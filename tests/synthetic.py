@@ -75,9 +75,10 @@ def targets(
     identity: Identity,
     pairs: Sequence[Sequence[tuple[int, float]]],
     names: Sequence[str],
+    chosen: Sequence[str] = (),
 ) -> Targets:
     """Write Targets to `folder`: for each image, its (class, weight) pairs, strongest first."""
-    with TargetsWriter(folder, names, names, identity) as writer:
+    with TargetsWriter(folder, names, names, identity, chosen) as writer:
         flat = [pair for image in pairs for pair in image]
         writer.append([len(image) for image in pairs], [c for c, _ in flat], [w for _, w in flat])
     return Targets.load(folder)

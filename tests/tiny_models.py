@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from components.shared.data.halves import CHOOSING
 from components.shared.data.image_set import ImageSet
 from components.shared.data.predictions import Training
 from components.shared.training import models
@@ -23,10 +24,15 @@ def save(
     seed: int = 0,
     image_size: int = 32,
     score: float = 0.5,
+    choosing: float | None = None,
+    chosen: Sequence[str] = (),
     lineage: Sequence[str] = ("finetune 32 px",),
     probabilities: Sequence[float] = (),
 ) -> Path:
-    """Save a random network; with `probabilities`, one that gives these to every image."""
+    """Save a random network; with `probabilities`, one that gives these to every image.
+
+    Its accuracy on the half of the validation images that may choose is the score, unless given.
+    """
     torch.manual_seed(seed)
     model: nn.Module = timm.create_model(
         "resnet10t",
@@ -47,11 +53,12 @@ def save(
         names=list(names),
         titles=[f"a {name}" for name in names],
         score=score,
-        metrics={"top1": score},
+        metrics={"top1": score, CHOOSING: score if choosing is None else choosing},
         last_learning_rate=0.01,
         curve=[{"epoch": 1, "images": 1234, "loss": 1.0}],
         settings={},
         lineage=[Training(what, 1234, 5.6) for what in lineage],
+        chosen=chosen,
     )
     models.save(folder, model, record)
     return folder

@@ -21,63 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.data.targets import Targets
+from components.shared.training.evidence import Texts
 from components.shared.training.inference import ShardPredictions
 
 NONE = -1  # the class that a text names which says nothing
 _DOUBT = 0.5  # share of the class's mean below which a label may count as wrong
-
-
-class Said(NamedTuple):
-    """What the texts of B images say.
-
-    Attributes:
-        classes: (B, T) int64, strongest first.
-        weights: (B, T) float32, 0 in the padding and where a text says nothing.
-    """
-
-    classes: NDArray[np.int64]
-    weights: NDArray[np.float32]
-
-
-class Texts:
-    """What the texts say, of any images."""
-
-    def __init__(self, weights: Targets | None, given: Targets, silent_weight: float) -> None:
-        """Take the texts' weights.
-
-        Args:
-            weights: From `weighting`; None if there are none.
-            given: The given labels.
-            silent_weight: Where a text says nothing, the only concept is the given label, with
-                this weight.
-        """
-        self._weights, self._given = weights, given
-        # T is the same for any images: folds' predictions are joined.
-        self._width = 1 if weights is None else int(np.diff(weights.offsets).max(initial=1))
-        self._fallback = np.float32(silent_weight)
-
-    def __call__(self, numbers: NDArray[np.int64]) -> Said:
-        """Return what the texts of images (B,) say."""
-        shape = len(numbers), self._width
-        classes, weights = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
-        if self._weights is None:
-            return Said(classes, weights)
-        found, their = self._weights.padded(numbers)
-        classes[:, : found.shape[1]], weights[:, : found.shape[1]] = found, their
-        # Else a text that does not mention the label would confirm it.
-        silent = (weights[:, 0] == self._fallback) & (weights[:, 1:] == 0).all(axis=1)
-        silent &= classes[:, 0] == self.given(numbers)
-        weights[silent] = 0
-        return Said(classes, weights)
-
-    def given(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the given classes of images (B,)."""
-        return np.asarray(self._given.classes[self._given.offsets[numbers]], np.int64)
-
-    def asked(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the classes (B, 1+T) whose q a score needs: the given one, then the text's."""
-        return np.column_stack([self.given(numbers), self(numbers).classes])
 
 
 class Scores(NamedTuple):
@@ -126,18 +74,12 @@ def scored(part: ShardPredictions, texts: Texts, text_floor: float) -> Scores:
         text_floor: The c of the formula.
     """
     assert part.asked is not None
-    given, said, top = texts.given(part.numbers), texts(part.numbers), part.classes[0]
-    classes = np.column_stack([top, given, said.classes]).astype(np.int64)
-    q = np.column_stack([part.probabilities[0], part.asked]).astype(np.float64)
-    w = ((classes[:, :, None] == said.classes[:, None, :]) * said.weights[:, None, :]).max(axis=2)
+    given, classes, q, w, first = texts.evidence(part)
+    said, top = texts(part.numbers), part.classes[0]
     p = q * (w + text_floor)
     p /= (text_floor + (part.asked[:, 1:] * said.weights).sum(axis=1, dtype=np.float64))[:, None]
     label = p[:, top.shape[1]].copy()
-    # Each class once, and no padding.
-    before = np.tri(classes.shape[1], k=-1, dtype=bool)
-    again = ((classes[:, :, None] == classes[:, None, :]) & before).any(axis=2)
-    again[:, top.shape[1] + 1 :] |= said.weights == 0
-    p[again] = -1
+    p[~first] = -1
     order = np.argsort(-p, axis=1, kind="stable")[:, : top.shape[1]]
     named = said.weights[:, 0] > 0
     return Scores(

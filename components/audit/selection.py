@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.audit.scoring import Means, Scores, Texts, doubted, scored
+from components.audit.scoring import Means, Scores, doubted, scored
 from components.audit.tables import PredictionsWriter
+from components.shared.training.evidence import Texts
 from components.shared.training.inference import ShardPredictions
 
 

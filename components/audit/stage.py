@@ -59,7 +59,6 @@ def audit(
     from components.audit.folds import Fold, dealt, joined
     from components.audit.hashes import Hashes
     from components.audit.report import draw
-    from components.audit.scoring import Texts
     from components.audit.selection import select
     from components.audit.sources import Sources
     from components.shared.data.evaluation import Evaluation
@@ -67,6 +66,7 @@ def audit(
     from components.shared.data.targets import Targets
     from components.shared.stage import metadata, ranks
     from components.shared.storage import filesystem, resume
+    from components.shared.training.evidence import Texts
     from components.shared.training.training_run import TrainingRun
     from components.shared.training.validation import LabelValidation
 

@@ -18,14 +18,16 @@ FORMAT = 1  # of the JSON
 def write_comparison(path: Path, comparison: Comparison) -> None:
     """Write all results: `accuracy`, `gains` and `tricks`, each a list of records; and `best`.
 
-    That names the best `model` by step and candidate and, if it is better, the `ensemble`. Those on
-    an external validation set are in `external`, with its `title`.
+    That names the best `model` by step and candidate and, if it is better, the `ensemble`. What the
+    half of the validation images that is left out has `chosen` is listed, too. Results on an
+    external validation set are in `external`, with its `title`.
     """
     best = {"model": comparison.best, "ensemble": comparison.better_ensemble}
     content = {
         "format": FORMAT,
         **_results(comparison),
         "best": {what: _cell(cell) for what, cell in best.items() if cell},
+        "chosen": comparison.chosen,
     }
     if outside := comparison.external:
         content["external"] = {"title": outside.title, **_results(outside)}
@@ -34,14 +36,17 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
 
 
 def read_comparison(path: Path) -> dict[str, Any]:
-    """Return all results, as written by `write_comparison`, which may lack `best` and `external`.
+    """Return all results, as written by `write_comparison`.
+
+    Earlier versions lack `best`, `chosen` and `external`.
 
     Raises:
         UserError: They have another format.
     """
     with formats.reading(path.read_bytes(), FORMAT, path) as content:
         found = {name: content[name] for name in ("accuracy", "gains", "tricks")}
-        return found | {name: content.get(name, {}) for name in ("best", "external")}
+        found |= {name: content.get(name, {}) for name in ("best", "external")}
+        return found | {"chosen": content.get("chosen", [])}
 
 
 def write_summary(path: Path, comparison: Comparison) -> None:

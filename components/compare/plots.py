@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from components.compare.results import Cell, Classifiers, Comparison, Difference
 from components.compare.statistics import standard_error
-from components.compare.tables import Titles, curve
+from components.compare.tables import Titles, curve, curves
 from components.shared.reports.plots import GRID, LETTER, NARROW, add_legend, name_classes, panels
 from components.shared.reports.titles import Name
 
@@ -190,8 +190,7 @@ def _plot_curve(
     shown |= {"markersize": marks, "markevery": -(-len(points) // _MARKED)}
     axes.plot(images, top1, linewidth=1 if large else 1.8, **shown)
     if len(histories) > 1:
-        spread = np.array([[point["top1"] for point in each.curve] for each in histories])
-        error = 100 * standard_error(spread)
+        error = 100 * standard_error(curves(comparison, cell))
         axes.fill_between(images, top1 - error, top1 + error, color=look["color"], alpha=0.18)
     return int(points[-1, 0])
 

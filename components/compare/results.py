@@ -104,12 +104,12 @@ class Comparison:
     Attributes:
         names: How to show steps and pretrainings.
         labels: (N,) The classes of the validation images that are compared: all, or where one half
-            has chosen an ensemble's members, those of the other.
+            has chosen something, those of the other.
         cells: Their classifiers.
         gains: Differences to training from scratch, after the same step; for each cell the most
             meaningful one first.
         tricks: Differences to the step before.
-        halved: Whether one half of the validation images is left out.
+        chosen: What the half of the validation images that is then left out has chosen.
         title: What the images are called, if they are those of an external validation set.
         external: The same classifiers on an external validation set.
     """
@@ -119,7 +119,7 @@ class Comparison:
     cells: dict[Cell, Classifiers]
     gains: list[Difference]
     tricks: list[Difference]
-    halved: bool = False
+    chosen: tuple[str, ...] = ()
     title: str = ""
     external: "Comparison | None" = None
 
@@ -210,8 +210,16 @@ def compare(
         hits = np.stack([right[:, 0], right.any(axis=1)])
         cell = _unseeded(Cell(step, candidate))
         found.setdefault(cell, []).append((candidate.seed, hits, history))
-    halved = any(history.halved for each in found.values() for _, _, history in each)
-    shown = ~halves.choosing(ids(paths[0], of)) if halved else np.ones(len(labels), np.bool_)
+    histories = [history for each in found.values() for _, _, history in each]
+    chosen = tuple(dict.fromkeys(what for history in histories for what in history.chosen))
+    if chosen and not all(
+        halves.REPORTED in each for history in histories for each in history.curve
+    ):
+        raise UserError(
+            "some predictions are of an earlier version, which did not measure each half of the "
+            "validation images: train these models again"
+        )
+    shown = ~halves.choosing(ids(paths[0], of)) if chosen else np.ones(len(labels), np.bool_)
     classes = labels[shown].astype(np.int64)
     cells = {
         cell: _classifiers(
@@ -221,7 +229,7 @@ def compare(
     }
     gains = list(_differences(cells, list(_to_scratch(cells)), classes))
     tricks = list(_differences(cells, list(_to_before(cells)), classes))
-    return Comparison(names, classes, cells, gains, tricks, halved)
+    return Comparison(names, classes, cells, gains, tricks, chosen)
 
 
 def _unseeded(cell: Cell) -> Cell:

@@ -5,8 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from components.compare.results import Cell, Comparison, Difference
 from components.compare.statistics import Estimate, Interval
+from components.shared.data.halves import REPORTED, unchosen
 from components.shared.reports.titles import Name
 
 NONE = "–"
@@ -84,12 +88,12 @@ def _on(comparison: Comparison) -> str:
 def _accuracies(comparison: Comparison, titles: Titles) -> Table:
     seeds = len(next(iter(comparison.cells.values())).seeds)
     over = f"mean ± standard error over {seeds} seeds" if seeds > 1 else "one seed"
-    half = "; on the half of the validation images that has not chosen the ensemble's members"
+    half = f"; on {unchosen(comparison.chosen)}" if comparison.chosen else ""
     outside = f"; on {len(comparison.labels):,} images that are for evaluation alone"
     return Table(
         f"Accuracy{_on(comparison)}",
         f"Top-1 / top-5 accuracy in percent, per class, averaged over the classes; {over}"
-        f"{half if comparison.halved else ''}{outside if comparison.title else ''}.",
+        f"{half}{outside if comparison.title else ''}.",
         ["candidate", *map(titles.step, comparison.steps)],
         list(_accuracy_rows(comparison, titles)),
     )
@@ -149,7 +153,8 @@ def _ending(comparison: Comparison) -> Iterator[tuple[str, str]]:
             together = f"; the ensemble: with all models that the task `{_task(ensemble)}` reads"
         for measured in filter(None, (comparison, comparison.external)):
             intervals = [[each.top1.mean, *each.interval] for each in map(measured.of, found)]
-            yield f"Accuracy{_escaped(_on(measured))}", accuracy_text(*intervals)
+            accuracy = accuracy_text(*intervals, halved=bool(measured.chosen))
+            yield f"Accuracy{_escaped(_on(measured))}", accuracy
         yield "Use it", f"`python -m pipelines.predict MODEL --images FOLDER`{together}"
     yield "Report", "the output `report` of this task"
     if suspects := comparison.names.suspects:
@@ -160,17 +165,22 @@ def _task(cell: Cell) -> str:
     return cell.candidate.task(cell.step)
 
 
-def accuracy_text(model: Sequence[float], ensemble: Sequence[float] = ()) -> str:
+def accuracy_text(
+    model: Sequence[float], ensemble: Sequence[float] = (), *, halved: bool = False
+) -> str:
     """Return accuracies in a line, such as `65.2 % [62.1, 68.3] (95 % interval)`.
 
     Args:
         model: Balanced top-1 accuracy, and the ends of its interval if it is known.
         ensemble: The ensemble's, if it is better.
+        halved: Whether they are of the half of the validation images that has chosen nothing.
     """
     found = [each for each in (model, ensemble) if each]
     shown = "; ensemble ".join(map(_with_interval, found))
     known = sum("[" in _with_interval(each) for each in found)
-    return f"{shown} (95 % interval{'s' * (known > 1)})" if known else shown
+    level = f" (95 % interval{'s' * (known > 1)})" if known else ""
+    half = ", on the half of the validation images that chose nothing" if halved else ""
+    return f"{shown}{level}{half}"
 
 
 def _with_interval(accuracy: Sequence[float]) -> str:
@@ -273,8 +283,12 @@ def _caught_up(comparison: Comparison, cell: Cell) -> str:
 
 def curve(comparison: Comparison, cell: Cell) -> list[tuple[int, float]]:
     """Return images seen in the last training, and top-1 accuracy, means over the seeds."""
-    curves = [history.curve for history in comparison.cells[cell].histories]
-    return [
-        (int(points[0]["images"]), sum(point["top1"] for point in points) / len(points))
-        for points in zip(*curves, strict=True)
-    ]
+    images = [int(point["images"]) for point in comparison.cells[cell].histories[0].curve]
+    return list(zip(images, curves(comparison, cell).mean(axis=0).tolist(), strict=True))
+
+
+def curves(comparison: Comparison, cell: Cell) -> NDArray[np.float64]:
+    """Return top-1 accuracy (S, E) of each seed after each epoch, on the images compared."""
+    top1 = REPORTED if comparison.chosen else "top1"
+    histories = comparison.cells[cell].histories
+    return np.array([[point[top1] for point in history.curve] for history in histories])

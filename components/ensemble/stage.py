@@ -99,7 +99,9 @@ def ensemble(
 
     predicted, validation = validate(inference, labels, selection)
     lineage = [each for record in members for each in record.lineage]
-    history = History(lineage, [], halved=selection is not None)
+    chosen = [what for record in members for what in record.chosen]
+    chosen += ["the ensemble's members"] if selection else []
+    history = History(lineage, [], tuple(dict.fromkeys(chosen)))
     measured = ExternalValidation.of(external, outside) if external and outside else None
     others = measured.predicted if measured else None
     write_predictions(predictions, images, labels, predicted, history, others)

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from components.pseudo_label.comparison import BINS, Comparison, Disagreement
+from components.shared.data.halves import CHOOSING
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.reports import plots
@@ -21,10 +23,9 @@ def draw(
     path: Path,
     comparison: Comparison,
     records: Sequence[Record],
-    chosen: Sequence[int],
+    teachers: Sequence[int],
     images: ImageSet,
     given: Targets,
-    min_confidence: float,
 ) -> None:
     """Write the report to `path`.
 
@@ -32,10 +33,9 @@ def draw(
         path: The file.
         comparison: The counts over all images.
         records: All candidates for teachers.
-        chosen: The teachers' indices among them, best first.
+        teachers: The teachers' indices among them, best first.
         images: The training images, for the examples.
         given: Their given labels, for their titles.
-        min_confidence: The confidence below which images got no label.
     """
     figures = comparison.metrics
     page = Page("Pseudo labels", "The best models' averaged predictions for the training images.")
@@ -44,23 +44,26 @@ def draw(
             (f"{comparison.images:,}", "images"),
             (f"{figures['labelled_share']:.1%}", "of them labelled"),
             (f"{figures['agreement']:.1%}", "of the labels agree with the given ones"),
-            (f"{comparison.mean_confidence:.2f}", "mean probability of the top class"),
+            (f"{comparison.mean_confidence:.2f}", "the teachers' mean confidence"),
         ]
     )
     page.heading("Teachers")
-    ranked = [*chosen, *(i for i in range(len(records)) if i not in chosen)]
-    page.table(
-        ["model", "validation top-1", "teacher"],
-        [
-            (records[i].title, f"{records[i].score:.1%}", "yes" if i in chosen else "no")
-            for i in ranked
-        ],
-    )
+    _teachers(page, records, teachers)
     page.heading("Confidence and agreement")
     page.figure(
-        partial(_figure, comparison, min_confidence, given.titles),
-        "First: images by the probability of their top class; those left of the line get no label. "
-        "Second: share of the labelled images of each given class that keep it, sorted.",
+        partial(_figure, comparison, given.titles),
+        "First: images by the teachers' probability of the most probable class; the grey ones get "
+        "no label. Second: share of the labelled images of each given class that keep it, sorted.",
+    )
+    page.table(
+        ["", "strongest is the given class", "weight of the strongest", "weight of the given"],
+        [
+            (what, f"{each.agreement:.1%}", f"{each.strongest:.2f}", f"{each.given:.2f}")
+            for what, each in (
+                ("the teachers' probabilities", comparison.literal),
+                ("the labels made of them", comparison.labels),
+            )
+        ],
     )
     _agreement(page, comparison, given.titles)
     _changes(page, comparison, given.titles)
@@ -77,14 +80,39 @@ def draw(
     page.write(path)
 
 
-def _figure(
-    comparison: Comparison, min_confidence: float, titles: Sequence[str], width: float
-) -> Figure:
+def _teachers(page: Page, records: Sequence[Record], teachers: Sequence[int]) -> None:
+    if len(teachers) == len(records):
+        page.table(
+            ["teacher", "validation top-1"], [(each.title, f"{each.score:.1%}") for each in records]
+        )
+        page.paragraph("All models teach: the validation images have chosen nothing.")
+        return
+    ranked = [*teachers, *(i for i in range(len(records)) if i not in teachers)]
+    page.table(
+        ["model", "top-1, choosing half", "teacher"],
+        [
+            (
+                records[i].title,
+                f"{records[i].metrics[CHOOSING]:.1%}",
+                "yes" if i in teachers else "no",
+            )
+            for i in ranked
+        ],
+    )
+    page.paragraph(
+        "The teachers are the best on one half of the validation images, those whose id's digest "
+        "is even. What is trained on these labels is compared on the other half."
+    )
+
+
+def _figure(comparison: Comparison, titles: Sequence[str], width: float) -> Figure:
     figure, (left, right) = plots.panels(2, width, 2.8)
     edges = np.linspace(0, 1, BINS + 1)
-    left.bar(edges[:-1], comparison.confidence, width=1 / BINS, align="edge", color=plots.ACCENT)
-    left.axvline(min_confidence, color="#c92a2a")
-    left.set(xlabel="probability of the top class", ylabel="images", xlim=(0, 1))
+    without, labelled = comparison.confidence
+    bars: dict[str, Any] = {"width": 1 / BINS, "align": "edge"}
+    left.bar(edges[:-1], labelled, color=plots.ACCENT, **bars)
+    left.bar(edges[:-1], without, bottom=labelled, color="#adb5bd", **bars)
+    left.set(xlabel="the teachers' confidence", ylabel="images", xlim=(0, 1))
     kept = np.flatnonzero(comparison.kept)
     agreement = comparison.agreeing[kept] / comparison.kept[kept]
     order = np.argsort(agreement, kind="stable")
@@ -129,6 +157,6 @@ def _changes(page: Page, comparison: Comparison, titles: Sequence[str]) -> None:
 def _card(each: Disagreement, images: ImageSet, titles: Sequence[str], id: str) -> Card:
     bars = [
         (f"{titles[label]} {share:.2f}", float(share))
-        for label, share in zip(each.classes.tolist(), each.probabilities, strict=True)
+        for label, share in zip(each.classes.tolist(), each.weights, strict=True)
     ]
     return Card(images.peek(each.number), f"given: {titles[each.given]}", bars, id)

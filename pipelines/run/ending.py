@@ -37,7 +37,7 @@ def _about(best: Best, folder: Path, titles: Mapping[str, str]) -> Iterator[tupl
 
     whose = [best.task.candidate.title(titles), STEPS[best.task.step].title]
     yield "best model", f"{shown(folder / models.BEST)}: {', '.join(filter(None, whose))}"
-    yield "accuracy", accuracy_text(best.accuracy, best.ensemble)
+    yield "accuracy", accuracy_text(best.accuracy, best.ensemble, halved=best.halved)
     if best.external:
         title, *accuracies = best.external
         yield "external", f"{title}: {accuracy_text(*accuracies)}"

@@ -39,6 +39,7 @@ class Best:
             Of several seeds, the mean's.
         ensemble: The ensemble's, if it is better.
         members: The models of the ensemble: a pattern of their names among the links.
+        halved: Whether they are of the half of the validation images that has chosen nothing.
         external: The accuracies on an external validation set, if there is one.
     """
 
@@ -46,6 +47,7 @@ class Best:
     accuracy: list[float]
     ensemble: list[float]
     members: str
+    halved: bool = False
     external: External | None = None
 
 
@@ -142,7 +144,7 @@ def _compared(comparison: Path, models: list[TaskRecord]) -> Best | None:
     external = outside and External(
         outside["title"], _accuracy(outside, *model), _accuracy(outside, step)
     )
-    return Best(task, *accuracies, members, external or None)
+    return Best(task, *accuracies, members, bool(found["chosen"]), external or None)
 
 
 def _accuracy(found: dict[str, Any], step: str, candidate: str = "") -> list[float]:

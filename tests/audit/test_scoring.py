@@ -3,9 +3,10 @@ import pytest
 from numpy.typing import NDArray
 
 from components.audit.folds import dealt
-from components.audit.scoring import NONE, Means, Scores, Texts, doubted, scored
+from components.audit.scoring import NONE, Means, Scores, doubted, scored
 from components.shared.data.identity import Identity
 from components.shared.data.targets import Targets
+from components.shared.training.evidence import Texts
 from components.shared.training.inference import ShardPredictions
 
 NAMES = ["red", "green", "blue", "grey"]

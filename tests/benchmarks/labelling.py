@@ -13,9 +13,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from components.pseudo_label import report  # noqa: F401 (matplotlib's memory is not the images')
 from components.pseudo_label.stage import pseudo_label
@@ -72,7 +74,7 @@ def run(folder: Path, models: list[Path]) -> None:
         models,
         *(folder / name for name in outputs),
         top_k=TOP_K,
-        min_confidence=0.1,
+        keep_share=0.9,
         batch_size=BATCH_SIZE,
     )
 
@@ -85,6 +87,15 @@ def drawn(folder: Path, num_images: int, models: list[Path]) -> None:
     del pictures
     with measured(num_images):
         run(folder, models)
+
+
+def said(shard: int) -> dict[str, NDArray[Any]]:
+    """Return what a teacher says of a shard: of the given class, the first, and of no text."""
+    random, shape = np.random.default_rng(shard), (1, IMAGES_PER_SHARD, TOP_K)
+    classes = random.integers(0, CLASSES, shape, np.int32)
+    shares = -np.sort(-random.random(shape, np.float32) / TOP_K, axis=2)
+    asked = np.column_stack([shares[0, :, 0], np.zeros(IMAGES_PER_SHARD, np.float32)])
+    return {"classes": classes, "probabilities": shares, "asked": asked}
 
 
 def ended(folder: Path) -> None:
@@ -102,17 +113,15 @@ def ended(folder: Path) -> None:
         "shards": [shard] * SHARDS,
     }
     (folder / "images" / "manifest.json").write_text(json.dumps(manifest))
-    parts = Parts(
-        folder_of("pseudo_label", [folder / "images", model], top_k=TOP_K, batch_size=BATCH_SIZE)
-    )
-    random = np.random.default_rng(0)
-    shape = (1, IMAGES_PER_SHARD, TOP_K)
     with TargetsWriter(folder / "labels", names, names, identity) as writer:
         for number in range(SHARDS):
-            classes = random.integers(0, CLASSES, shape, np.int32)
-            shares = -np.sort(-random.random(shape, np.float32) / TOP_K, axis=2)
-            parts.save(number, {"classes": classes, "probabilities": shares})
-            writer.append(np.ones(shape[1]), classes[0, :, 0], np.ones(shape[1]))
+            given = said(number)["classes"][0, :, 0]
+            writer.append(np.ones(len(given)), given, np.ones(len(given)))
+    inputs = [folder / "images", folder / "labels", None, model]
+    settings = {"top_k": TOP_K, "batch_size": BATCH_SIZE, "views": "one"}
+    parts = Parts(folder_of("pseudo_label", inputs, **settings))
+    for number in range(SHARDS):
+        parts.save(number, said(number))
     with measured(identity.images):
         run(folder, [model])
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from components.ingest.concepts import from_taxonomy, from_wordnet
 from pipelines.demo import captions, webvision
 from pipelines.demo.concepts import classes, taxonomy
-from pipelines.demo.search import queries
+from pipelines.demo.search import Found, queries
 from pipelines.demo.settings import DataSettings
 from pipelines.recipe import load
 
@@ -84,6 +84,11 @@ class Known:
     truth: NDArray[np.int64]
 
 
+def shown(image: Found) -> int:
+    """Return the class that a drawn image shows, or `CLUTTER`."""
+    return CLUTTER if image.shown is None else image.shown
+
+
 def drawn() -> Known:
     """Return the demo's images."""
     return _drawn(DataSettings())
@@ -109,8 +114,8 @@ def _drawn(settings: DataSettings) -> Known:
         path = Path(folder) / "taxonomy.jsonl"
         path.write_text("".join(f"{json.dumps(record)}\n" for record in taxonomy(settings.kinds)))
         concepts = from_taxonomy([concept.wnid for concept in known], path)
-    truth = np.array([CLUTTER if image.shown is None else image.shown for image in found])
-    return Known(concepts, texts, np.array([image.label for image in found]), truth)
+    labels = np.array([image.label for image in found])
+    return Known(concepts, texts, labels, np.array([shown(image) for image in found]))
 
 
 def kinds(images: int = 12_000) -> Known:

@@ -8,10 +8,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from components.compare import results
+from components.compare.names import Names
 from components.shared.data import halves
 from components.shared.data.evaluation import EXTERNAL, EXTERNAL_LABELS, write_title
 from components.shared.stage.errors import UserError
-from tests.comparisons import CLASSES, Images, run
+from pipelines.tasks import Task, described
+from tests.candidates import named
+from tests.comparisons import CLASSES, Images, run, write
 from tests.synthetic import image_set
 
 SHARES = {"wt": 0.7, "lw": 0.6, "none": 0.5, "none-longer": 0.45}
@@ -127,13 +131,26 @@ def test_steps_are_compared_with_those_before_and_the_ensemble_with_the_best(fol
     assert tricks[-1]["to"]["candidate"] == "net-wt"
 
 
-def test_where_a_half_chose_the_ensemble_all_are_measured_on_the_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"ensemble": ["the members"]}, "that has not chosen the members."),
+        ({"finetune": ["the teachers"]}, "that has not chosen the teachers."),
+        (
+            {"finetune": ["the teachers"], "ensemble": ["the teachers", "the members"]},
+            "that has not chosen the teachers and the members.",
+        ),
+    ],
+)
+def test_where_a_half_chose_anything_all_are_measured_on_the_other(
+    tmp_path: Path, chosen: dict[str, list[str]], words: str
+) -> None:
     images = Images(tmp_path, labels(600))
     chooses = halves.choosing(images.ids())
     right = right_of(range(1), 600)
     right["ensemble", "seed0"] = chooses | right["finetune", "net-wt-seed0"]
 
-    run(tmp_path, images, right, halved=True)
+    run(tmp_path, images, right, chosen=chosen)
 
     truth, wt = labels(600)[~chooses], right["finetune", "net-wt-seed0"][~chooses]
     expected = np.mean([wt[truth == label].mean() for label in range(len(CLASSES))])
@@ -143,7 +160,32 @@ def test_where_a_half_chose_the_ensemble_all_are_measured_on_the_other(tmp_path:
     }
     assert means["finetune", "net-wt"] == pytest.approx(expected)
     assert means["ensemble", ""] == pytest.approx(expected)
-    assert "that has not chosen the ensemble's members" in (tmp_path / "summary.md").read_text()
+    summary = (tmp_path / "summary.md").read_text()
+    assert words in summary
+    assert "on the half of the validation images that chose nothing" in summary
+    assert figures(tmp_path)["chosen"] == [*dict.fromkeys(sum(chosen.values(), []))]
+
+
+def test_models_of_an_earlier_version_are_not_compared_on_a_half(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(600))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(halves, "REPORTED", "unknown then")
+        write(tmp_path / "earlier.parquet", images, images.labels, labels(600) == 1)
+    write(tmp_path / "now.parquet", images, images.labels, labels(600) == 2, chosen=["it"])
+    tasks = [Task("finetune", named(each), {}, {}) for each in ("net-wt", "net-none")]
+    paths = [tmp_path / name for name in ("earlier.parquet", "now.parquet")]
+    with pytest.raises(UserError, match=r"earlier version.*train these models again"):
+        results.compare(paths, Names.parse(described(tasks)), images.identity)
+
+
+def test_curves_are_of_the_half_that_is_compared(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(600))
+    chooses = halves.choosing(images.ids())
+    # WT ends where scratch does on the reported half alone, and below it on all images.
+    right = {("finetune", "net-wt"): ~chooses, ("finetune", "net-none"): np.full(600, True)}
+    for chosen, words in (({}, "never as good as"), ({"finetune": ["it"]}, "after 400 images")):
+        run(tmp_path, images, right, chosen=chosen)
+        assert words in (tmp_path / "summary.md").read_text()
 
 
 def test_the_interval_for_other_images_is_that_of_their_mean(tmp_path: Path) -> None:
@@ -433,13 +475,14 @@ def test_all_external_images_count_where_a_half_of_the_others_has_chosen(
     right = {("finetune", "net-wt"): np.arange(60) < 30, ("ensemble", ""): np.arange(60) < 36}
     outside = {name: (external, np.arange(60) < 45) for _, name in right}
 
-    run(tmp_path, Images(tmp_path, labels(60)), right, halved=True, external=outside)
+    chosen = {"ensemble": ["the ensemble's members"]}
+    run(tmp_path, Images(tmp_path, labels(60)), right, chosen=chosen, external=outside)
 
     found = figures(tmp_path)
     means = [row["top1"]["mean"] for row in found["external"]["accuracy"]]
     assert means == pytest.approx([0.75, 0.75])
     summary = (tmp_path / "summary.md").read_text()
-    assert summary.count("that has not chosen") == 1
+    assert summary.count("that chose nothing") == 1
 
 
 def test_predictions_without_the_external_images_are_refused(

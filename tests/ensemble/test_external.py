@@ -69,7 +69,7 @@ def test_the_ensemble_predicts_external_images_by_its_shares(
     named = np.take_along_axis(expected, kept.classes.astype(np.int64), axis=1)
     np.testing.assert_allclose(kept.probabilities, named, atol=1e-4)
     assert kept.classes[:, 0].tolist() == expected.argmax(axis=1).tolist()
-    assert not history.halved
+    assert not history.chosen
     right = kept.classes[:, 0] == labels
     by_class = [right[labels == label].mean() for label in np.unique(labels)]
     assert found["external_top1_percent"] == pytest.approx(100 * np.mean(by_class), rel=1e-3)

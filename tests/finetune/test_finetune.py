@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from components.finetune.stage import finetune
-from components.shared.data import predictions
+from components.shared.data import halves, predictions
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.stage import metadata
@@ -163,9 +163,36 @@ def test_finetune_takes_pseudo_labels_and_leaves_out_images_without(
     pairs = [
         [(number % 3, 0.8), ((number + 1) % 3, 0.2)] if number < 30 else [] for number in range(60)
     ]
-    targets(tmp_path / "pseudo", identity, pairs, COLOURS)
+    targets(tmp_path / "pseudo", identity, pairs, COLOURS, ["the teachers"])
     settings = replace(TRAINING, epochs=1, epoch_images=0)
     folder = finetuned(data, tmp_path, settings, targets=tmp_path / "pseudo")
     record = models.read_record(folder)
     assert [each.what for each in record.lineage] == ["finetune on pseudo labels 24 px"]
     assert record.metrics["images_seen"] == 32  # four steps of eight: thirty images, rounded
+
+    large = finetuned(data, tmp_path / "large", STILL, initial_model=folder)
+    for made in (folder, large):
+        found = models.read_record(made)
+        assert list(found.chosen) == ["the teachers"]
+        assert found.metadata()["reported_top1_percent"] == 100 * found.metrics["reported_top1"]
+        *_, history = predictions.read(made.with_name("predictions.parquet"))
+        assert list(history.chosen) == ["the teachers"]
+        page = (made.with_name("report.html")).read_text()
+        assert "has not chosen the teachers, balanced top-1" in page
+
+
+def test_each_half_of_the_validation_images_is_measured(
+    data: ColouredSquares, tmp_path: Path
+) -> None:
+    folder = finetuned(data, tmp_path, replace(TRAINING, learning_rate=0.004))
+
+    path = folder.with_name("predictions.parquet")
+    chooses = halves.choosing(predictions.ids(path))
+    _, labels, found, history = predictions.read(path)
+    right = found.classes[:, 0] == labels
+    metrics, record = history.curve[-1], models.read_record(folder)
+    for name, rows in ((halves.CHOOSING, chooses), (halves.REPORTED, ~chooses)):
+        expected = [right[rows & (labels == label)].mean() for label in np.unique(labels[rows])]
+        assert metrics[name] == record.metrics[name] == pytest.approx(np.mean(expected))
+    assert metrics[halves.CHOOSING] != metrics[halves.REPORTED]
+    assert not record.chosen and "quote" not in folder.with_name("report.html").read_text()

@@ -76,7 +76,15 @@ def main(folder: Path) -> None:
         initial_model=pretrained,
     )
     models = [scratch["model"], first["model"]]
-    labels = run("pseudo_label", models=models, min_confidence=0.06)["pseudo_labels"]
+    labels = run(
+        "pseudo_label",
+        models=models,
+        weights=run.made["weights"],
+        num_teachers=1,
+        with_texts=True,
+        label_share=0.1,
+        keep_share=0.9,
+    )["pseudo_labels"]
     going_on = {"initial_model": first["model"], "keep_head": True, "continue_learning_rate": True}
     again = run(
         "finetune", "finetune_again", **TRAINING | going_on | {"targets": labels, "image_size": 24}

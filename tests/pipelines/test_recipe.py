@@ -13,7 +13,7 @@ from pipelines.recipe import load
 from pipelines.recipe_files import FOLDER
 from pipelines.run import graph
 from pipelines.steps import STEPS
-from pipelines.tasks import Field, Task
+from pipelines.tasks import Field, Output, Task
 from pipelines.values import Candidate, Recipe
 
 HEAD = "name: webly-test\n"
@@ -522,7 +522,8 @@ def test_settings_add_and_leave_out_steps_with_their_fields(tmp_path: Path) -> N
 
 def test_settings_of_candidates_leave_sections_of_others_unused() -> None:
     candidates = "candidates=[{backbone: resnet18, pretraining: [wt]}]"
-    read = load("sample", [candidates, "without=[audit]"])
+    without = "without=[audit, pseudo_label, finetune_again, finetune_again_large]"
+    read = load("sample", [candidates, without])
 
     assert {"weighting", "lw_pretrain"}.isdisjoint(task.step for task in pretraining(read))
 
@@ -562,6 +563,34 @@ def test_what_nothing_reads_is_not_run(tmp_path: Path, pretraining_: str, steps:
     tasks = pretraining(recipe(tmp_path, "", HEAD + text))
 
     assert {task.step for task in tasks} & {"tagging", "weighting"} == steps
+
+
+SECOND_ROUND = "finetune_again: {}\nweighting: {fallback_weight: 0.3}\n"
+
+
+def test_texts_are_weighted_for_pseudo_labels_where_these_are_to_heed_them(tmp_path: Path) -> None:
+    text = SECOND_ROUND + "pseudo_label: {with_texts: true}\n"
+    tasks = pretraining(recipe(tmp_path, text))
+
+    (labelling,) = [task for task in tasks if task.step == "pseudo_label"]
+    assert labelling.inputs["weights"] == Output("weighting", "weights")
+    assert labelling.inputs["silent_weight"] == 0.3
+    assert "weighting" in {task.step for task in tasks}
+
+
+def test_else_pseudo_labels_read_no_weights(tmp_path: Path) -> None:
+    tasks = pretraining(recipe(tmp_path, "finetune_again: {}\n"))
+
+    (labelling,) = [task for task in tasks if task.step == "pseudo_label"]
+    assert "weights" not in labelling.inputs
+    assert "weighting" not in {task.step for task in tasks}
+    with pytest.raises(UserError, match="nothing in this recipe uses this step"):
+        recipe(tmp_path, SECOND_ROUND)
+
+
+def test_a_form_cannot_ask_for_texts(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="pseudo_label_with_texts' cannot be a field"):
+        recipe(tmp_path, "finetune_again: {}\nform: [pseudo_label_with_texts]\n")
 
 
 def test_a_section_that_is_no_mapping_is_refused_over_another_recipe_too(tmp_path: Path) -> None:

@@ -1,15 +1,16 @@
 import contextlib
+import json
 import os
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from components.pseudo_label.comparison import Comparison
-from components.pseudo_label.labelling import as_pairs, best
+from components.pseudo_label.labelling import Labelling, best
 from components.pseudo_label.stage import pseudo_label
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
@@ -51,14 +52,14 @@ def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def run(given: Given, teachers: list[Path], out: Path, **parameters: float | str) -> Targets:
+def run(given: Given, teachers: list[Path], out: Path, **parameters: Any) -> Targets:
     pseudo_label(
         given.images.folder,
         given.folder / "labels",
         teachers,
         out / "pseudo_labels",
         out / "report.html",
-        **{"batch_size": 8, **parameters},  # type: ignore[arg-type]
+        **{"batch_size": 8, **parameters},
     )
     return Targets.load(out / "pseudo_labels")
 
@@ -71,71 +72,157 @@ def test_labels_are_the_normalised_top_k_of_the_mean_probability(
         for seed, size in [(0, 32), (1, 48)]
     ]
     means = tiny_models.naive_probabilities(given.images, teachers)
-    confidence = np.sort(means.max(axis=1))
-    threshold = float(confidence[7] + confidence[8]) / 2  # drops eight of the 21
 
-    found = run(given, teachers, tmp_path, top_k=2, min_confidence=threshold)
+    found = run(given, teachers, tmp_path, top_k=2, sharpness=1)
 
     assert found.names == NAMES
     assert found.identity == given.images.identity
+    assert not found.chosen
     for image, row in enumerate(means):
         classes, weights = found[image]
-        if row.max() < threshold:
-            assert len(classes) == 0
-            continue
         strongest = np.argsort(-row)[:2]
         assert classes.tolist() == strongest.tolist()
         np.testing.assert_allclose(weights, row[strongest] / row[strongest].sum(), atol=1e-5)
 
 
-def test_teachers_also_see_mirror_images_where_asked(given: Given, tmp_path: Path) -> None:
+def test_labels_are_sharpened_and_heed_texts_and_the_given_labels(
+    given: Given, tmp_path: Path
+) -> None:
+    teacher = tiny_models.save(tmp_path / "teacher", NAMES)
+    said = np.zeros((21, 4))
+    said[np.arange(0, 21, 2), 3] = 0.6  # every other text speaks of grey
+    pairs = [[(3, 0.6)] if row.any() else [(0, 0.4)] for row in said]
+    targets(tmp_path / "weights", given.images.identity, pairs, NAMES)
+
+    found = run(
+        given,
+        [teacher],
+        tmp_path,
+        top_k=4,
+        weights=tmp_path / "weights",
+        with_texts=True,
+        text_floor=0.1,
+        silent_weight=0.4,
+        label_share=0.3,
+    )
+
+    said[1::2, 0] = 0.4 * (given.labels.classes[1::2] != 0)  # red is what silent texts fall back to
+    expected = (tiny_models.naive_probabilities(given.images, [teacher]) * (said + 0.1)) ** 2
+    expected *= 0.7 / expected.sum(axis=1, keepdims=True)
+    expected[np.arange(21), given.labels.classes] += 0.3
+    for image, row in enumerate(expected):
+        classes, weights = found[image]
+        np.testing.assert_allclose(weights, row[classes], atol=1e-5)
+
+
+def test_teachers_also_see_mirror_images_where_asked(
+    given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     teacher = tiny_models.save(tmp_path / "teacher", NAMES)
     views = [
         tiny_models.naive_probabilities(given.images, [teacher], mirrored=mirrored)
         for mirrored in (False, True)
     ]
-    with pytest.raises(UserError, match="min_confidence"):  # leaves parts, made of one view
-        run(given, [teacher], tmp_path, top_k=4, min_confidence=1)
-    found = run(given, [teacher], tmp_path, top_k=4, min_confidence=0, views="flip")
+    values = {"top_k": 4, "sharpness": 1}
+    with monkeypatch.context() as patched:
+        stopped(patched)  # leaves parts, made of one view
+        with pytest.raises(RuntimeError):
+            run(given, [teacher], tmp_path, **values)
+    found = run(given, [teacher], tmp_path, **values, views="flip")
     for image, row in enumerate(np.mean(views, axis=0)):
         classes, weights = found[image]
         np.testing.assert_allclose(weights, row[classes], atol=1e-5)
-    once = run(given, [teacher], tmp_path / "once", top_k=4, min_confidence=0)
+    once = run(given, [teacher], tmp_path / "once", **values)
     assert abs(found.weights - once.weights).max() > 0.001
+
+
+def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the stage end with an error when all teachers have spoken."""
+
+    def refuse(*arguments: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(Labelling, "__call__", refuse)
 
 
 def test_metrics_count_what_was_kept_and_what_agrees(given: Given, tmp_path: Path) -> None:
     teachers = [tiny_models.save(tmp_path / "teacher", NAMES, seed=3)]
     means = tiny_models.naive_probabilities(given.images, teachers)
-    labels = np.array([given.labels[i][0][0] for i in range(21)])
-    confidence = np.sort(means.max(axis=1))
-    threshold = float(confidence[4] + confidence[5]) / 2
-    kept = means.max(axis=1) >= threshold
+    first, confidence = means.argmax(axis=1), means.max(axis=1)
+    kept = np.zeros(21, bool)
+    for number in range(4):
+        rows = np.flatnonzero(first == number)
+        kept[rows[np.argsort(-confidence[rows])[: round(0.6 * len(rows))]]] = True
 
-    run(given, teachers, tmp_path, num_teachers=1, min_confidence=threshold)
+    found = run(given, teachers, tmp_path, top_k=4, sharpness=1, keep_share=0.6)
 
+    assert (np.diff(found.offsets) > 0).tolist() == kept.tolist()
     metrics = metadata.read(tmp_path / "pseudo_labels")
     assert metrics["images"] == 21
-    assert metrics["labelled"] == 16
-    assert metrics["labelled_share"] == pytest.approx(16 / 21, rel=1e-3)
-    assert metrics["agreement"] == pytest.approx(
-        (means.argmax(axis=1) == labels)[kept].mean(), rel=1e-3
-    )
-    assert metrics["mean_confidence"] == pytest.approx(means.max(axis=1).mean(), rel=1e-3)
+    assert metrics["labelled"] == kept.sum()
+    labels, rows = np.asarray(given.labels.classes), np.arange(21)
+    for name, value in {
+        "labelled_share": kept.mean(),
+        "agreement": (first == labels)[kept].mean(),
+        "mean_confidence": confidence.mean(),
+        "strongest_weight": confidence[kept].mean(),
+        "given_weight": means[rows, labels][kept].mean(),
+    }.items():
+        assert metrics[name] == pytest.approx(value, rel=1e-3)
 
 
-def test_only_the_best_models_by_validation_score_teach(given: Given, tmp_path: Path) -> None:
+def test_one_half_of_the_validation_images_chooses_the_teachers(
+    given: Given, tmp_path: Path
+) -> None:
     predicted = {"poor": [0.9, 0.1], "best": [0.1, 0.9], "good": [0.3, 0.7]}
-    scores = {"poor": 0.2, "best": 0.8, "good": 0.6}
+    # On all images, and on the half that chooses: these disagree about all of them.
+    scores = {"poor": (0.8, 0.2), "best": (0.2, 0.8), "good": (0.3, 0.6)}
     candidates = [
         tiny_models.save(
-            tmp_path / name, NAMES, score=scores[name], probabilities=[*row, 1e-6, 1e-6]
+            tmp_path / name,
+            NAMES,
+            score=scores[name][0],
+            choosing=scores[name][1],
+            probabilities=[*row, 1e-6, 1e-6],
         )
         for name, row in predicted.items()
     ]
-    found = run(given, candidates, tmp_path, num_teachers=2, top_k=2)
+    found = run(given, candidates, tmp_path, num_teachers=2, top_k=2, sharpness=1)
     assert found.classes[:2].tolist() == [1, 0]
     np.testing.assert_allclose(found.weights[:2], [0.8, 0.2], atol=1e-4)  # of best and good
+    assert found.chosen == ("the teachers of the pseudo labels",)
+    page = (tmp_path / "report.html").read_text()
+    assert "60.0%" in page and "30.0%" not in page
+    assert "compared on the other half" in page
+
+
+def test_without_a_choice_nothing_is_halved(given: Given, tmp_path: Path) -> None:
+    pair = [tiny_models.save(tmp_path / str(seed), NAMES, seed=seed) for seed in range(2)]
+    assert run(given, pair, tmp_path, num_teachers=2).chosen == ()
+    assert run(given, pair, tmp_path / "more", num_teachers=3).chosen == ()
+    assert "have chosen nothing" in (tmp_path / "report.html").read_text()
+
+
+def test_what_chose_the_teachers_targets_is_not_forgotten(given: Given, tmp_path: Path) -> None:
+    later = tiny_models.save(tmp_path / "later", NAMES, chosen=["something"])
+    assert run(given, [later], tmp_path).chosen == ("something",)
+
+
+def test_a_model_of_an_earlier_version_cannot_be_chosen(given: Given, tmp_path: Path) -> None:
+    pair = [tiny_models.save(tmp_path / str(seed), NAMES, seed=seed) for seed in range(2)]
+    path = pair[1] / "training.json"
+    record = json.loads(path.read_text())
+    del record["metrics"]["choosing_top1"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"no choosing_top1.*num_teachers=2"):
+        run(given, pair, tmp_path, num_teachers=1)
+    run(given, pair, tmp_path, num_teachers=2)
+
+
+def test_texts_that_are_to_count_must_be_given(given: Given, tmp_path: Path) -> None:
+    teacher = tiny_models.save(tmp_path / "teacher", NAMES)
+    with pytest.raises(UserError, match="with_texts=true needs weights"):
+        run(given, [teacher], tmp_path, with_texts=True)
 
 
 def test_the_report_names_teachers_and_shows_disagreements(given: Given, tmp_path: Path) -> None:
@@ -169,22 +256,17 @@ def test_models_of_other_classes_are_refused(given: Given, tmp_path: Path) -> No
     assert not (tmp_path / "pseudo_labels").exists()
 
 
-def test_when_no_image_is_labelled_nothing_is_written(given: Given, tmp_path: Path) -> None:
-    unsure = tiny_models.save(tmp_path / "unsure", NAMES, probabilities=[0.25] * 4)
-    with pytest.raises(UserError, match=r"min_confidence=0.5.*on average 0\.25"):
-        run(given, [unsure], tmp_path, num_teachers=1, min_confidence=0.5)
-    assert not (tmp_path / "pseudo_labels").exists()
-
-
-def test_a_lower_min_confidence_then_needs_no_model_any_more(
+def test_other_options_need_no_model_any_more(
     given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unsure = tiny_models.save(tmp_path / "unsure", NAMES, probabilities=[0.25] * 4)
-    with pytest.raises(UserError):
-        run(given, [unsure], tmp_path, num_teachers=1, min_confidence=0.5)
+    with monkeypatch.context() as patched:
+        stopped(patched)
+        with pytest.raises(RuntimeError):
+            run(given, [unsure], tmp_path)
     monkeypatch.delattr(Classifier, "load")
-    found = run(given, [unsure], tmp_path, num_teachers=1, min_confidence=0.2)
-    assert len(found.classes) == 21 * 4
+    found = run(given, [unsure], tmp_path, sharpness=3, label_share=0.1, keep_share=0.5)
+    assert len(found.classes) == 3 * 4 * 4  # of each given class four of seven images
 
 
 def test_nothing_is_left_of_what_it_could_have_gone_on_from(
@@ -196,33 +278,10 @@ def test_nothing_is_left_of_what_it_could_have_gone_on_from(
 
 def test_equal_scores_choose_the_first_model(tmp_path: Path) -> None:
     records = [
-        models.read_record(tiny_models.save(tmp_path / str(i), NAMES, score=score))
+        models.read_record(tiny_models.save(tmp_path / str(i), NAMES, choosing=score))
         for i, score in enumerate([0.5, 0.7, 0.7, 0.6])
     ]
     assert best(records, 3) == [1, 2, 3]
-
-
-def test_pairs_leave_out_unsure_images_and_impossible_classes() -> None:
-    classes = np.array([[2, 0], [1, 2], [0, 1]])
-    probabilities = np.array([[0.6, 0.2], [0.3, 0.3], [1.0, 0.0]], np.float32)
-    counts, kept, weights = as_pairs(classes, probabilities, 0.5)
-    assert counts.tolist() == [2, 0, 1]
-    assert kept.tolist() == [2, 0, 0]
-    np.testing.assert_allclose(weights, [0.75, 0.25, 1.0])
-
-
-def test_the_most_confident_disagreements_survive_the_batches(given: Given) -> None:
-    comparison = Comparison(given.labels, min_confidence=0.3)
-    confidence = np.linspace(0.25, 0.95, 21, dtype=np.float32)  # two images are below 0.3
-    everywhere_grey = np.full((21, 1), 3)
-    for start in range(0, 21, 5):
-        numbers = np.arange(start, min(start + 5, 21))
-        comparison.update(numbers, everywhere_grey[numbers], confidence[numbers, None])
-    assert [each.number for each in comparison.disagreements] == list(range(20, 1, -1))
-    assert comparison.labelled == 19
-    assert comparison.pseudo.tolist() == [0, 0, 0, 19]
-    assert comparison.given.tolist() == [7, 7, 7, 0]
-    assert comparison.confidence.sum() == 21
 
 
 def started(given: Given, teachers: list[Path], out: Path, location: str, log: Path) -> Forked:

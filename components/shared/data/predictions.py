@@ -8,7 +8,7 @@ they are enough to compare classifiers without their weights.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -61,13 +61,14 @@ class History:
     Attributes:
         lineage: Its trainings, the last one last; for an ensemble, those of its members.
         curve: The last training's, as in `models.Record`; empty for an ensemble.
-        halved: Whether the half of the images that may choose (`halves`) has chosen something of
-            the classifier: only the other half measures it.
+        chosen: What the half of the images that may choose (`halves`) has chosen of it or of what
+            it was trained on, such as `the ensemble's members`: if anything, only the other half
+            measures it.
     """
 
     lineage: Sequence[Training]
     curve: Sequence[dict[str, float]]
-    halved: bool = False
+    chosen: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,7 @@ def write(
 ) -> None:
     """Write a classifier's predictions for the validation images, and perhaps external ones."""
     schema = images.identity.in_schema(SCHEMA, FORMAT)
-    content: dict[str, Any] = {"format": FORMAT, "lineage": history.lineage, "curve": history.curve}
-    content |= {"halved": True} if history.halved else {}
+    content = {"format": FORMAT, **asdict(history)}
     schema = schema.with_metadata({**schema.metadata, _KEY: json.dumps(content).encode()})
     tables = [_table("validation", Predicted(images, labels, predictions))]
     if external:
@@ -140,8 +140,8 @@ def read(
     identity = Identity.of_schema(table.schema, FORMAT, path)
     with formats.reading(metadata[_KEY], FORMAT, path) as content:
         lineage = [Training(*each) for each in content["lineage"]]
-        halved = content.get("halved", False) and of == "validation"
-        history = History(lineage, content["curve"], halved)
+        chosen = content.get("chosen", ()) if of == "validation" else ()
+        history = History(lineage, content["curve"], chosen)
     table = _of(table, of)
     if of == "external":
         identity = Identity.of(table["id"].to_pylist())

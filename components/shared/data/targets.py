@@ -5,7 +5,8 @@ A folder of memory-mapped arrays in compressed-sparse-row form, in image order:
     offsets.npy      int64 (N+1,)   image i has the pairs offsets[i] … offsets[i+1]
     classes.npy      int32 (P,)     the pairs' class numbers, strongest first
     weights.npy      float32 (P,)   and their weights, > 0
-    classes.parquet  name, title, images: one row per class; the data set's identity in its schema
+    classes.parquet  name, title, images: one row per class; in its schema the data set's identity,
+                     and what validation images have chosen of what made the targets
 
 The given labels come with `concepts.parquet`: what the classes mean (`ingest/concepts.py`).
 
@@ -16,6 +17,7 @@ Not lists in Parquet: at 16 M images these take 3.4 s to load and 1.8 GB in each
 arrays (732 MiB) open at once and are shared by all ranks and workers of a node.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ from components.shared.storage import filesystem
 
 FORMAT = 1
 CONCEPTS = "concepts.parquet"
+_CHOSEN = b"chosen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Targets:
         names: The C classes' names: a wnid or a keyword, unique.
         titles: Their display names.
         identity: The data set's.
+        chosen: As in a classifier's `History`.
     """
 
     offsets: NDArray[np.int64]
@@ -54,6 +58,7 @@ class Targets:
     names: list[str]
     titles: list[str]
     identity: Identity
+    chosen: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -70,6 +75,7 @@ class Targets:
             names=table["name"].to_pylist(),
             titles=table["title"].to_pylist(),
             identity=identity,
+            chosen=tuple(json.loads(table.schema.metadata.get(_CHOSEN, "[]"))),
         )
 
     def __len__(self) -> int:
@@ -104,10 +110,16 @@ class TargetsWriter:
     """
 
     def __init__(
-        self, folder: Path, names: Sequence[str], titles: Sequence[str], identity: Identity
+        self,
+        folder: Path,
+        names: Sequence[str],
+        titles: Sequence[str],
+        identity: Identity,
+        chosen: Sequence[str] = (),
     ) -> None:
         """Prepare to write Targets over the given classes to `folder`."""
         self._complete, self._identity = filesystem.complete(folder), identity
+        self._chosen = chosen
         self._names, self._titles = list(names), list(titles)
         self._images_per_class = np.zeros(len(names), np.int64)
         self._end = 0
@@ -152,7 +164,12 @@ class TargetsWriter:
         arrays = [
             pa.array(column, type) for column, type in zip(columns, schema.types, strict=True)
         ]
-        table = pa.table(arrays, schema=self._identity.in_schema(schema, FORMAT))
+        schema = self._identity.in_schema(schema, FORMAT)
+        if self._chosen:
+            schema = schema.with_metadata(
+                {**schema.metadata, _CHOSEN: json.dumps(self._chosen).encode()}
+            )
+        table = pa.table(arrays, schema=schema)
         pq.write_table(table, self._temporary / "classes.parquet")
 
 

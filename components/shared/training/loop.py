@@ -71,7 +71,7 @@ def train(
 ) -> list[dict[str, float]]:
     """Train a model in place; its final weights are the last epoch's, averaged if `ema` is set.
 
-    Validation never selects an epoch: the validation labels are for evaluation only.
+    Validation never selects an epoch: here, the validation labels are for evaluation only.
 
     Args:
         model: The model to train.

@@ -10,7 +10,7 @@
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -23,6 +23,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import resolve_model_input_args, save_for_hf
 from torch import nn
 
+from components.shared.data.halves import REPORTED
 from components.shared.data.predictions import Training
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats
@@ -61,6 +62,7 @@ class Record:
             validation's metrics.
         settings: The stage's training settings.
         lineage: Its trainings, the last one last.
+        chosen: What validation images have chosen of what it was trained on, as in its `History`.
     """
 
     stage: str
@@ -74,10 +76,12 @@ class Record:
     curve: list[dict[str, float]]
     settings: dict[str, int | float | str | bool]
     lineage: list[Training]
+    chosen: Sequence[str] = ()
 
     def metadata(self) -> dict[str, float | str]:
         """Return what people look for among many models."""
-        accuracies = ("top1", "top5", "recall5", "external_top1", "external_top5")
+        accuracies = ["top1", "top5", "recall5", "external_top1", "external_top5"]
+        accuracies += [REPORTED] if self.chosen else []
         shown: dict[str, float | str] = {
             f"{name}_percent": 100 * self.metrics[name]
             for name in accuracies

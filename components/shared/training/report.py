@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
+from components.shared.data.halves import REPORTED, unchosen
 from components.shared.reports import plots
 from components.shared.reports.html import Page
 from components.shared.training.models import Record
@@ -40,6 +41,11 @@ def page(record: Record, validation: Validation, external: LabelValidation | Non
         f"{_LABELS[validation.score]} {record.score:.1%}. {seen:,.0f} images in "
         f"{seconds:,.0f} s on {where}, {record.metrics['images_per_second']:,.0f} images/s.",
     )
+    if record.chosen and REPORTED in record.metrics:
+        page.paragraph(
+            f"On {unchosen(record.chosen)}, balanced top-1 is {record.metrics[REPORTED]:.1%}: that "
+            "is the figure to quote. All others here are of all validation images."
+        )
     if external:
         top1, top5 = (record.metrics[f"external_{name}"] for name in ("top1", "top5"))
         page.paragraph(

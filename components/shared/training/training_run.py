@@ -91,7 +91,8 @@ class TrainingRun:
 
     def _record(self, targets: Targets, curve: list[dict[str, float]], score: str) -> Record:
         last, settings = curve[-1], self.settings
-        earlier = models.read_record(self.initial_model).lineage if self.initial_model else []
+        initial = models.read_record(self.initial_model) if self.initial_model else None
+        earlier, chosen = (initial.lineage, initial.chosen) if initial else ([], ())
         images, seconds = int(last["images"]), last["seconds"]
         what = f"{self.what or self.stage} {settings.image_size} px"
         cost = {"images_seen": images, "seconds": seconds, "images_per_second": images / seconds}
@@ -107,6 +108,7 @@ class TrainingRun:
             curve=curve,
             settings=asdict(settings),
             lineage=[*earlier, Training(what, images, round(seconds, 1))],
+            chosen=tuple(dict.fromkeys([*chosen, *targets.chosen])),
         )
 
 
@@ -142,7 +144,7 @@ class TrainedModel:
         metadata.write(model, self.record.metadata())
         if predictions:
             assert isinstance(self.validation, LabelValidation)
-            history = History(self.record.lineage, self.record.curve)
+            history = History(self.record.lineage, self.record.curve, self.record.chosen)
             external = self.external.predicted if self.external else None
             write_predictions(predictions, *self.validation.predicted, history, external)
         page(self.record, self.validation, self.external).write(report)

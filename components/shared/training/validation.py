@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from components.shared.data.halves import CHOOSING, REPORTED, choosing
 from components.shared.data.image_set import ImageSet
 from components.shared.data.predictions import TOP, Predicted, Predictions
 from components.shared.data.targets import Targets
@@ -41,6 +42,8 @@ class Validation(Protocol):
 
 class LabelValidation:
     """Top-1 and top-5 accuracy on labelled images, averaged over the classes.
+
+    And top-1 on each half of them: by the one, models may be chosen; then the other measures.
 
     Attributes:
         title: What the images are called.
@@ -83,29 +86,40 @@ class LabelValidation:
         self._images, self._labels, self._first_output = images, labels, first_output
         self._sizes, self.title = (image_size, batch_size), title
         self._numbers = np.flatnonzero(np.diff(labels.offsets) > 0)
+        self._chooses = torch.from_numpy(choosing(images.ids()))
         if not len(self._numbers):
             raise UserError(f"{images.folder}: no validation image has a label")
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Return balanced top-1 and top-5 accuracy, 0 … 1."""
-        accuracy = BalancedAccuracy(len(self._labels.names))
+        """Return balanced top-1 and top-5 accuracy, 0 … 1; if both halves have images, theirs."""
+        accuracy, on_choosing, on_reported = (
+            BalancedAccuracy(len(self._labels.names)) for _ in range(3)
+        )
         shape = (len(self._images), min(TOP, len(self._labels.names)))
         ranked, probabilities = torch.zeros(shape, dtype=torch.int32), torch.zeros(shape)
         for numbers, logits in _logits(model, self._images, self._numbers, *self._sizes):
-            labels = self._labels.classes[self._labels.offsets[numbers]]
+            given = self._labels.classes[self._labels.offsets[numbers]]
+            labels = torch.from_numpy(given).long().to(logits.device)
             logits = logits[:, self._first_output :]
             classes = top_k(logits, TOP)[1]
-            accuracy.update_ranked(classes, torch.from_numpy(labels).long().to(logits.device))
+            chooses = self._chooses[numbers].to(logits.device)
+            accuracy.update_ranked(classes, labels)
+            on_choosing.update_ranked(classes[chooses], labels[chooses])
             ranked[numbers] = classes.int().cpu()
             probabilities[numbers] = logits.softmax(dim=1).gather(1, classes).cpu()
-        accuracy.counts = ranks.all_reduce(accuracy.counts)
+        for each in (accuracy, on_choosing):
+            each.counts = ranks.all_reduce(each.counts)
+        on_reported.counts = accuracy.counts - on_choosing.counts
         others = np.full(self._first_output, np.nan)
         self.per_class = np.concatenate([others, accuracy.per_class])
         # Each rank has filled in its share of the rows.
         self._predictions = Predictions(
             ranks.all_reduce(ranked).numpy(), ranks.all_reduce(probabilities).numpy()
         )
-        return {"top1": accuracy.top1, "top5": accuracy.top5}
+        metrics = {"top1": accuracy.top1, "top5": accuracy.top5}
+        if on_choosing.images and on_reported.images:
+            metrics |= {CHOOSING: on_choosing.top1, REPORTED: on_reported.top1}
+        return metrics
 
     @property
     def predicted(self) -> Predicted:

@@ -50,7 +50,7 @@ training:
   batch_size: 32
   accumulation_steps: 1
   gpus: "0"
-pseudo_label: {min_confidence: 0.01, gpus: "0"}
+pseudo_label: {with_texts: true, gpus: "0"}
 finetune_again: {}
 ensemble: {gpus: "0"}
 """
