@@ -37,8 +37,8 @@ def pseudo_label(
         num_teachers: Number of models whose probabilities are averaged.
         top_k: Concepts kept per image, with normalised probabilities.
         min_confidence: Images whose top concept is less probable get no label.
-        views: What teachers see of an image: it, or also its mirror image, for twice
-            the GPU time.
+        views: What teachers see of an image: its middle; also its mirror image, for twice the GPU
+            time; or three crops, each mirrored, for six times.
         batch_size: Images at a time.
     """
     from components.pseudo_label.comparison import Comparison
