@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from components.compare.results import Cell, Comparison, Difference
-from components.compare.statistics import Estimate, Interval
+from components.shared.data.statistics import Estimate, Interval
 from components.shared.reports.titles import Name
 
 NONE = "–"
@@ -74,8 +74,8 @@ def tables(comparison: Comparison) -> Iterator[Table]:
         ),
         (
             "What each step adds",
-            "to the same candidate after the step before; the ensemble's to the best of the "
-            "last models",
+            "to the same candidate after the step before; the ensemble's, with what its views add, "
+            "to the best of its members of all steps: the one with the highest mean here",
             comparison.tricks,
         ),
     ):

@@ -157,7 +157,9 @@ def test_evaluation_batches_hold_every_image_at_every_size(tmp_path: Path) -> No
     drawn, labels = coloured_squares(7, 40, seed=0)
     images = image_set(tmp_path, drawn)
     numbers = np.array([6, 0, 3, 1, 5], np.int64)
-    seen = list(transforms.evaluation_batches(images, [numbers], [Crop(32), Crop(16)], batch_size=2))
+    seen = list(
+        transforms.evaluation_batches(images, [numbers], [Crop(32), Crop(16)], batch_size=2)
+    )
     assert [part.tolist() for part, _ in seen] == [[6, 0], [3, 1], [5]]
     assert [tuple(crop.shape) for crop in seen[2][1]] == [(1, 3, 32, 32), (1, 3, 16, 16)]
     for part, (crop, _) in seen:
@@ -280,7 +282,6 @@ def test_a_process_that_fails_ends_with_its_workers() -> None:
     script = """if True:
         import signal, sys
         from components.shared.training import transforms
-from components.shared.training.views import Crop
         from tests.shared.training.test_transforms import Failing
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # as stages do
         transforms.num_workers = lambda: 2
