@@ -124,6 +124,32 @@ def test_steps_are_compared_with_those_before_and_the_ensemble_with_the_best(fol
     assert tricks[-1]["to"]["candidate"] == "net-wt"
 
 
+def test_the_ensemble_is_compared_with_the_best_of_its_members_of_any_step(tmp_path: Path) -> None:
+    images, all60 = Images(tmp_path, labels(60)), np.arange(60)
+    # The first step's WT is the best by the mean over the seeds: 48 and 42, where LW has 54 and 30.
+    right = {
+        (step, f"net-{way}-seed{seed}"): all60 < count
+        for step, way, counts in [
+            ("finetune", "wt", (48, 42)),
+            ("finetune", "lw", (54, 30)),
+            ("finetune_large", "wt", (36, 42)),
+            ("finetune_large", "lw", (42, 36)),
+        ]
+        for seed, count in enumerate(counts)
+    }
+    right |= {("ensemble", f"seed{seed}"): all60 < 48 for seed in (0, 1)}
+
+    run(tmp_path, images, right)
+
+    found = figures(tmp_path)["tricks"][-1]
+    assert found["of"] == {"step": "ensemble", "candidate": ""}
+    assert found["to"] == {"step": "finetune", "candidate": "net-wt"}
+    assert found["mean"] == pytest.approx(0.05)  # by seed, 0 and 6 of 60
+    assert found["error"] == pytest.approx(0.05)
+    low, high = found["both"]
+    assert low < 0 < 0.05 < high
+
+
 def test_where_a_half_chose_the_ensemble_all_are_measured_on_the_other(tmp_path: Path) -> None:
     images = Images(tmp_path, labels(600))
     chooses = halves.choosing(images.ids())
