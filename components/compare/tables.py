@@ -129,7 +129,8 @@ def _ending(comparison: Comparison) -> Iterator[tuple[str, str]]:
         found, together = [classifiers], ""
         if ensemble := comparison.better_ensemble:
             found.append(comparison.of(ensemble))
-            together = f"; the ensemble: with all models that the task `{_task(ensemble)}` reads"
+            task = _task(ensemble)
+            together = f"; several average equally: the report of the task `{task}` has its shares"
         intervals = [[each.top1.mean, *each.interval] for each in found]
         yield "Accuracy", accuracy_text(*intervals)
         yield "Use it", f"`python -m pipelines.predict MODEL --images FOLDER`{together}"

@@ -5,9 +5,9 @@ the model that makes the mean of those taken so far best is taken next, again an
 ensembles on the way the best one is the result.
 
 `weighted` are the shares with the lowest log loss of the mean, if beside the images there were a
-tenth as many that each model explains as well as the others: these draw towards equal shares where
-images do not tell models apart, as few do not. It is the EM algorithm for a mixture whose
-components are given, with a Dirichlet prior (Dempster et al. 1977).
+twentieth as many that each model explains as well as the others: these draw towards equal shares
+where images hardly tell models apart. It is the EM algorithm for a mixture whose components are
+given, with a Dirichlet prior (Dempster et al. 1977).
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from components.ensemble.opinions import Opinions
 Weights = Literal["weighted", "greedy"]
 _STEPS = 30
 _ROUNDS = 200  # shares no longer change by a percent after 50
-_ALIKE = 0.1
+_ALIKE = 0.05
 _LEAST = 1e-6  # a label's probability, where no model has kept it
 Labelled = tuple[Opinions, NDArray[np.int64]]
 

@@ -40,7 +40,8 @@ def _about(best: Best, folder: Path) -> Iterator[tuple[str, str]]:
     yield "accuracy", accuracy_text(best.accuracy, best.ensemble)
     yield "use it", _command(folder)
     if best.ensemble:
-        yield "ensemble", _command(folder / models.MODELS, f"/{best.members}")
+        # Not the ensemble itself, which has earlier models too, with shares.
+        yield "together", _command(folder / models.MODELS, f"/{best.members}")
 
 
 def _command(path: Path, pattern: str = "") -> str:

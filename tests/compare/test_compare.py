@@ -396,7 +396,9 @@ def test_a_better_ensemble_is_named_beside_it(tmp_path: Path) -> None:
     assert figures(tmp_path)["best"]["ensemble"] == {"step": "ensemble", "candidate": ""}
     summary = (tmp_path / "summary.md").read_text()
     assert "; ensemble 51.7 % [" in summary
-    assert "; the ensemble: with all models that the task `ensemble` reads\n" in summary
+    assert (
+        "; several average equally: the report of the task `ensemble` has its shares\n" in summary
+    )
 
 
 def test_the_summary_says_where_the_suspects_are(tmp_path: Path) -> None:

@@ -249,9 +249,8 @@ def certain(probabilities: Sequence[Sequence[float]], labels: Sequence[int]) -> 
 def test_weighted_shares_are_those_worked_out_by_hand() -> None:
     # Models that say the same have the same shares, however good they are.
     assert certain([[0.9, 0.2], [0.9, 0.2]], [0, 1]).tolist() == [50, 50]
-    # One explains each image, another none: 1 and 0, and each a half of a tenth: 1.05 and 0.05 of
-    # 1.1.
-    assert certain([[1, 1], [0, 0]], [0, 1]).tolist() == [95, 5]
+    # One explains all images, another none, and each half of a twentieth: 1.025 and 0.025 of 1.05.
+    assert certain([[1, 1], [0, 0]], [0, 1]).tolist() == [98, 2]
     # Each explains the images of one class: classes count the same, however many images they have.
     assert certain([[1, 1, 1, 0], [0, 0, 0, 1]], [0, 0, 0, 1]).tolist() == [50, 50]
 
@@ -269,7 +268,7 @@ def test_weighted_shares_have_the_least_loss_that_an_optimizer_finds(seed: int) 
 
     def loss(shares: NDArray[np.float64]) -> float:
         likelihood = -np.log(shares @ of_label) @ (1 / images) / len(np.unique(labels))
-        return float(likelihood - 0.1 * np.log(shares).mean())
+        return float(likelihood - 0.05 * np.log(shares).mean())
 
     found = minimize(
         loss,
