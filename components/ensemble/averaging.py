@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.ensemble.opinions import Opinions
-from components.ensemble.selection import Weights, parts
+from components.ensemble.selection import Labelled, Weights, parts
 from components.shared.data import halves
 from components.shared.data.predictions import TOP, Predictions, Training
 from components.shared.data.statistics import Interval, balanced, interval, over_images
@@ -161,15 +161,14 @@ def select(inference: Inference, labels: Targets, weights: Weights) -> Selection
         )
     truth = np.asarray(labels.classes, np.int64)
 
-    def chosen(by: NDArray[np.bool_]) -> NDArray[np.int64]:
-        shards = []
+    def shards(half: NDArray[np.bool_]) -> Iterator[Labelled]:
         for part in inference:
-            rows = by[part.numbers]
+            rows = half[part.numbers]
             opinions = Opinions.of(part.classes[:-1, rows], part.probabilities[:-1, rows])
-            shards.append((opinions, truth[part.numbers[rows]]))
-        return parts(weights, shards, len(inference.folders))
+            yield opinions, truth[part.numbers[rows]]
 
-    return Selection(chooses, chosen(chooses), chosen(~chooses))
+    found = [parts(weights, shards(half), len(inference.folders)) for half in (chooses, ~chooses)]
+    return Selection(chooses, *found)
 
 
 def validate(inference: Inference, labels: Targets, selection: Selection | None) -> Validation:

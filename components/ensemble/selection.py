@@ -10,7 +10,7 @@ where images hardly tell models apart. It is the EM algorithm for a mixture whos
 given, with a Dirichlet prior (Dempster et al. 1977).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ _LEAST = 1e-6  # a label's probability, where no model has kept it
 Labelled = tuple[Opinions, NDArray[np.int64]]
 
 
-def parts(weights: Weights, shards: Sequence[Labelled], num_models: int) -> NDArray[np.int64]:
+def parts(weights: Weights, shards: Iterable[Labelled], num_models: int) -> NDArray[np.int64]:
     """Return the models' parts of the ensemble (M,), whole numbers; a share is one over their sum.
 
     Args:
@@ -37,12 +37,11 @@ def parts(weights: Weights, shards: Sequence[Labelled], num_models: int) -> NDAr
     return {"weighted": weighted, "greedy": greedy}[weights](shards, num_models)
 
 
-def weighted(shards: Sequence[Labelled], num_models: int) -> NDArray[np.int64]:
+def weighted(shards: Iterable[Labelled], num_models: int) -> NDArray[np.int64]:
     """Return the shares (M,) in percent: whole ones, which rounding errors hardly change."""
-    states = _states(shards)
-    weight = np.concatenate([each.weight for each in states])
-    of_label = np.maximum(np.concatenate([each.of_label for each in states], axis=1), _LEAST)
-
+    found = [(_of_label(opinions, classes), classes) for opinions, classes in shards]
+    of_label = np.maximum(np.concatenate([each for each, _ in found], axis=1), _LEAST)
+    weight = _weights(np.concatenate([classes for _, classes in found]))
     shares = np.full(num_models, 1 / num_models)
     for _ in range(_ROUNDS):
         explained = shares * (of_label @ (weight / (shares @ of_label)))
@@ -51,13 +50,18 @@ def weighted(shards: Sequence[Labelled], num_models: int) -> NDArray[np.int64]:
     return percent
 
 
-def greedy(shards: Sequence[Labelled], num_models: int) -> NDArray[np.int64]:
+def greedy(shards: Iterable[Labelled], num_models: int) -> NDArray[np.int64]:
     """Return how often each model (M,) is taken.
 
     Best is the highest balanced top-1 accuracy, of equal ones the lowest balanced log loss; of
     models that are equal in both the first is taken, of ensembles the smallest is the result.
     """
-    states = _states(shards)
+    found = list(shards)
+    weights = np.split(
+        _weights(np.concatenate([classes for _, classes in found])),
+        np.cumsum([len(classes) for _, classes in found])[:-1],
+    )
+    states = [_Shard(*each, weight) for each, weight in zip(found, weights, strict=True)]
     taken, best, best_taken = np.zeros(num_models, np.int64), (-1.0, 0.0), np.array([])
     for step in range(1, _STEPS + 1):
         scores = [_score([each.tried(i, step) for each in states]) for i in range(num_models)]
@@ -76,37 +80,39 @@ def _score(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return round(top1, 12), -round(loss, 12)
 
 
-def _states(shards: Sequence[Labelled]) -> list["_Shard"]:
-    images = np.bincount(np.concatenate([classes for _, classes in shards]))
-    weight = 1 / (np.count_nonzero(images) * np.maximum(images, 1))  # of an image, by its class
-    return [_Shard(opinions, classes, weight[classes]) for opinions, classes in shards]
+def _weights(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the weight of each image (N,) in a balanced mean, by its class."""
+    images = np.bincount(labels)
+    weights: NDArray[np.float64] = 1 / (np.count_nonzero(images) * images[labels])
+    return weights
+
+
+def _of_label(opinions: Opinions, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return each model's probability (M, N) of the images' classes."""
+    named = np.take_along_axis(opinions.classes[None], opinions.places, axis=2)
+    kept = named == labels[:, None]
+    found: NDArray[np.float64] = np.where(kept, opinions.probabilities, 0).sum(axis=2, dtype=float)
+    return found
 
 
 class _Shard:
-    """The ensemble so far, on the images of a shard.
-
-    Attributes:
-        weight: (N,) Of each image in a balanced mean.
-        of_label: (M, N) Each model's probability of an image's class.
-    """
+    """The ensemble so far, on the images of a shard."""
 
     def __init__(
         self, opinions: Opinions, labels: NDArray[np.int64], weight: NDArray[np.float64]
     ) -> None:
-        self._opinions, self._labels, self.weight = opinions, labels, weight
-        named = np.take_along_axis(opinions.classes[None], opinions.places, axis=2)
-        kept = named == labels[:, None]
-        self.of_label = np.where(kept, opinions.probabilities, 0).sum(axis=2, dtype=np.float64)
+        self._opinions, self._labels, self._weight = opinions, labels, weight
+        self._of_label = _of_label(opinions, labels)
         self._sums, self._label_sums = np.zeros(opinions.classes.shape), np.zeros(len(labels))
 
     def tried(self, model: int, members: int) -> tuple[float, float]:
         """Return the shard's parts of accuracy and log loss with a model taken as the last."""
         first = self._opinions.added(self._sums, model).argmax(axis=1)
         right = self._opinions.classes[np.arange(len(first)), first] == self._labels
-        mean = (self._label_sums + self.of_label[model]) / members
+        mean = (self._label_sums + self._of_label[model]) / members
         loss = -np.log(np.maximum(mean, _LEAST))
-        return float(self.weight @ right), float(self.weight @ loss)
+        return float(self._weight @ right), float(self._weight @ loss)
 
     def take(self, model: int) -> None:
         self._sums = self._opinions.added(self._sums, model)
-        self._label_sums += self.of_label[model]
+        self._label_sums += self._of_label[model]

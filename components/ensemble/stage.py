@@ -29,7 +29,7 @@ def ensemble(
     confusion: OutputClassificationMetrics,
     report: OutputHTML,
     *,
-    views: Views = "flip",
+    views: Views = "multi",
     weights: Literal["equal", "weighted", "greedy"] = "weighted",
     batch_size: Annotated[int, Range(at_least=1)] = 256,
 ) -> None:
