@@ -4,9 +4,10 @@
     python -m pipelines.predict runs/demo/models/* --images holiday --output holiday.csv
 
 Several models average their probabilities, each at its own image size; `--views flip` averages over
-pictures and their mirror images, too, for twice the models' work. Without `--output`, the most
-probable classes of each picture are printed; the table has a row for each picture, and what is
-wrong with those that cannot be read.
+pictures and their mirror images, too, for twice the models' work, `--views multi` over three crops
+and their mirror images, for six times. Without `--output`, the most probable classes of each
+picture are printed; the table has a row for each picture, and what is wrong with those that cannot
+be read.
 """
 
 import argparse
@@ -82,7 +83,8 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
         "--views",
         choices=get_args(Views),
         default="one",
-        help="what models see of each picture: it, or also its mirror image (default: one)",
+        help="what models see of each picture: its middle; also its mirror image; or three crops, "
+        "each mirrored (default: one)",
     )
     parser.add_argument(
         "--workers",

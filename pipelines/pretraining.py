@@ -63,7 +63,7 @@ def pretraining(recipe: Recipe) -> list[Task]:
         for name in (step, *filter(recipe.has, [larger])):
             finetuning = tasks.add(name, candidate, initial_model=model, **reads)
             model = finetuning["model"]
-            predictions.append(finetuning)
+            classifiers.append(finetuning)
         return finetuning["model"]
 
     def audited(candidate: Candidate) -> Task:
@@ -78,6 +78,7 @@ def pretraining(recipe: Recipe) -> list[Task]:
     predictions: list[Task] = []
     audits: list[Task] = []
     for seed in recipe.seeds:
+        classifiers: list[Task] = []
         candidates = [replace(candidate, seed=seed) for candidate in recipe.candidates]
         models = [
             finetuned("finetune", "finetune_large", each, data(each)["labels"])
@@ -100,9 +101,11 @@ def pretraining(recipe: Recipe) -> list[Task]:
                 finetuned("finetune_again", "finetune_again_large", each, teaching["pseudo_labels"])
                 for each in candidates
             ]
+        predictions += classifiers
         if recipe.has("ensemble"):
+            members = [each["model"] for each in classifiers]  # of all rounds and resolutions
             inputs = {"evaluation": evaluation(candidates[0])}
-            predictions.append(tasks.add("ensemble", Name(seed=seed), models=models, **inputs))
+            predictions.append(tasks.add("ensemble", Name(seed=seed), models=members, **inputs))
     tasks.add(
         "compare",
         Name(),

@@ -267,7 +267,7 @@ STEPS = {
         "ensemble",
         _GPU_POD,
         color="#862e9c",
-        about="The ensemble averages what the last models say.",
+        about="The ensemble averages what the models of all rounds and resolutions say.",
     ),
     "compare": Step(compare, "compare", defaults={"cpu": "1", "memory": "4Gi"}),
 }

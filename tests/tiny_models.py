@@ -65,7 +65,11 @@ def save(
 
 
 def naive_probabilities(
-    images: ImageSet, folders: Sequence[Path], *, mirrored: bool = False
+    images: ImageSet,
+    folders: Sequence[Path],
+    *,
+    mirrored: bool = False,
+    share: float | None = None,
 ) -> NDArray[np.float64]:
     """Return the models' mean probabilities (N, C), an image and a model at a time."""
     loaded = [(models.load(folder), models.read_record(folder).image_size) for folder in folders]
@@ -73,7 +77,7 @@ def naive_probabilities(
     for number in range(len(images)):
         probabilities = []
         for model, size in loaded:
-            crop = evaluation_crop(decoded(images.read(number)), size)
+            crop = evaluation_crop(decoded(images.read(number)), size, share)
             crop = crop.flip(2) if mirrored else crop
             with torch.no_grad():
                 logits = model(normalized(crop[None], torch.device("cpu")))[0].double().numpy()

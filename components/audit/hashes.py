@@ -21,6 +21,7 @@ from components.shared.stage import ranks
 from components.shared.stage.progress import progress
 from components.shared.storage.resume import Parts
 from components.shared.training import transforms
+from components.shared.training.views import Crop
 
 BITS = 128
 # Pixels of the squares that workers hand over: of larger ones, thumbnails would show more of their
@@ -65,7 +66,7 @@ class Hashes:
         missing = [shard for shard in share if parts.load(shard) is None]
         ends = np.cumsum([0, *(shard.images for shard in self.images.shards)])
         stretches = [range(ends[shard], ends[shard + 1]) for shard in missing]
-        stream = transforms.evaluation_batches(self.images, stretches, [_SIDE], _BATCH)
+        stream = transforms.evaluation_batches(self.images, stretches, [Crop(_SIDE)], _BATCH)
         shown = progress(missing, total=len(missing), unit="shard", what=what)
         for shard, numbers in zip(shown, stretches, strict=True):
             batches = islice(stream, math.ceil(len(numbers) / _BATCH))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from components.compare.results import Cell, Comparison, Difference
-from components.compare.statistics import Estimate, Interval
 from components.compare.tables import markdown
+from components.shared.data.statistics import Estimate, Interval
 from components.shared.reports import metrics
 from components.shared.storage import filesystem, formats
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from components.compare.results import Cell, Classifiers, Comparison, Difference
-from components.compare.statistics import standard_error
 from components.compare.tables import Titles, curve, curves
+from components.shared.data.statistics import standard_error
 from components.shared.reports.plots import GRID, LETTER, NARROW, add_legend, name_classes, panels
 from components.shared.reports.titles import Name
 

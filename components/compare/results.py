@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compare.names import Names
-from components.compare.statistics import (
+from components.shared.data import halves
+from components.shared.data.identity import Identity
+from components.shared.data.predictions import History, Set, ids, read
+from components.shared.data.statistics import (
     Estimate,
     Interval,
     balanced,
@@ -21,9 +24,6 @@ from components.compare.statistics import (
     over_seeds,
     per_class,
 )
-from components.shared.data import halves
-from components.shared.data.identity import Identity
-from components.shared.data.predictions import History, Set, ids, read
 from components.shared.reports.titles import SCRATCH, Name
 from components.shared.stage.errors import UserError
 
@@ -285,13 +285,15 @@ def _to_scratch(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
 def _to_before(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
     """Pair each cell with the same candidate's after the previous step.
 
-    The ensemble is paired with the best candidate after the last step.
+    The ensemble is paired with the best of all its members, the classifiers of any step: the one
+    with the best mean over the seeds, as one would ship it.
     """
     last: dict[Name, Cell] = {}
     for cell in cells:
         if cell.is_ensemble:
-            if last:
-                yield cell, max(last.values(), key=lambda each: cells[each].top1.mean)
+            members = [each for each in cells if not each.is_ensemble]
+            if members:
+                yield cell, max(members, key=lambda each: cells[each].top1.mean)
         else:
             if cell.candidate in last:
                 yield cell, last[cell.candidate]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compare.results import Cell, Comparison, Difference
-from components.compare.statistics import Estimate, Interval
 from components.shared.data.halves import REPORTED, unchosen
+from components.shared.data.statistics import Estimate, Interval
 from components.shared.reports.titles import Name
 
 NONE = "–"
@@ -108,8 +108,8 @@ def _differences(comparison: Comparison, titles: Titles) -> Iterator[Table]:
         ),
         (
             "What each step adds",
-            "to the same candidate after the step before; the ensemble's to the best of the "
-            "last models",
+            "to the same candidate after the step before; the ensemble's, with what its views add, "
+            "to the best of its members of all steps: the one with the highest mean here",
             comparison.tricks,
         ),
     ):
@@ -150,7 +150,8 @@ def _ending(comparison: Comparison) -> Iterator[tuple[str, str]]:
         found, together = [best], ""
         if ensemble := comparison.better_ensemble:
             found.append(ensemble)
-            together = f"; the ensemble: with all models that the task `{_task(ensemble)}` reads"
+            task = _task(ensemble)
+            together = f"; several average equally: the report of the task `{task}` has its shares"
         for measured in filter(None, (comparison, comparison.external)):
             intervals = [[each.top1.mean, *each.interval] for each in map(measured.of, found)]
             accuracy = accuracy_text(*intervals, halved=bool(measured.chosen))

@@ -1,25 +1,31 @@
 """The ensemble's predictions, and the accuracy of each model and of their mean.
 
-Shapes: M models, N validation images, R of them reported.
+Shapes: M models, N validation images.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from components.ensemble.opinions import Opinions
-from components.ensemble.selection import greedy
+from components.ensemble.selection import Labelled, Weights, parts
 from components.shared.data import halves
 from components.shared.data.evaluation import External
-from components.shared.data.predictions import TOP, Predicted, Predictions
+from components.shared.data.predictions import TOP, Predicted, Predictions, Training
+from components.shared.data.statistics import Interval, balanced, interval, over_images
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
 from components.shared.training.accuracy import BalancedAccuracy
 from components.shared.training.inference import Inference
+from components.shared.training.models import Record
+
+# Rows of `Validation.hits` after those of the models.
+EQUAL, ENSEMBLE, CROSSED = -3, -2, -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,91 +34,123 @@ class Selection:
 
     Attributes:
         chooses: (N,) Whether an image is of the half that chose; the other half is reported.
-        taken: (M,) How often each model was taken.
+        parts: (M,) Each model's part of the ensemble.
+        others: (M,) Its part if the other half had chosen, for the cross-fitted estimate.
     """
 
     chooses: NDArray[np.bool_]
-    taken: NDArray[np.int64]
+    parts: NDArray[np.int64]
+    others: NDArray[np.int64]
 
     @property
     def shares(self) -> NDArray[np.float64]:
         """The share of each model (M,) of the mean."""
-        shares: NDArray[np.float64] = self.taken / self.taken.sum()
+        shares: NDArray[np.float64] = self.parts / self.parts.sum()
         return shares
 
     @property
     def members(self) -> list[int]:
         """The models that have a share."""
-        members: list[int] = np.flatnonzero(self.taken).tolist()
+        members: list[int] = np.flatnonzero(self.parts).tolist()
         return members
 
 
-class Accuracies:
-    """The accuracies on some of the validation images.
+class Measured(NamedTuple):
+    """A balanced top-1 accuracy or a difference of two, with its interval for other images."""
 
-    Attributes:
-        models: Of each model.
-        equal: Of the mean of their probabilities, by equal shares.
-        ensemble: Of the mean by the ensemble's shares.
-    """
-
-    def __init__(self, num_models: int, num_classes: int) -> None:
-        """Start with no images."""
-        self.models = [BalancedAccuracy(num_classes) for _ in range(num_models)]
-        self.equal, self.ensemble = BalancedAccuracy(num_classes), BalancedAccuracy(num_classes)
-
-    def update(
-        self, labels: NDArray[np.int64], each: NDArray[np.int32], ensemble: NDArray[np.int32]
-    ) -> None:
-        """Add a batch: labels (B,), classes by each model and the mean (M+1, B, 5), and (B, 5)."""
-        expected = torch.from_numpy(labels)
-        accuracies = [*self.models, self.equal, self.ensemble]
-        for accuracy, classes in zip(accuracies, [*each, ensemble], strict=True):
-            accuracy.update_ranked(torch.from_numpy(classes), expected)
+    mean: float
+    interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The evaluation of the models on the reported validation images: all, or those of a half.
+    """What the models and the ensemble say of the validation images.
 
     Attributes:
-        numbers: (R,) Which images.
-        labels: (R,) Their true classes.
-        predictions: The ensemble's.
-        reported: The accuracies on them.
-        choosing: Those on the half that chose the members.
+        labels: (N,) The images' true classes.
+        predictions: The ensemble's, of all of them.
+        hits: (M+3, 2, N) Whether an image's class is the top class, and whether among the top five:
+            of each model; `EQUAL`, of the mean by equal shares; `ENSEMBLE`, by the ensemble's;
+            `CROSSED`, of an image by the shares that the half has chosen of which it is not.
         selection: The members; None if all models have equal shares.
     """
 
-    numbers: NDArray[np.int64]
     labels: NDArray[np.int64]
     predictions: Predictions
-    reported: Accuracies
-    choosing: Accuracies
+    hits: NDArray[np.bool_]
     selection: Selection | None
 
-    def metadata(self, titles: Sequence[str]) -> dict[str, float]:
+    @property
+    def num_models(self) -> int:
+        """The number of models."""
+        return len(self.hits) - 3
+
+    @property
+    def reported(self) -> NDArray[np.bool_]:
+        """Whether an image (N,) has not chosen, so that it measures."""
+        return ~self.selection.chooses if self.selection else np.ones(len(self.labels), np.bool_)
+
+    def accuracies(self, images: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return balanced top-1 and top-5 accuracies (M+3, 2) on some of the images."""
+        return balanced(self.hits[:, :, images], self.labels[images])
+
+    def best(self, images: NDArray[np.bool_]) -> int:
+        """Return the model with the highest top-1 accuracy on some of the images."""
+        return int(self.accuracies(images)[: self.num_models, 0].argmax())
+
+    def top1(self, of: int, images: NDArray[np.bool_]) -> Measured:
+        """Return the top-1 accuracy of a row of `hits`."""
+        mean, (low, high) = self._measured(self.hits[of, 0].astype(np.float64), images)
+        return Measured(mean, Interval(low if math.isnan(low) else max(0.0, low), high))
+
+    def above(self, of: int, to: int, images: NDArray[np.bool_]) -> Measured:
+        """Return by how much the top-1 accuracy of a row of `hits` is above that of another."""
+        return self._measured(self.hits[of, 0].astype(np.float64) - self.hits[to, 0], images)
+
+    def _measured(self, values: NDArray[np.float64], images: NDArray[np.bool_]) -> Measured:
+        values, labels = values[images], self.labels[images]
+        mean = float(balanced(values, labels))
+        return Measured(mean, interval(mean, *over_images(values[None], labels)))
+
+    def metadata(self, titles: Sequence[str], num_classes: int) -> dict[str, float]:
         """Return the scalars: the ensemble's, then those of each model under its title."""
-        ensemble, equal = self.reported.ensemble, self.reported.equal
-        scalars: dict[str, float] = {
-            "images": ensemble.images,
-            "missing_classes": len(ensemble.missing_classes),
-            "top1_percent": 100 * ensemble.top1,
-            "top5_percent": 100 * ensemble.top5,
-        }
+        return dict(self._scalars(titles, num_classes))
+
+    def _scalars(self, titles: Sequence[str], num_classes: int) -> Iterator[tuple[str, float]]:
+        reported = self.reported
+        percent = (100 * self.accuracies(reported)).tolist()
+        yield "images", int(reported.sum())
+        yield "missing_classes", num_classes - len(np.unique(self.labels[reported]))
+        named = {"": ENSEMBLE}
         if self.selection:
-            scalars["choosing_images"] = self.choosing.ensemble.images
-            scalars["equal shares: top1_percent"] = 100 * equal.top1
-            scalars["equal shares: top5_percent"] = 100 * equal.top5
-        for number, (title, accuracy) in enumerate(zip(titles, self.reported.models, strict=True)):
-            scalars[f"{title}: top1_percent"] = 100 * accuracy.top1
-            scalars[f"{title}: top5_percent"] = 100 * accuracy.top5
-            if self.selection:
-                scalars[f"{title}: share_percent"] = 100 * float(self.selection.shares[number])
-        return scalars
+            yield "choosing_images", int((~reported).sum())
+            named["equal shares: "] = EQUAL
+        for name, row in [*named.items(), *((f"{t}: ", i) for i, t in enumerate(titles))]:
+            yield f"{name}top1_percent", percent[row][0]
+            yield f"{name}top5_percent", percent[row][1]
+            if self.selection and row >= 0:
+                yield f"{name}share_percent", 100 * float(self.selection.shares[row])
+        best = self.above(ENSEMBLE, self.best(reported), reported)
+        yield from _points("points_over_best_model", best)
+        if self.selection:
+            every = np.ones(len(self.labels), np.bool_)
+            yield "cross-fitted: images", len(self.labels)
+            yield from _points("cross-fitted: top1_percent", self.top1(CROSSED, every))
+            top5 = float(self.accuracies(every)[CROSSED, 1])
+            yield "cross-fitted: top5_percent", 100 * top5
+            best = self.above(CROSSED, self.best(every), every)
+            yield from _points("cross-fitted: points_over_best_model", best)
 
 
-def select(inference: Inference, labels: Targets) -> Selection:
+def _points(name: str, measured: Measured) -> Iterator[tuple[str, float]]:
+    """Yield a figure in percent and the ends of its interval, if that is known."""
+    yield name, 100 * measured.mean
+    if not math.isnan(measured.interval.low):
+        yield f"{name}_low", 100 * measured.interval.low
+        yield f"{name}_high", 100 * measured.interval.high
+
+
+def select(inference: Inference, labels: Targets, weights: Weights) -> Selection:
     """Choose the members on the half of the labelled images that may choose.
 
     Raises:
@@ -121,41 +159,51 @@ def select(inference: Inference, labels: Targets) -> Selection:
     chooses = halves.choosing(inference.images.ids())
     if not 0 < (count := np.count_nonzero(chooses)) < len(chooses):
         raise UserError(
-            f"weights=greedy: {count} of {len(chooses)} validation images choose the members, and "
-            "the others are to measure them: use weights=equal"
+            f"weights={weights}: {count} of {len(chooses)} validation images choose the members, "
+            "and the others are to measure them: use weights=equal"
         )
-    truth, shards = np.asarray(labels.classes, np.int64), []
-    for part in inference:
-        rows = chooses[part.numbers]
-        opinions = Opinions.of(part.classes[:-1, rows], part.probabilities[:-1, rows])
-        shards.append((opinions, truth[part.numbers[rows]]))
-    return Selection(chooses, greedy(shards, len(inference.folders)))
+    truth = np.asarray(labels.classes, np.int64)
+
+    def shards(half: NDArray[np.bool_]) -> Iterator[Labelled]:
+        for part in inference:
+            rows = half[part.numbers]
+            opinions = Opinions.of(part.classes[:-1, rows], part.probabilities[:-1, rows])
+            yield opinions, truth[part.numbers[rows]]
+
+    found = [parts(weights, shards(half), len(inference.folders)) for half in (chooses, ~chooses)]
+    return Selection(chooses, *found)
 
 
-def validate(
-    inference: Inference, labels: Targets, selection: Selection | None
-) -> tuple[Predictions, Validation]:
-    """Return the ensemble's predictions for all labelled images, and evaluate it and the models."""
+def validate(inference: Inference, labels: Targets, selection: Selection | None) -> Validation:
+    """Return what the models and the ensemble say of all labelled images."""
     assert (np.diff(labels.offsets) == 1).all(), "ingest gives each validation image one label"
     truth = np.asarray(labels.classes, np.int64)
-    reports = ~selection.chooses if selection else np.ones(len(truth), np.bool_)
-    reported, choosing = (Accuracies(len(inference.folders), len(labels.names)) for _ in range(2))
+    hits = np.empty((len(inference.folders) + 3, 2, len(truth)), np.bool_)
     found = []
     for part in inference:
-        each = part.classes[:, :, :TOP]
+        together = Predictions(part.classes[-1, :, :TOP], part.probabilities[-1, :, :TOP])
+        crossed = together.classes
         if selection:
             opinions = Opinions.of(part.classes[:-1], part.probabilities[:-1])
-            found.append(opinions.mean(selection.shares))
-        else:
-            found.append(Predictions(part.classes[-1], part.probabilities[-1]))
-        for accuracies, rows in (
-            (reported, reports[part.numbers]),
-            (choosing, ~reports[part.numbers]),
-        ):
-            accuracies.update(truth[part.numbers[rows]], each[:, rows], found[-1].classes[rows])
-    predictions, numbers = Predictions.joined(found), np.flatnonzero(reports)
-    measured = Predictions(predictions.classes[numbers], predictions.probabilities[numbers])
-    return predictions, Validation(numbers, truth[numbers], measured, reported, choosing, selection)
+            together = opinions.mean(selection.shares)
+            others = opinions.mean(selection.others / selection.others.sum())
+            chooses = selection.chooses[part.numbers, None]
+            crossed = np.where(chooses, others.classes, together.classes)
+        found.append(together)
+        ranked = np.stack([*part.classes[:, :, :TOP], together.classes, crossed])
+        right = ranked == truth[part.numbers, None]
+        hits[:, 0, part.numbers], hits[:, 1, part.numbers] = right[:, :, 0], right.any(axis=2)
+    return Validation(truth, Predictions.joined(found), hits, selection)
+
+
+def trainings(members: Sequence[Record]) -> list[Training]:
+    """Return the members' trainings, each once: several may continue the same."""
+    found = {
+        tuple(record.lineage[: last + 1]): training
+        for record in members
+        for last, training in enumerate(record.lineage)
+    }
+    return list(found.values())
 
 
 def predict(inference: Inference) -> Predictions:

@@ -1,5 +1,6 @@
 """The report of the stage: each model, the ensemble, and its errors."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from components.ensemble.averaging import ExternalValidation, Validation
+from components.ensemble.averaging import (
+    CROSSED,
+    ENSEMBLE,
+    EQUAL,
+    ExternalValidation,
+    Measured,
+    Validation,
+)
 from components.ensemble.confusion import confusion
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
@@ -53,19 +61,23 @@ def draw(
         labels: Their labels, for the titles of the classes.
         external: The evaluation on an external validation set.
     """
-    ensemble, selection = validation.reported.ensemble, validation.selection
-    best = max(each.top1 for each in validation.reported.models)
+    reported, titles = validation.reported, unique_titles(records)
+    accuracies = validation.accuracies(reported)
+    top1, top5 = accuracies[ENSEMBLE].tolist()
     page = Page("Ensemble", f"{len(records)} models, their probabilities averaged.")
     page.stats(
         [
-            (f"{ensemble.top1:.1%}", "balanced top-1"),
-            (f"{ensemble.top5:.1%}", "balanced top-5"),
-            (f"{best:.1%}", "top-1 of the best model"),
-            (f"{ensemble.images:,}", "validation images" + " reported" * bool(selection)),
+            (f"{top1:.1%}", "balanced top-1"),
+            (f"{top5:.1%}", "balanced top-5"),
+            (f"{accuracies[validation.best(reported), 0]:.1%}", "top-1 of the best model"),
+            (
+                f"{np.count_nonzero(reported):,}",
+                "validation images" + " reported" * bool(validation.selection),
+            ),
         ]
     )
     page.heading("Results")
-    _results(page, validation, records)
+    _results(page, validation, records, titles)
     if external:
         accuracy = external.accuracy
         page.paragraph(
@@ -73,22 +85,24 @@ def draw(
             f"top-1 of {accuracy.top1:.1%} and a balanced top-5 of {accuracy.top5:.1%}. They "
             "choose nothing."
         )
-    if ensemble.missing_classes:
+    counts = np.bincount(validation.labels[reported], minlength=len(labels.names))
+    if missing := np.flatnonzero(counts == 0).tolist():
         page.paragraph(
-            f"{len(ensemble.missing_classes):,} of {len(labels.names):,} classes have no "
+            f"{len(missing):,} of {len(labels.names):,} classes have no "
             "validation image and are left out of the averages: "
-            + _listed([labels.titles[i] for i in ensemble.missing_classes])
+            + _listed([labels.titles[i] for i in missing])
         )
-    _classes(page, validation, labels.titles)
-    _confusions(page, validation, labels.titles)
+    shown = _Shown.of(validation)
+    _classes(page, shown, labels.titles)
+    _confusions(page, shown, labels.titles)
     page.heading("Reliability")
-    reliability = _Reliability.of(validation)
+    reliability = _Reliability.of(shown)
     page.figure(
         reliability.plot,
         "Accuracy on the images of each confidence level; above the diagonal the ensemble is "
         f"underconfident. Expected calibration error {reliability.error:.3f}; bars: images.",
     )
-    _examples(page, validation, images, labels.titles)
+    _examples(page, shown, images, labels.titles)
     page.write(path)
 
 
@@ -96,55 +110,137 @@ def _listed(titles: Sequence[str]) -> str:
     return ", ".join([*titles[:20], "…"] if len(titles) > 20 else titles) + "."
 
 
-def _results(page: Page, validation: Validation, records: Sequence[Record]) -> None:
-    together, titles = validation.reported.ensemble, unique_titles(records)
-    rows: list[tuple[object, ...]] = [
-        (title, int(record.curve[-1]["images"]), f"{accuracy.top1:.1%}", f"{accuracy.top5:.1%}")
-        for title, record, accuracy in zip(titles, records, validation.reported.models, strict=True)
-    ]
-    rows.append((f"ensemble of {len(records)}", "", f"{together.top1:.1%}", f"{together.top5:.1%}"))
+def _results(
+    page: Page, validation: Validation, records: Sequence[Record], titles: Sequence[str]
+) -> None:
+    reported, selection = validation.reported, validation.selection
+    whole = [*titles, "equal shares of all", f"ensemble of {len(records)}"]
+    drawn = [*(int(record.curve[-1]["images"]) for record in records), "", ""]
     columns = ["model", "training images, last stage", "top-1", "top-5"]
-    if validation.selection:
-        equal, choosing = validation.reported.equal, validation.choosing
-        rows.insert(-1, ("equal shares of all", "", f"{equal.top1:.1%}", f"{equal.top5:.1%}"))
-        members = len(validation.selection.members)
-        rows[-1] = (f"ensemble of {members}, chosen", *rows[-1][1:])
-        shares = [*(f"{share:.0%}" for share in validation.selection.shares), "", ""]
-        chose = [*choosing.models, choosing.equal, choosing.ensemble]
+    rows: list[tuple[object, ...]] = [
+        (title, images, *map(_percent, accuracies))
+        for title, images, accuracies in zip(
+            whole, drawn, validation.accuracies(reported)[:CROSSED], strict=True
+        )
+    ]
+    if selection:
+        rows[ENSEMBLE + 1] = (f"ensemble of {len(selection.members)}, chosen", *rows[-1][1:])
         columns += ["share", "top-1, choosing half"]
-        rows = [
-            (*row, share, f"{accuracy.top1:.1%}")
-            for row, share, accuracy in zip(rows, shares, chose, strict=True)
-        ]
+        shares = [*(f"{share:.0%}" for share in selection.shares), "", ""]
+        chose = map(_percent, validation.accuracies(~reported)[:CROSSED, 0])
+        rows = [(*row, *more) for row, *more in zip(rows, shares, chose, strict=True)]
+    else:
+        del rows[EQUAL + 1]
     page.table(columns, rows)
     page.paragraph(
         "Accuracy per class, averaged over the classes. Training images count as often as they "
         "were drawn."
     )
-    if validation.selection:
+    page.paragraph(verdict(validation, titles))
+    if selection:
+        every = np.ones_like(reported)
+        best = validation.best(every)
         page.paragraph(
-            f"{validation.choosing.ensemble.images:,} validation images, those whose id's digest "
-            "is even, chose the shares; but for the last column, all on this page is of the other "
-            f"{together.images:,}. The predictions are of all."
+            f"{np.count_nonzero(~reported):,} validation images, those whose id's digest is even, "
+            "chose the shares; but for the last column and the next lines, all on this page is of "
+            f"the other {np.count_nonzero(reported):,}. The predictions are of all."
+        )
+        page.paragraph(
+            "Cross-fitted, where the other half chooses shares as well and each half measures "
+            f"those of the other, the accuracy on all {len(every):,} images is "
+            f"{_measured(validation.top1(CROSSED, every))} %, from the best model there, "
+            f"{titles[best]}, {_measured(validation.above(CROSSED, best, every), '+')} points. It "
+            "measures how shares are chosen, by more images than these shares can be measured by."
         )
 
 
-def _classes(page: Page, validation: Validation, titles: Sequence[str]) -> None:
-    images, accuracy = (
-        validation.reported.ensemble.counts[0].tolist(),
-        validation.reported.ensemble.per_class,
+def verdict(validation: Validation, titles: Sequence[str]) -> str:
+    """Say by how much the ensemble beats the best model or, if it does not, why."""
+    reported, selection = validation.reported, validation.selection
+    best = validation.best(reported)
+    above = validation.above(ENSEMBLE, best, reported)
+    said = (
+        f"From the best model on these images, {titles[best]}, to the ensemble it is "
+        f"{_measured(above, '+')} points of top-1 accuracy."
     )
-    order = [i for i in np.argsort(accuracy, kind="stable").tolist() if images[i] > 0]
-    rows = [(titles[i], images[i], f"{accuracy[i]:.1%}") for i in order]
+    if above.mean > 0:
+        return said
+    if selection is None:
+        mean = np.delete(validation.accuracies(reported)[: validation.num_models, 0], best).mean()
+        why = (
+            f"all models have equal shares, and the others have {mean:.1%} on average: "
+            "weights=weighted and weights=greedy give them shares by what they add."
+        )
+    elif (gain := validation.above(ENSEMBLE, best, ~reported)).mean > 0:
+        why = (
+            f"on the half that chose the shares it is {_measured(gain, '+')} points, and what was "
+            "gained there does not hold on other images."
+        )
+    else:
+        right = validation.hits[: validation.num_models, 0, reported]
+        rescued = float(right[:, ~right[best]].any(axis=0).mean())
+        why = (
+            f"nor does it on the half that chose the shares ({_measured(gain, '+')}); of the "
+            f"images that this model gets wrong, another is right of {rescued:.0%}."
+        )
+    return f"{said} It does not beat it: {why}"
+
+
+def _percent(accuracy: float) -> str:
+    return f"{accuracy:.1%}"
+
+
+def _measured(measured: Measured, sign: str = "") -> str:
+    """Return a figure in percent with its 95 % interval: `+1.2 [+0.3, +2.1]`."""
+    value, low, high = (100 * each for each in (measured.mean, *measured.interval))
+    shown = f"{value:{sign}.1f}"
+    return shown if math.isnan(low) else f"{shown} [{low:{sign}.1f}, {high:{sign}.1f}]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What the page shows in detail: the ensemble on the R reported images.
+
+    Attributes:
+        numbers: (R,) Which images.
+        labels: (R,) Their true classes.
+        classes: (R, 5) Their most probable classes.
+        probabilities: (R, 5) Theirs.
+    """
+
+    numbers: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    classes: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, validation: Validation) -> "_Shown":
+        numbers, found = np.flatnonzero(validation.reported), validation.predictions
+        labels, classes = validation.labels[numbers], found.classes[numbers]
+        return cls(numbers, labels, classes, found.probabilities[numbers])
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether an image's (R,) top class is its class."""
+        right: NDArray[np.bool_] = self.classes[:, 0] == self.labels
+        return right
+
+
+def _classes(page: Page, shown: _Shown, titles: Sequence[str]) -> None:
+    images = np.bincount(shown.labels, minlength=len(titles))
+    right = np.bincount(shown.labels[shown.right], minlength=len(titles))
+    present = np.flatnonzero(images)
+    order = present[np.argsort(right[present] / images[present], kind="stable")].tolist()
+    rows = [(titles[i], int(images[i]), f"{right[i] / images[i]:.1%}") for i in order]
     for heading, part in (("Hardest classes", rows), ("Easiest classes", rows[::-1])):
         page.heading(heading)
         page.table(["class", "validation images", "top-1"], part[:_ROWS])
 
 
-def _confusions(page: Page, validation: Validation, titles: Sequence[str]) -> None:
-    predicted, images = validation.predictions.classes[:, 0], validation.reported.ensemble.counts[0]
-    wrong = validation.labels != predicted
-    pairs = Counter(zip(validation.labels[wrong].tolist(), predicted[wrong].tolist(), strict=True))
+def _confusions(page: Page, shown: _Shown, titles: Sequence[str]) -> None:
+    predicted, images = shown.classes[:, 0], np.bincount(shown.labels)
+    wrong = ~shown.right
+    pairs = Counter(zip(shown.labels[wrong].tolist(), predicted[wrong].tolist(), strict=True))
     page.heading("Most frequent confusions")
     page.table(
         ["class", "predicted as", "images", "share of the class"],
@@ -154,16 +250,16 @@ def _confusions(page: Page, validation: Validation, titles: Sequence[str]) -> No
         ],
     )
     page.heading("Confusion matrix")
-    shown, matrix = confusion(validation.labels, predicted, len(titles), _MATRIX)
+    classes, matrix = confusion(shown.labels, predicted, len(titles), _MATRIX)
     page.matrix(
-        [*(titles[i] for i in shown), "all others"][: len(matrix)],
+        [*(titles[i] for i in classes), "all others"][: len(matrix)],
         matrix,
         "Images by true class (row) and predicted class (column, by its row's number)."
         + (
             " Named are the classes of the most frequent confusions; images of others that are "
             "predicted as others are left out."
         )
-        * (len(matrix) > len(shown)),
+        * (len(matrix) > len(classes)),
     )
 
 
@@ -184,9 +280,8 @@ class _Reliability:
     accuracy: NDArray[np.float64]
 
     @classmethod
-    def of(cls, validation: Validation) -> "_Reliability":
-        confidence = validation.predictions.probabilities[:, 0].astype(np.float64)
-        right = validation.predictions.classes[:, 0] == validation.labels
+    def of(cls, shown: _Shown) -> "_Reliability":
+        confidence, right = shown.probabilities[:, 0].astype(np.float64), shown.right
         all_bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
         bins, which, images = np.unique(all_bins, return_inverse=True, return_counts=True)
         confidence, accuracy = (np.bincount(which, each) / images for each in (confidence, right))
@@ -208,30 +303,29 @@ class _Reliability:
         return figure
 
 
-def _examples(page: Page, validation: Validation, images: ImageSet, titles: Sequence[str]) -> None:
-    predictions = validation.predictions
-    wrong = np.flatnonzero(predictions.classes[:, 0] != validation.labels)
+def _examples(page: Page, shown: _Shown, images: ImageSet, titles: Sequence[str]) -> None:
+    wrong = np.flatnonzero(~shown.right)
     if len(wrong) == 0:
         return
-    confident = wrong[np.argsort(-predictions.probabilities[wrong, 0], kind="stable")]
-    shown = confident[:_EXAMPLES].tolist()
-    numbers = validation.numbers[shown].tolist()
+    confident = wrong[np.argsort(-shown.probabilities[wrong, 0], kind="stable")]
+    examples = confident[:_EXAMPLES].tolist()
+    numbers = shown.numbers[examples].tolist()
     page.heading("The most confident errors")
     page.cards(
         [
             Card(
                 image=images.peek(number),
-                title=f"label: {titles[validation.labels[i]]}",
+                title=f"label: {titles[shown.labels[i]]}",
                 lines=[
                     (f"{titles[c]} {p:.2f}", p)
                     for c, p in zip(
-                        predictions.classes[i].tolist(),
-                        predictions.probabilities[i].tolist(),
+                        shown.classes[i].tolist(),
+                        shown.probabilities[i].tolist(),
                         strict=True,
                     )
                 ],
                 id=id,
             )
-            for i, number, id in zip(shown, numbers, images.ids_of(numbers), strict=True)
+            for i, number, id in zip(examples, numbers, images.ids_of(numbers), strict=True)
         ]
     )

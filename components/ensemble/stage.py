@@ -29,8 +29,8 @@ def ensemble(
     confusion: OutputClassificationMetrics,
     report: OutputHTML,
     *,
-    views: Views = "one",
-    weights: Literal["equal", "greedy"] = "equal",
+    views: Views = "multi",
+    weights: Literal["equal", "weighted", "greedy"] = "weighted",
     batch_size: Annotated[int, Range(at_least=1)] = 256,
 ) -> None:
     """Average the models' probabilities, evaluate, and predict the test images.
@@ -43,12 +43,20 @@ def ensemble(
         submission: The challenge's zip with `predictions.txt` for the test images.
         confusion: Confusion matrix of the classes most often confused.
         report: Each model and the ensemble.
-        views: What models see of an image: it, or also its mirror image, for twice the GPU time.
-        weights: The models' shares: equal, or chosen greedily on one half of the validation images;
-            then all that is reported is of the other half.
+        views: What models see of an image: its middle; also its mirror image, for twice the GPU
+            time; or three crops, each mirrored, for six times.
+        weights: The models' shares: equal, or chosen on one half of the validation images, those
+            with the least log loss or greedily for accuracy; then all that is reported is of the
+            other half.
         batch_size: Images at a time.
     """
-    from components.ensemble.averaging import ExternalValidation, predict, select, validate
+    from components.ensemble.averaging import (
+        ExternalValidation,
+        predict,
+        select,
+        trainings,
+        validate,
+    )
     from components.ensemble.confusion import write_confusion
     from components.ensemble.report import draw, unique_titles
     from components.ensemble.submission import write_submission
@@ -79,12 +87,12 @@ def ensemble(
     ranks.launch()
     inference.run("validation")
     selection, members = None, records
-    if weights == "greedy":  # each process for itself: the parts are the same
-        selection = select(inference, labels)
+    if weights != "equal":  # each process for itself: the parts are the same
+        selection = select(inference, labels, weights)
         members = [records[i] for i in selection.members]
         test_inference = replace(
             test_inference,
-            uri=f"{uri}/test-{'-'.join(map(str, selection.taken))}",
+            uri=f"{uri}/test-{'-'.join(map(str, selection.parts))}",
             folders=[models[i] for i in selection.members],
             shares=[float(selection.shares[i]) for i in selection.members],
         )
@@ -97,18 +105,17 @@ def ensemble(
     if ranks.rank() > 0:
         return
 
-    predicted, validation = validate(inference, labels, selection)
-    lineage = [each for record in members for each in record.lineage]
+    validation = validate(inference, labels, selection)
     chosen = [what for record in members for what in record.chosen]
     chosen += ["the ensemble's members"] if selection else []
-    history = History(lineage, [], tuple(dict.fromkeys(chosen)))
+    history = History(trainings(members), [], tuple(dict.fromkeys(chosen)))
     measured = ExternalValidation.of(external, outside) if external and outside else None
     others = measured.predicted if measured else None
-    write_predictions(predictions, images, labels, predicted, history, others)
-    write_confusion(
-        confusion, validation.labels, validation.predictions.classes[:, 0], labels.titles
-    )
-    scalars = validation.metadata(unique_titles(records))
+    write_predictions(predictions, images, labels, validation.predictions, history, others)
+    shown = validation.reported
+    predicted = validation.predictions.classes[shown, 0]
+    write_confusion(confusion, validation.labels[shown], predicted, labels.titles)
+    scalars = validation.metadata(unique_titles(records), len(labels.names))
     metadata.write(predictions, scalars | (measured.metadata() if measured else {}))
     draw(report, validation, records, images, labels, measured)
 

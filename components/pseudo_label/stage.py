@@ -53,8 +53,8 @@ def pseudo_label(
         label_share: Share of the given label in an image's weights.
         keep_share: Share of the images that get a label: of those with the same strongest concept,
             the ones that teachers are surest of.
-        views: What teachers see of an image: it, or also its mirror image, for twice
-            the GPU time.
+        views: What teachers see of an image: its middle; also its mirror image, for twice the GPU
+            time; or three crops, each mirrored, for six times.
         batch_size: Images at a time.
     """
     import numpy as np

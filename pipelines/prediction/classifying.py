@@ -6,10 +6,9 @@ from pathlib import Path
 
 import torch
 
-from components.shared.training import transforms
 from components.shared.training.inference import Classifier, most_probable, read_records, scored
 from components.shared.training.models import read_record
-from components.shared.training.views import Views
+from components.shared.training.views import Views, crops
 from pipelines.prediction import pictures
 from pipelines.prediction.tables import Guess, Row
 
@@ -32,22 +31,16 @@ def classified(
     """
     names = read_record(models[0]).names
     records = read_records(models, names)
-    sizes = sorted({record.image_size for record in records})
+    wanted = crops(sorted({record.image_size for record in records}), views)
     # Forked before torch starts threads here; and they decode while the models are loaded.
-    batches = pictures.batches(files, sizes, workers)
+    batches = pictures.batches(files, wanted, workers)
     classifiers = [Classifier.load(model) for model in models]
-    device, paths = transforms.device(), iter(files)
-    for crops, errors in batches:
+    paths = iter(files)
+    for found, errors in batches:
         guesses: Iterator[list[Guess]] = iter(())
         if not all(errors):
-            pixels = {
-                size: transforms.normalized(crop, device)
-                for size, crop in zip(sizes, crops, strict=True)
-            }
-            probabilities = [
-                scored(each.model, pixels[each.record.image_size], views) for each in classifiers
-            ]
-            classes, shares = most_probable(torch.stack(probabilities), top)
+            probabilities = scored(classifiers, dict(zip(wanted, found, strict=True)), views)
+            classes, shares = most_probable(probabilities, top)
             guesses = (
                 [Guess(names[label], records[0].titles[label], share) for label, share in pairs]
                 for pairs in map(zip, classes[0].tolist(), shares[0].tolist())

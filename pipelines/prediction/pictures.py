@@ -25,6 +25,7 @@ from components.shared.stage.errors import UserError
 from components.shared.stage.parallel import leave_signals_to_parent
 from components.shared.storage import filesystem
 from components.shared.training import transforms
+from components.shared.training.views import Crop
 
 BATCH = 64
 _ORIENTATION = 0x0112  # EXIF
@@ -37,11 +38,11 @@ class Batch(NamedTuple):
     """Some pictures in a row.
 
     Attributes:
-        crops: For each image size S, those of the readable pictures, uint8 (B, 3, S, S).
+        found: For each crop, those of the readable pictures, uint8 (B, 3, S, S).
         errors: For each picture what is wrong with it; empty if it is readable.
     """
 
-    crops: list[Tensor]
+    found: list[Tensor]
     errors: list[str]
 
 
@@ -67,18 +68,18 @@ def find(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def batches(files: Sequence[Path], image_sizes: Sequence[int], workers: int) -> Iterator[Batch]:
+def batches(files: Sequence[Path], crops: Sequence[Crop], workers: int) -> Iterator[Batch]:
     """Return the pictures in batches of `BATCH`, in order; workers are forked at once.
 
     Args:
         files: The pictures.
-        image_sizes: Sides of the crops, in pixels.
+        crops: Which crops of each.
         workers: How many processes decode; this one with 0.
     """
     parts = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     workers = 0 if len(parts) == 1 else min(workers, len(parts))
     loader = DataLoader(
-        _Batches(image_sizes),
+        _Batches(crops),
         batch_size=None,
         sampler=parts,
         num_workers=workers,
@@ -90,12 +91,14 @@ def batches(files: Sequence[Path], image_sizes: Sequence[int], workers: int) -> 
 
 
 class _Batches(Dataset[Batch]):
-    def __init__(self, image_sizes: Sequence[int]) -> None:
-        self._image_sizes = image_sizes
-        self._side = math.ceil(max(image_sizes) / transforms.CROP_RATIO)
+    def __init__(self, crops: Sequence[Crop]) -> None:
+        self._crops = crops
+        self._side = max(
+            math.ceil(size / (share or transforms.CROP_RATIO)) for size, share in crops
+        )
 
     def __getitem__(self, files: Sequence[Path]) -> Batch:
-        crops = [transforms.empty_batch(len(files), size) for size in self._image_sizes]
+        found = [transforms.empty_batch(len(files), crop.size) for crop in self._crops]
         errors: list[str] = []
         for file in files:
             try:
@@ -105,10 +108,10 @@ class _Batches(Dataset[Batch]):
                 continue
             row = len(errors) - sum(map(bool, errors))
             errors.append("")
-            for size, batch in zip(self._image_sizes, crops, strict=True):
-                batch[row] = transforms.evaluation_crop(pixels, size)
+            for crop, batch in zip(self._crops, found, strict=True):
+                batch[row] = transforms.evaluation_crop(pixels, *crop)
         readable = errors.count("")
-        return Batch([batch[:readable] for batch in crops], errors)
+        return Batch([batch[:readable] for batch in found], errors)
 
 
 def decoded(encoded: bytes, side: int) -> Tensor:

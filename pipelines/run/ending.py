@@ -43,7 +43,8 @@ def _about(best: Best, folder: Path, titles: Mapping[str, str]) -> Iterator[tupl
         yield "external", f"{title}: {accuracy_text(*accuracies)}"
     yield "use it", _command(folder)
     if best.ensemble:
-        yield "ensemble", _command(folder / models.MODELS, f"/{best.members}")
+        # Not the ensemble itself, which has earlier models too, with shares.
+        yield "together", _command(folder / models.MODELS, f"/{best.members}")
 
 
 def _command(path: Path, pattern: str = "") -> str:

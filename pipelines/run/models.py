@@ -38,7 +38,7 @@ class Best:
         accuracy: Its balanced top-1 accuracy and, if they are known, both ends of its interval.
             Of several seeds, the mean's.
         ensemble: The ensemble's, if it is better.
-        members: The models of the ensemble: a pattern of their names among the links.
+        members: The ensemble's last models: a pattern of their names among the links.
         halved: Whether they are of the half of the validation images that has chosen nothing.
         external: The accuracies on an external validation set, if there is one.
     """

@@ -1,8 +1,9 @@
-"""What flipped views and chosen members gain: `python -m tests.benchmarks.members RUN`.
+"""What views, and members' shares, gain: `python -m tests.benchmarks.members RUN`.
 
-Predicts the validation images of a finished run with all of its finetuned models. Then divides them
-at random again and again: members and the best model are chosen on one half, measured on the other.
-Prints points of balanced top-1 accuracy: means over the divisions and, after ±, their deviation.
+Predicts the validation images of a finished run with all of its finetuned models, seen in one view
+or in several. Then divides them at random again and again: shares and the best model are chosen on
+one half, or on a few images of it, and measured on the other. Prints points of balanced top-1
+accuracy: means over the divisions and, after ±, their deviation.
 """
 
 import logging
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.ensemble.opinions import Opinions
-from components.ensemble.selection import greedy
+from components.ensemble.selection import Weights, parts
 from components.shared.data.evaluation import Evaluation
 from components.shared.training.inference import Inference
 from components.shared.training.models import read_record
@@ -25,6 +26,7 @@ from components.shared.training.views import Views
 logger = logging.getLogger("members")
 DIVISIONS = 40
 KEPT = 20
+FEW = 50
 
 
 def main(run: Path) -> None:
@@ -46,16 +48,18 @@ def main(run: Path) -> None:
                 views=views,
             )
             found.run(views)
-            parts = list(found)
-        classes = np.concatenate([part.classes[:-1] for part in parts], axis=1)
-        shares = np.concatenate([part.probabilities[:-1] for part in parts], axis=1)
+            shards = list(found)
+        classes = np.concatenate([each.classes[:-1] for each in shards], axis=1)
+        shares = np.concatenate([each.probabilities[:-1] for each in shards], axis=1)
         for folder, each in zip(folders, classes, strict=True):
             top1 = balanced(each[:, 0], labels)
             logger.info("%s %5.1f %s", views, top1, read_record(folder).title)
-        compare(f"{views}, all", classes, shares, labels)
-        last = ["again-large" in str(folder) for folder in folders]
-        if any(last):
-            compare(f"{views}, last round", classes[last], shares[last], labels)
+        of_last = np.array(["again-large" in str(folder) for folder in folders])
+        for what, members in (("all", np.ones_like(of_last)), ("last round", of_last)):
+            for count in (len(labels), FEW):
+                if members.any():
+                    title = f"{views}, {what}, {'half' if count > FEW else FEW} choose"
+                    compare(title, classes[members], shares[members], labels, count)
 
 
 def balanced(predicted: NDArray[np.int32], labels: NDArray[np.int64]) -> float:
@@ -69,27 +73,46 @@ def compare(
     classes: NDArray[np.int32],
     shares: NDArray[np.float32],
     labels: NDArray[np.int64],
+    most: int,
 ) -> None:
-    """Print how chosen members compare with equal shares and with the best model."""
-    models, rows = len(classes), []
+    """Print how an ensemble by each kind of shares compares with the best model.
+
+    Args:
+        what: What is printed with it.
+        classes: (M, N, K) The models' most probable classes.
+        shares: Their probabilities.
+        labels: (N,) The images' classes.
+        most: How many images choose, at most.
+    """
+    models, ways = len(classes), ["equal", *get_args(Weights)]
+    found = []
     for division in range(DIVISIONS):
-        chooses = np.random.default_rng(division).random(len(labels)) < 0.5
+        half = np.random.default_rng(division).permutation(len(labels))
+        chooses, reports = np.split(half, [len(labels) // 2])
+        chooses = chooses[:most]
         choosing = Opinions.of(classes[:, chooses], shares[:, chooses])
-        taken = greedy([(choosing, labels[chooses])], models)
+        reported, truth = Opinions.of(classes[:, reports], shares[:, reports]), labels[reports]
+        row = []
+        for way in ways:
+            taken = np.ones(models)
+            if way != "equal":
+                taken = parts(way, [(choosing, labels[chooses])], models)
+            row.append(balanced(reported.mean(taken / taken.sum()).classes[:, 0], truth))
         firsts = classes[:, :, 0]
         best = max(range(models), key=lambda i: balanced(firsts[i, chooses], labels[chooses]))
-        reported, truth = Opinions.of(classes[:, ~chooses], shares[:, ~chooses]), labels[~chooses]
-        means = [taken / taken.sum(), np.full(models, 1 / models)]
-        both = [balanced(reported.mean(each).classes[:, 0], truth) for each in means]
-        rows.append([*both, balanced(firsts[best, ~chooses], truth)])
-    chosen, equal, alone = np.array(rows).T
-    logger.info(
-        "%s: chosen %.1f, equal %.1f, best model %.1f; chosen - equal %+.2f ± %.2f, "
-        "chosen - best model %+.2f ± %.2f",
-        what,
-        *(each.mean() for each in (chosen, equal, alone)),
-        *(f for each in (chosen - equal, chosen - alone) for f in (each.mean(), each.std())),
-    )
+        found.append([*row, balanced(firsts[best, reports], truth)])
+    *ensembles, alone = np.array(found).T
+    for way, each in zip(ways, ensembles, strict=True):
+        figures = [f for other in (ensembles[0], alone) for f in _spread(each - other)]
+        logger.info(
+            "%s: %-8s %.1f; - equal %+.2f ± %.2f, - best model %+.2f ± %.2f",
+            *(what, way, each.mean(), *figures),
+        )
+    logger.info("%s: best model %.1f", what, alone.mean())
+
+
+def _spread(values: NDArray[np.float64]) -> tuple[float, float]:
+    return float(values.mean()), float(values.std())
 
 
 if __name__ == "__main__":

@@ -131,6 +131,32 @@ def test_steps_are_compared_with_those_before_and_the_ensemble_with_the_best(fol
     assert tricks[-1]["to"]["candidate"] == "net-wt"
 
 
+def test_the_ensemble_is_compared_with_the_best_of_its_members_of_any_step(tmp_path: Path) -> None:
+    images, all60 = Images(tmp_path, labels(60)), np.arange(60)
+    # The first step's WT is the best by the mean over the seeds: 48 and 42, where LW has 54 and 30.
+    right = {
+        (step, f"net-{way}-seed{seed}"): all60 < count
+        for step, way, counts in [
+            ("finetune", "wt", (48, 42)),
+            ("finetune", "lw", (54, 30)),
+            ("finetune_large", "wt", (36, 42)),
+            ("finetune_large", "lw", (42, 36)),
+        ]
+        for seed, count in enumerate(counts)
+    }
+    right |= {("ensemble", f"seed{seed}"): all60 < 48 for seed in (0, 1)}
+
+    run(tmp_path, images, right)
+
+    found = figures(tmp_path)["tricks"][-1]
+    assert found["of"] == {"step": "ensemble", "candidate": ""}
+    assert found["to"] == {"step": "finetune", "candidate": "net-wt"}
+    assert found["mean"] == pytest.approx(0.05)  # by seed, 0 and 6 of 60
+    assert found["error"] == pytest.approx(0.05)
+    low, high = found["both"]
+    assert low < 0 < 0.05 < high
+
+
 @pytest.mark.parametrize(
     ("chosen", "words"),
     [
@@ -415,7 +441,9 @@ def test_a_better_ensemble_is_named_beside_it(tmp_path: Path) -> None:
     assert figures(tmp_path)["best"]["ensemble"] == {"step": "ensemble", "candidate": ""}
     summary = (tmp_path / "summary.md").read_text()
     assert "; ensemble 51.7 % [" in summary
-    assert "; the ensemble: with all models that the task `ensemble` reads\n" in summary
+    assert (
+        "; several average equally: the report of the task `ensemble` has its shares\n" in summary
+    )
 
 
 def test_the_summary_says_where_the_suspects_are(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -27,6 +27,7 @@ from tests.forked import Forked
 from tests.synthetic import coloured_squares, image_set, targets
 
 NAMES = ["red", "green", "blue", "grey", "pink", "mauve"]
+WAYS = [{}, {"weights": "greedy", "views": "flip"}, {"weights": "weighted", "views": "multi"}]
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def run(
-    given: Given, out: Path, *, evaluation: Path | None = None, **parameters: Literal["greedy"]
-) -> None:
+def run(given: Given, out: Path, *, evaluation: Path | None = None, **parameters: str) -> None:
     ensemble(
         evaluation or given.folder,
         given.models,
@@ -86,7 +85,7 @@ def run(
         out / "confusion.json",
         out / "report.html",
         batch_size=8,
-        **parameters,  # type: ignore[arg-type]
+        **{"views": "one", "weights": "equal", **parameters},  # type: ignore[arg-type]
     )
 
 
@@ -260,7 +259,7 @@ class Interruption(BaseException):
     pass
 
 
-@pytest.mark.parametrize("parameters", [{}, {"weights": "greedy", "views": "flip"}])
+@pytest.mark.parametrize("parameters", WAYS)
 def test_a_stage_that_was_interrupted_goes_on_and_ends_as_one_that_was_not(
     parameters: dict[str, Any],
     given: Given,
@@ -295,7 +294,7 @@ def test_a_stage_that_was_interrupted_goes_on_and_ends_as_one_that_was_not(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("parameters", [{}, {"weights": "greedy", "views": "flip"}])
+@pytest.mark.parametrize("parameters", WAYS)
 def test_two_processes_make_what_one_makes(
     parameters: dict[str, Any], given: Given, checkpoints: Path, tmp_path: Path
 ) -> None:
@@ -311,7 +310,8 @@ def test_two_processes_make_what_one_makes(
     }
     argv = [str(word) for name, paths in arguments.items() for word in (f"--{name}", *paths)]
     two, log = {"WEBLY_PROCESSES": "2"}, tmp_path / "log"
-    argv += ["--batch_size=8", *(f"--{name}={value}" for name, value in parameters.items())]
+    settings = {"views": "one", "weights": "equal", **parameters}
+    argv += ["--batch_size=8", *(f"--{name}={value}" for name, value in settings.items())]
     stage = Forked("components.ensemble", *argv, log=log, env=os.environ | two)
     assert stage.wait() == 0, log.read_text()
     assert "continuing in 2 processes" in log.read_text()

@@ -4,18 +4,21 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from components.ensemble.opinions import Opinions
-from components.ensemble.selection import greedy
+from components.ensemble.selection import Weights, greedy, parts, weighted
 from components.ensemble.stage import ensemble
 from components.shared.data import halves, predictions
 from components.shared.data.evaluation import TEST, VALIDATION
 from components.shared.data.image_set import ImageSet
+from components.shared.data.predictions import Training
 from components.shared.stage import metadata
 from components.shared.stage.errors import UserError
 from tests import tiny_models
@@ -66,7 +69,8 @@ def run(given: Given, out: Path, weights: str) -> dict[str, float | str]:
     names = ("predictions.parquet", "submission.zip", "confusion.json", "report.html")
     out.mkdir(exist_ok=True)
     paths = [out / name for name in names]
-    ensemble(given.folder, given.models, *paths, weights=weights, batch_size=8)  # type: ignore[arg-type]
+    settings: Any = {"weights": weights, "views": "one", "batch_size": 8}
+    ensemble(given.folder, given.models, *paths, **settings)
     return metadata.read(out / "predictions.parquet")
 
 
@@ -77,7 +81,7 @@ def shares(found: dict[str, float | str]) -> list[float | str]:
 def test_where_a_model_is_useless_the_chosen_members_are_better_than_all(
     given: Given, tmp_path: Path
 ) -> None:
-    found = run(given, tmp_path / "greedy", "greedy")
+    found = run(given, tmp_path / "out", "greedy")
 
     assert found[f"{USELESS}: share_percent"] == 0
     assert sum(map(float, shares(found))) == pytest.approx(100)
@@ -85,9 +89,35 @@ def test_where_a_model_is_useless_the_chosen_members_are_better_than_all(
     reported = ~halves.choosing(given.validation.ids())
     assert found["images"] == reported.sum()
     assert found["choosing_images"] == 60 - reported.sum()
-    page = (tmp_path / "greedy" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
     assert "equal shares of all" in page
     assert f"is of the other {reported.sum()}" in page
+
+
+@pytest.mark.parametrize("weights", ["greedy", "weighted"])
+def test_the_cross_fitted_estimate_is_of_all_images_by_shares_that_they_have_not_chosen(
+    weights: Weights, given: Given, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    labels = np.where(random.random(60) < 0.7, given.labels, random.integers(0, 6, 60))
+    given.labelled(labels)
+
+    found = run(given, tmp_path / "out", weights)
+
+    chooses = halves.choosing(given.validation.ids())
+    alone = np.array(
+        [tiny_models.naive_probabilities(given.validation, [model]) for model in given.models]
+    )
+    right = np.zeros(60, bool)
+    for half in (chooses, ~chooses):
+        taken = parts(weights, [(opinions(alone[:, half], 6), labels[half])], 3)
+        mean = np.einsum("m,mnc->nc", taken / taken.sum(), alone)
+        right[~half] = (mean.argmax(axis=1) == labels)[~half]
+    top1 = 100 * np.mean([right[labels == label].mean() for label in np.unique(labels)])
+    assert found["cross-fitted: top1_percent"] == pytest.approx(top1, rel=1e-3)
+    assert found["cross-fitted: images"] == 60
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"the accuracy on all 60 images is {top1:.1f} [" in page
 
 
 def test_predictions_are_of_all_images_and_those_of_test_images_by_the_same_shares(
@@ -108,7 +138,7 @@ def test_predictions_are_of_all_images_and_those_of_test_images_by_the_same_shar
     )
     _, _, _, history = predictions.read(tmp_path / "greedy" / "predictions.parquet")
     assert list(history.chosen) == ["the ensemble's members"]
-    assert len(history.lineage) == np.count_nonzero(weights)
+    assert history.lineage == [Training("finetune 32 px", 1234, 5.6)]  # the same of all
     with zipfile.ZipFile(tmp_path / "greedy" / "submission.zip") as archive:
         lines = archive.read("predictions.txt").decode().splitlines()
     strongest = np.argsort(-expected(given.test))[:, :5].tolist()
@@ -128,19 +158,22 @@ def test_what_chose_the_models_targets_is_not_forgotten(
     assert list(history.chosen) == ["the teachers", *more]
 
 
-def test_labels_of_the_reported_half_do_not_choose(given: Given, tmp_path: Path) -> None:
+@pytest.mark.parametrize("weights", ["greedy", "weighted"])
+def test_labels_of_the_reported_half_do_not_choose(
+    weights: Weights, given: Given, tmp_path: Path
+) -> None:
     chooses = halves.choosing(given.validation.ids())
-    first = run(given, tmp_path / "first", "greedy")
+    first = run(given, tmp_path / "first", weights)
 
     for other in range(3):
         random = np.random.default_rng(other).integers(0, 6, 60)
         given.labelled(np.where(chooses, given.labels, random))
-        again = run(given, tmp_path / f"{other}", "greedy")
+        again = run(given, tmp_path / f"{other}", weights)
         assert shares(again) == shares(first)
         assert again["top1_percent"] != first["top1_percent"]
 
     given.labelled(np.where(chooses, 5, given.labels))  # what the useless model says
-    assert shares(run(given, tmp_path / "last", "greedy")) != shares(first)
+    assert shares(run(given, tmp_path / "last", weights)) != shares(first)
 
 
 def test_a_half_without_images_is_refused(given: Given, tmp_path: Path) -> None:
@@ -215,3 +248,48 @@ def test_members_are_those_that_a_naive_search_takes(seed: int) -> None:
     dense = np.exp(2 * logits) / np.exp(2 * logits).sum(axis=2, keepdims=True)
     shards = [(opinions(dense[:, rows], 6), labels[rows]) for rows in np.split(np.arange(90), 3)]
     assert greedy(shards, 4).tolist() == naive(dense, labels)
+
+
+def certain(probabilities: Sequence[Sequence[float]], labels: Sequence[int]) -> NDArray[np.int64]:
+    """Return the shares of models by the probability that each (M, N) gives an image's label."""
+    of_label = np.array(probabilities)
+    dense = np.empty((*of_label.shape, 2))
+    rows = np.arange(len(labels))
+    dense[:, rows, labels], dense[:, rows, 1 - np.array(labels)] = of_label, 1 - of_label
+    return weighted([(opinions(dense, 2), np.array(labels))], len(of_label))
+
+
+def test_weighted_shares_are_those_worked_out_by_hand() -> None:
+    # Models that say the same have the same shares, however good they are.
+    assert certain([[0.9, 0.2], [0.9, 0.2]], [0, 1]).tolist() == [50, 50]
+    # One explains all images, another none, and each half of a twentieth: 1.025 and 0.025 of 1.05.
+    assert certain([[1, 1], [0, 0]], [0, 1]).tolist() == [98, 2]
+    # Each explains the images of one class: classes count the same, however many images they have.
+    assert certain([[1, 1, 1, 0], [0, 0, 0, 1]], [0, 0, 0, 1]).tolist() == [50, 50]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weighted_shares_have_the_least_loss_that_an_optimizer_finds(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    labels, models = random.integers(0, 5, 90), 4
+    logits = (
+        random.normal(0, 1, (models, 90, 5))
+        + 2 * np.eye(5)[labels] * np.arange(models)[:, None, None] / 2
+    )
+    dense = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    of_label, images = dense[:, range(90), labels], np.bincount(labels)[labels]
+
+    def loss(shares: NDArray[np.float64]) -> float:
+        likelihood = -np.log(shares @ of_label) @ (1 / images) / len(np.unique(labels))
+        return float(likelihood - 0.05 * np.log(shares).mean())
+
+    found = minimize(
+        loss,
+        np.full(models, 1 / models),
+        bounds=[(1e-6, 1)] * models,
+        constraints={"type": "eq", "fun": lambda shares: shares.sum() - 1},
+        tol=1e-9,
+    )
+    shards = [(opinions(dense[:, rows], 5), labels[rows]) for rows in np.split(np.arange(90), 3)]
+    np.testing.assert_allclose(weighted(shards, models), 100 * found.x, atol=0.6)
+    assert weighted(shards, models).max() > 40

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 
@@ -112,15 +113,22 @@ def test_a_table_has_a_row_for_each_picture_whatever_its_format(
     ]
 
 
-def test_flipped_views_average_a_picture_and_its_mirror_image(tmp_path: Path) -> None:
+def test_views_average_crops_of_a_picture_and_their_mirror_images(tmp_path: Path) -> None:
     (tmp_path / "whole.jpg").write_bytes(jpeg(tmp_path))
     model = Classifier.load(tiny_models.save(tmp_path / "model", NAMES))
-    crop = evaluation_crop(pictures.decoded(jpeg(tmp_path), 37), 32)  # 37: its short side
-    both = normalized(torch.stack([crop, crop.flip(2)]), device())
-    with torch.inference_mode():
-        upright, mirrored = softmax(model.model, both).cpu().numpy()
+
+    def seen(side: int, *shares: float | None) -> NDArray[np.float64]:
+        """Return what the model says of crops and their mirror images, of a picture this large."""
+        pixels = pictures.decoded(jpeg(tmp_path), side)
+        crops = [evaluation_crop(pixels, 32, share) for share in shares]
+        both = torch.stack([each for crop in crops for each in (crop, crop.flip(2))])
+        with torch.inference_mode():
+            return softmax(model.model, normalized(both, device())).cpu().numpy()
+
+    upright, mirrored = seen(37, None)  # 32 of these are shown
+    several = seen(43, 1.0, 0.875, 0.75)  # and of these
     found = {}
-    for views in ("one", "flip"):
+    for views in ("one", "flip", "multi"):
         output = ("--output", tmp_path / f"{views}.csv", "--top", 6)
         arguments = ("--images", tmp_path / "whole.jpg", *output)
         assert run(tmp_path / "model", *arguments, "--views", views) == 0
@@ -130,6 +138,7 @@ def test_flipped_views_average_a_picture_and_its_mirror_image(tmp_path: Path) ->
     assert abs(upright - mirrored).max() > 0.001
     np.testing.assert_allclose(found["one"], upright, atol=1e-5)
     np.testing.assert_allclose(found["flip"], (upright + mirrored) / 2, atol=1e-5)
+    np.testing.assert_allclose(found["multi"], several.mean(axis=0), atol=1e-5)
 
 
 def test_rows_are_the_same_with_workers_and_without(tmp_path: Path) -> None:

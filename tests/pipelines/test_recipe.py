@@ -435,6 +435,24 @@ def test_what_is_compared_is_named_in_the_order_of_its_inputs(tmp_path: Path) ->
     assert [Task(each.pop("step"), Name(**each), {}, {}).name for each in names] == sources
 
 
+def test_the_ensemble_reads_the_models_of_all_rounds_and_resolutions(tmp_path: Path) -> None:
+    text = LARGE + "finetune_again: {}\nfinetune_again_large: {}\nensemble: {}\nseeds: [0, 1]\n"
+
+    tasks = compiled(tmp_path, text, HEAD + BACKBONE)
+
+    for seed in (0, 1):
+        found = [source.task for source in tasks[f"ensemble-seed{seed}"].inputs.values()]
+        trained = [
+            name for name in tasks if name.startswith("finetune") and name.endswith(f"seed{seed}")
+        ]
+        assert len(trained) == 8
+        assert sorted(found) == sorted([*trained, "ingest"])
+        # Labels are given by the last of the first round alone.
+        teachers = {source.task for source in tasks[f"pseudo-label-seed{seed}"].inputs.values()}
+        large = {name for name in trained if name.startswith("finetune-large")}
+        assert teachers == {"ingest", *large}
+
+
 def test_multi_task_pretraining_reads_keywords_and_weights(tmp_path: Path) -> None:
     text = "candidates: [{backbone: resnet18, pretraining: [multitask]}]\n"
 

@@ -210,7 +210,7 @@ def test_the_page_begins_with_what_the_terminal_ends_with(tmp_path: Path) -> Non
     lines = html.unescape(shown[1]).splitlines()
     assert [[line[:10].strip(), line[12:]] for line in lines] == expected
     assert [what for what, _ in expected] == [
-        *("best model", "accuracy", "use it", "ensemble", "report"),
+        *("best model", "accuracy", "use it", "together", "report"),
     ]
     assert expected[0][1] == f"{tmp_path}/best: net, WT, again, large"
 

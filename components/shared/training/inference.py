@@ -4,7 +4,7 @@ Shapes: M classifiers, N images of a shard, B of a batch, C classes, the K most 
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from components.shared.storage.resume import Parts
 from components.shared.training import models, transforms
 from components.shared.training.accuracy import top_k
 from components.shared.training.models import Record
-from components.shared.training.views import Views, seen
+from components.shared.training.views import Crop, Views, crops, seen
 
 logger = logging.getLogger(__name__)
 
@@ -80,21 +80,29 @@ def probabilities(
         batch_size: Images at a time.
         views: Whose probabilities are averaged.
     """
-    sizes = sorted({classifier.record.image_size for classifier in classifiers})
+    wanted = crops(sorted({each.record.image_size for each in classifiers}), views)
+    for _, found in transforms.evaluation_batches(images, stretches, wanted, batch_size):
+        yield scored(classifiers, dict(zip(wanted, found, strict=True)), views)
+
+
+def scored(classifiers: Sequence[Classifier], found: Mapping[Crop, Tensor], views: Views) -> Tensor:
+    """Return each classifier's probabilities (M, B, C) in fp32, on the device.
+
+    Args:
+        classifiers: Models with the same classes.
+        found: The images' crops, uint8 (B, 3, S, S), from which the views are made.
+        views: Whose probabilities are averaged.
+    """
     device = transforms.device()
-    for _, crops in transforms.evaluation_batches(images, stretches, sizes, batch_size):
-        pixels = {
-            size: transforms.normalized(crop, device)
-            for size, crop in zip(sizes, crops, strict=True)
-        }
-        yield torch.stack(
-            [scored(each.model, pixels[each.record.image_size], views) for each in classifiers]
-        )
-
-
-def scored(model: nn.Module, pixels: Tensor, views: Views) -> Tensor:
-    """Return a model's probabilities (B, C) in fp32, their mean over views of (B, 3, S, S)."""
-    return torch.stack([softmax(model, view) for view in seen(pixels, views)]).mean(dim=0)
+    pixels = {crop: transforms.normalized(batch, device) for crop, batch in found.items()}
+    return torch.stack(
+        [
+            torch.stack(
+                [softmax(each.model, view) for view in seen(pixels, each.record.image_size, views)]
+            ).mean(dim=0)
+            for each in classifiers
+        ]
+    )
 
 
 def softmax(model: nn.Module, pixels: Tensor) -> Tensor:

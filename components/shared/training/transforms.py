@@ -29,6 +29,7 @@ from components.shared.stage import ranks, standard_error
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.stage.parallel import cores, leave_signals_to_parent
 from components.shared.storage import shard_cache
+from components.shared.training.views import Crop
 
 logger = logging.getLogger(__name__)
 
@@ -137,15 +138,18 @@ def random_box(
     return top, left, box_height, box_width
 
 
-def evaluation_crop(image: Tensor, size: int) -> Tensor:
+def evaluation_crop(image: Tensor, size: int, share: float | None = None) -> Tensor:
     """Return the centre crop of an image as uint8 (3, size, size).
 
-    The square is `CROP_RATIO` of the short side, or more where that would have to be enlarged: of
-    an image that is no larger than `size`, the whole short side.
+    The square is this share of the short side. By default it is `CROP_RATIO` of it, or more where
+    that would have to be enlarged: of an image that is no larger than `size`, the whole short side.
     """
     height, width = image.shape[1:]
     short = min(height, width)
-    side = min(short, max(size, round(CROP_RATIO * short)))
+    if share is None:
+        side = min(short, max(size, round(CROP_RATIO * short)))
+    else:
+        side = max(1, round(share * short))
     top, left = (height - side) // 2, (width - side) // 2
     return _resized(image[:, top : top + side, left : left + side], size)
 
@@ -218,7 +222,7 @@ class _Caught(Dataset[Any]):
 def evaluation_batches(
     images: ImageSet,
     stretches: Sequence[Sequence[int] | NDArray[np.int64]],
-    image_sizes: Sequence[int],
+    crops: Sequence[Crop],
     batch_size: int,
 ) -> Iterator[tuple[NDArray[np.int64], list[Tensor]]]:
     """Yield the evaluation crops of images in batches; each image is decoded once.
@@ -228,11 +232,11 @@ def evaluation_batches(
     Args:
         images: Where the images are.
         stretches: Image numbers, in any order; a batch ends where its stretch ends.
-        image_sizes: Sides S of the crops, in pixels.
+        crops: Which crops of each image.
         batch_size: Largest number of images in a batch.
 
     Yields:
-        The numbers (B,) and, for each of the image sizes S, the crops as uint8 (B, 3, S, S).
+        The numbers (B,) and, for each of the crops, those of the images as uint8 (B, 3, S, S).
     """
 
     def parts() -> Iterator[NDArray[np.int64]]:
@@ -252,18 +256,18 @@ def evaluation_batches(
 
     shards = ([images.shards[shard] for shard in group] for group, _ in groups())
     with shard_cache.ahead(shards) as begin_next:
-        crops = batches(_EvaluationBatches(images, image_sizes), announced(begin_next))
-        yield from zip(parts(), crops, strict=True)
+        found = batches(_EvaluationBatches(images, crops), announced(begin_next))
+        yield from zip(parts(), found, strict=True)
 
 
 class _EvaluationBatches(Dataset[list[Tensor]]):
-    def __init__(self, images: ImageSet, image_sizes: Sequence[int]) -> None:
-        self._images, self._image_sizes = images, image_sizes
+    def __init__(self, images: ImageSet, crops: Sequence[Crop]) -> None:
+        self._images, self._crops = images, crops
 
     def __getitem__(self, numbers: NDArray[np.int64]) -> list[Tensor]:
-        crops = [empty_batch(len(numbers), size) for size in self._image_sizes]
+        found = [empty_batch(len(numbers), crop.size) for crop in self._crops]
         for row, number in enumerate(numbers.tolist()):
             image = picture(self._images, number)
-            for size, batch in zip(self._image_sizes, crops, strict=True):
-                batch[row] = evaluation_crop(image, size)
-        return crops
+            for crop, batch in zip(self._crops, found, strict=True):
+                batch[row] = evaluation_crop(image, *crop)
+        return found

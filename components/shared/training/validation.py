@@ -19,6 +19,7 @@ from components.shared.training.accuracy import BalancedAccuracy, top_k
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.models import autocast
 from components.shared.training.transforms import device, evaluation_batches, normalized
+from components.shared.training.views import Crop
 
 _HELD_OUT = 0.005
 
@@ -183,7 +184,7 @@ def _logits(
     """Yield image numbers (B,) of this rank's share, and their logits (B, C) in fp32."""
     where = device()
     share = numbers[ranks.rank() :: ranks.world_size()]
-    for batch, (crops,) in evaluation_batches(images, [share], [image_size], batch_size):
+    for batch, (crops,) in evaluation_batches(images, [share], [Crop(image_size)], batch_size):
         with autocast():
             logits = model(normalized(crops, where))
         yield batch, logits.float()

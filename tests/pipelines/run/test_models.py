@@ -161,7 +161,7 @@ def test_what_people_have_put_there_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "models" / "notes.txt").read_text() == "mine"
 
 
-def test_a_better_ensemble_is_told_with_its_members(tmp_path: Path) -> None:
+def test_a_better_ensemble_is_told_with_the_last_models_together(tmp_path: Path) -> None:
     names = [f"net-{way}-seed{seed}" for seed in (0, 1) for way in ("wt", "lw")]
     tasks = [trained(tmp_path, "finetune", name) for name in names]
     shares = {("finetune", name): 0.5 for name in names}
@@ -171,7 +171,7 @@ def test_a_better_ensemble_is_told_with_its_members(tmp_path: Path) -> None:
 
     assert lines["accuracy"].endswith(" (95 % intervals)")
     assert "; ensemble 65.0 % [" in lines["accuracy"]
-    assert f"{tmp_path}/models/*-seed1 --images" in lines["ensemble"]
+    assert f"{tmp_path}/models/*-seed1 --images" in lines["together"]
     found = sorted(path.name for path in (tmp_path / "models").glob("*-seed1"))
     assert found == ["net-lw-seed1", "net-wt-seed1"]
 

@@ -22,6 +22,7 @@ from components.shared.training.inference import (
     read_records,
     scored,
 )
+from components.shared.training.views import Crop, Views
 from tests import tiny_models
 from tests.synthetic import coloured_squares, image_set
 
@@ -85,27 +86,50 @@ def test_each_model_sees_every_image_at_its_own_size(images: ImageSet, folders: 
         np.testing.assert_allclose(found[model].cpu().numpy(), expected, atol=1e-5)
 
 
-def test_flipped_views_average_an_image_and_its_mirror_image(
-    images: ImageSet, folders: list[Path], seen: list[int]
+@pytest.mark.parametrize(
+    ("views", "shares"), [("one", [None]), ("flip", [None]), ("multi", [1.0, 0.875, 0.75])]
+)
+def test_views_are_crops_and_their_mirror_images_of_one_decoding(
+    views: Views,
+    shares: list[float | None],
+    images: ImageSet,
+    folders: list[Path],
+    seen: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    decoded: list[int] = []
+    picture = transforms.picture
+    monkeypatch.setattr(transforms, "num_workers", lambda: 0)
+    monkeypatch.setattr(
+        transforms, "picture", lambda of, number: decoded.append(number) or picture(of, number)
+    )
     classifiers = [Classifier.load(folder) for folder in folders[:2]]
-    found = torch.cat(list(probabilities(images, [range(23)], classifiers, 23, "flip")), dim=1)
-    assert seen == [23] * 4  # twice the forward passes
+    found = torch.cat(list(probabilities(images, [range(23)], classifiers, 23, views)), dim=1)
+    sides = [False, True] if views != "one" else [False]
+    assert seen == [23] * 2 * len(shares) * len(sides)
+    assert decoded == [*range(23)]
     for model, folder in enumerate(folders[:2]):
-        upright = tiny_models.naive_probabilities(images, [folder])
-        mirrored = tiny_models.naive_probabilities(images, [folder], mirrored=True)
-        assert abs(upright - mirrored).max() > 0.01
-        expected = (upright + mirrored) / 2
+        each = [
+            tiny_models.naive_probabilities(images, [folder], mirrored=mirrored, share=share)
+            for share in shares
+            for mirrored in sides
+        ]
+        assert all(abs(each[0] - other).max() > 0.01 for other in each[1:])
+        expected = np.mean(each, axis=0)
         np.testing.assert_allclose(found[model].cpu().numpy(), expected, atol=1e-5)
 
 
 def test_a_symmetric_image_looks_the_same_in_flipped_views(folders: list[Path]) -> None:
-    model = Classifier.load(folders[0]).model
-    half = torch.randn(5, 3, 32, 16, generator=torch.manual_seed(0)).to(transforms.device())
+    model = Classifier.load(folders[0])
+    half = torch.randint(256, (5, 3, 32, 16), generator=torch.manual_seed(0)).byte()
     symmetric = torch.cat([half, half.flip(3)], dim=3)
+
+    def seen(pixels: Tensor, views: Views) -> Tensor:
+        return scored([model], {Crop(32): pixels}, views)
+
     with torch.inference_mode():
-        once, twice = scored(model, symmetric, "one"), scored(model, symmetric, "flip")
-        other = scored(model, symmetric.roll(5, dims=3), "flip")
+        once, twice = seen(symmetric, "one"), seen(symmetric, "flip")
+        other = seen(symmetric.roll(5, dims=3), "flip")
     torch.testing.assert_close(twice, once, rtol=0, atol=0)
     assert (other - once).abs().max() > 0.01
 

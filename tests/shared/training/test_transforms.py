@@ -21,6 +21,7 @@ from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, shard_cache
 from components.shared.storage.shard_cache import Shard
 from components.shared.training import transforms
+from components.shared.training.views import Crop
 from tests.synthetic import coloured_squares, image_set
 
 
@@ -72,6 +73,15 @@ def test_the_evaluation_crop_of_a_large_image_is_scaled_down() -> None:
     assert crop.shape == (3, 70, 70)
     assert crop[1, 0, 0].item() == pytest.approx(10.5, abs=1)
     assert crop[0, 0, 0].item() == pytest.approx(50.5, abs=1)
+
+
+def test_a_crop_of_a_share_is_enlarged_where_it_is_small() -> None:
+    image = gradient(48, 32)
+    assert torch.equal(transforms.evaluation_crop(image, 16, 0.5), image[:, 8:24, 16:32])
+    # 0.75 · 32 = 24 pixels, columns 12 … 35, of which 32 are made: the first and the last stay.
+    crop = transforms.evaluation_crop(image, 32, 0.75)
+    assert crop.shape == (3, 32, 32)
+    assert crop[0, 0, [0, -1]].tolist() == [12, 35]
 
 
 def test_a_training_crop_is_determined_by_its_random_numbers() -> None:
@@ -147,7 +157,9 @@ def test_evaluation_batches_hold_every_image_at_every_size(tmp_path: Path) -> No
     drawn, labels = coloured_squares(7, 40, seed=0)
     images = image_set(tmp_path, drawn)
     numbers = np.array([6, 0, 3, 1, 5], np.int64)
-    seen = list(transforms.evaluation_batches(images, [numbers], [32, 16], batch_size=2))
+    seen = list(
+        transforms.evaluation_batches(images, [numbers], [Crop(32), Crop(16)], batch_size=2)
+    )
     assert [part.tolist() for part, _ in seen] == [[6, 0], [3, 1], [5]]
     assert [tuple(crop.shape) for crop in seen[2][1]] == [(1, 3, 32, 32), (1, 3, 16, 16)]
     for part, (crop, _) in seen:
@@ -158,7 +170,7 @@ def test_evaluation_batches_hold_every_image_at_every_size(tmp_path: Path) -> No
 def test_an_evaluation_batch_ends_where_its_stretch_ends(tmp_path: Path) -> None:
     images = image_set(tmp_path, coloured_squares(7, 40, seed=0)[0])
     seen = transforms.evaluation_batches(
-        images, [range(2, 5), range(0), range(6)], [8], batch_size=2
+        images, [range(2, 5), range(0), range(6)], [Crop(8)], batch_size=2
     )
     assert [part.tolist() for part, _ in seen] == [[2, 3], [4], [0, 1], [2, 3], [4, 5]]
 
@@ -177,7 +189,7 @@ def test_evaluation_says_when_the_reading_of_the_next_shards_begins(
 
     monkeypatch.setattr(shard_cache, "ahead", ahead)
     stretches = [np.array([0, 1, 2, 4, 5, 6, 7, 8])]
-    for part, _ in transforms.evaluation_batches(images, stretches, [8], batch_size=2):
+    for part, _ in transforms.evaluation_batches(images, stretches, [Crop(8)], batch_size=2):
         events.append(part.tolist())
     assert events[:4] == [["0"], ["0", "1"], ["1", "2"], ["2"]]
     assert events[4:] == [[0, 1], "next", [2, 4], "next", [5, 6], "next", [7, 8]]
@@ -194,13 +206,13 @@ def test_shards_on_s3_are_there_before_an_evaluation_reads_them(
         local,
         shards=[replace(each, uri=f"{bucket}/{Path(each.uri).name}") for each in local.shards],
     )
-    seen = transforms.evaluation_batches(remote, [range(8)], [8], batch_size=2)
+    seen = transforms.evaluation_batches(remote, [range(8)], [Crop(8)], batch_size=2)
     next(seen)
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "cache").glob("*.tar"))) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    expected = transforms.evaluation_batches(local, [range(2, 8)], [8], batch_size=2)
+    expected = transforms.evaluation_batches(local, [range(2, 8)], [Crop(8)], batch_size=2)
     for (numbers, (crops,)), (again, (same,)) in zip(seen, expected, strict=True):
         assert numbers.tolist() == again.tolist()
         assert torch.equal(crops, same)
@@ -244,7 +256,7 @@ def test_an_image_that_cannot_be_decoded_is_named_with_its_shard(
     images = image_set(tmp_path, coloured_squares(7, 40, seed=0)[0], images_per_shard=3)
     overwrite(images, 4, content)
     with pytest.raises(UserError) as caught:
-        list(transforms.evaluation_batches(images, [range(7)], [8], batch_size=2))
+        list(transforms.evaluation_batches(images, [range(7)], [Crop(8)], batch_size=2))
     message = str(caught.value)
     assert message.startswith("picture000004.jpg ") and images.shards[1].uri in message
     assert "run ingest again" in message

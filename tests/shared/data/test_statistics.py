@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.compare.statistics import image_weight, interval, over_images, over_seeds
-from tests.compare import coverage
+from components.shared.data.statistics import image_weight, interval, over_images, over_seeds
+from tests.shared.data import coverage
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""How often intervals hold the truth: `python -m tests.compare.coverage 3000` for so many settings.
+"""How often intervals hold the truth, in N settings: `python -m tests.shared.data.coverage N`.
 
 Draws small validation sets and classifiers of known accuracies. Each setting has its own classes,
 images a class, accuracies, and images that are hard for both of two classifiers.
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from components.compare.statistics import (
+from components.shared.data.statistics import (
     Interval,
     Spread,
     image_weight,
