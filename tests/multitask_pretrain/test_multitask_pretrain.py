@@ -59,8 +59,27 @@ def pretrained(
     return models.read_record(folder / "model").metrics
 
 
-def test_both_heads_learn(data: ColouredSquares, tmp_path: Path, temporary: Path) -> None:
-    settings = replace(TRAINING, epochs=3, epoch_images=160, decay_epochs=2)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decay_epochs": 2},
+        {
+            "optimizer": "adamw",
+            "learning_rate": 0.005,
+            "schedule": "cosine",
+            "ema": 0.9,
+            "label_smoothing": 0.1,
+            "mixup": 0.2,
+            "cutmix": 0.2,
+            "randaugment": 1,
+        },
+    ],
+    ids=["plain", "options"],
+)
+def test_both_heads_learn(
+    options: dict[str, Any], data: ColouredSquares, tmp_path: Path, temporary: Path
+) -> None:
+    settings = replace(TRAINING, epochs=3, epoch_images=160, **options)
     metrics = pretrained(data, tmp_path, settings)
 
     record = models.read_record(tmp_path / "model")
