@@ -108,7 +108,7 @@ class Comparison:
         cells: Their classifiers.
         gains: Differences to training from scratch, after the same step; for each cell the most
             meaningful one first.
-        tricks: Differences to the step before.
+        tricks: Differences to what came before the step, as `_to_before` pairs them.
         chosen: What the half of the validation images that is then left out has chosen.
         title: What the images are called, if they are those of an external validation set.
         external: The same classifiers on an external validation set.
@@ -228,7 +228,7 @@ def compare(
         for cell, each in found.items()
     }
     gains = list(_differences(cells, list(_to_scratch(cells)), classes))
-    tricks = list(_differences(cells, list(_to_before(cells)), classes))
+    tricks = list(_differences(cells, list(_to_before(cells, names)), classes))
     return Comparison(names, classes, cells, gains, tricks, chosen)
 
 
@@ -282,22 +282,26 @@ def _to_scratch(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
                 yield cell, other
 
 
-def _to_before(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
-    """Pair each cell with the same candidate's after the previous step.
+def _to_before(cells: dict[Cell, Classifiers], names: Names) -> Iterator[tuple[Cell, Cell]]:
+    """Pair each cell with the same candidate's before what the step adds.
 
-    The ensemble is paired with the best of all its members, the classifiers of any step: the one
-    with the best mean over the seeds, as one would ship it.
+    A larger resolution is paired with what it continues, and each step of another round with its
+    counterpart of the round before. The ensemble is paired with the best of all its members, the
+    classifiers of any step: the one with the best mean over the seeds, as one would ship it.
     """
-    last: dict[Name, Cell] = {}
+    last: dict[tuple[Name, bool], Cell] = {}
     for cell in cells:
         if cell.is_ensemble:
             members = [each for each in cells if not each.is_ensemble]
             if members:
                 yield cell, max(members, key=lambda each: cells[each].top1.mean)
-        else:
-            if cell.candidate in last:
-                yield cell, last[cell.candidate]
-            last[cell.candidate] = cell
+            continue
+        continues = names.steps[cell.step].continues
+        counterpart = last.get((cell.candidate, bool(continues)))
+        for before in (cell._replace(step=continues), counterpart):
+            if before in cells:
+                yield cell, before
+        last[cell.candidate, bool(continues)] = cell
 
 
 def _differences(

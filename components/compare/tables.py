@@ -108,8 +108,9 @@ def _differences(comparison: Comparison, titles: Titles) -> Iterator[Table]:
         ),
         (
             "What each step adds",
-            "to the same candidate after the step before; the ensemble's, with what its views add, "
-            "to the best of its members of all steps: the one with the highest mean here",
+            "to the same candidate: a larger resolution to what it continues, a second round to "
+            "the first; the ensemble's, with what its views add, to the best of its members of "
+            "all steps: the one with the highest mean here",
             comparison.tricks,
         ),
     ):

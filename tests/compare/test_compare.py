@@ -131,6 +131,28 @@ def test_steps_are_compared_with_those_before_and_the_ensemble_with_the_best(fol
     assert tricks[-1]["to"]["candidate"] == "net-wt"
 
 
+def test_a_resolution_is_compared_with_what_it_continues_and_a_round_with_the_one_before(
+    tmp_path: Path,
+) -> None:
+    steps = ["finetune", "finetune_large", "finetune_again", "finetune_again_large"]
+    right = {(step, "net-wt"): np.arange(60) < 30 + 6 * i for i, step in enumerate(steps)}
+
+    run(tmp_path, Images(tmp_path, labels(60)), right)
+
+    found = {
+        (each["of"]["step"], each["to"]["step"]): each["mean"]
+        for each in figures(tmp_path)["tricks"]
+    }
+    assert found == pytest.approx(
+        {
+            ("finetune_large", "finetune"): 0.1,
+            ("finetune_again", "finetune"): 0.2,
+            ("finetune_again_large", "finetune_again"): 0.1,
+            ("finetune_again_large", "finetune_large"): 0.2,
+        }
+    )
+
+
 def test_the_ensemble_is_compared_with_the_best_of_its_members_of_any_step(tmp_path: Path) -> None:
     images, all60 = Images(tmp_path, labels(60)), np.arange(60)
     # The first step's WT is the best by the mean over the seeds: 48 and 42, where LW has 54 and 30.
