@@ -211,7 +211,7 @@ def compare(
         cell = _unseeded(Cell(step, candidate))
         found.setdefault(cell, []).append((candidate.seed, hits, history))
     halved = any(history.halved for each in found.values() for _, _, history in each)
-    shown = ~halves.choosing(ids(paths[0], of)) if halved else np.ones(len(labels), np.bool_)
+    shown = ~halves.choosing(ids(paths[0])) if halved else np.ones(len(labels), np.bool_)
     classes = labels[shown].astype(np.int64)
     cells = {
         cell: _classifiers(

@@ -101,8 +101,9 @@ def ensemble(
     lineage = [each for record in members for each in record.lineage]
     history = History(lineage, [], halved=selection is not None)
     measured = ExternalValidation.of(external, outside) if external and outside else None
-    others = measured.predicted if measured else None
-    write_predictions(predictions, images, labels, predicted, history, others)
+    write_predictions(
+        predictions, images, labels, predicted, history, measured.predicted if measured else None
+    )
     write_confusion(
         confusion, validation.labels, validation.predictions.classes[:, 0], labels.titles
     )
