@@ -219,7 +219,7 @@ def compare(
             "some predictions are of an earlier version, which did not measure each half of the "
             "validation images: train these models again"
         )
-    shown = ~halves.choosing(ids(paths[0], of)) if chosen else np.ones(len(labels), np.bool_)
+    shown = ~halves.choosing(ids(paths[0])) if chosen else np.ones(len(labels), np.bool_)
     classes = labels[shown].astype(np.int64)
     cells = {
         cell: _classifiers(

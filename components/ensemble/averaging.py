@@ -72,23 +72,20 @@ class Validation:
         hits: (M+3, 2, N) Whether an image's class is the top class, and whether among the top five:
             of each model; `EQUAL`, of the mean by equal shares; `ENSEMBLE`, by the ensemble's;
             `CROSSED`, of an image by the shares that the half has chosen of which it is not.
+        reported: (N,) Whether an image has chosen nothing, so that it measures.
         selection: The members; None if all models have equal shares.
     """
 
     labels: NDArray[np.int64]
     predictions: Predictions
     hits: NDArray[np.bool_]
+    reported: NDArray[np.bool_]
     selection: Selection | None
 
     @property
     def num_models(self) -> int:
         """The number of models."""
         return len(self.hits) - 3
-
-    @property
-    def reported(self) -> NDArray[np.bool_]:
-        """Whether an image (N,) has not chosen, so that it measures."""
-        return ~self.selection.chooses if self.selection else np.ones(len(self.labels), np.bool_)
 
     def accuracies(self, images: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return balanced top-1 and top-5 accuracies (M+3, 2) on some of the images."""
@@ -174,8 +171,17 @@ def select(inference: Inference, labels: Targets, weights: Weights) -> Selection
     return Selection(chooses, *found)
 
 
-def validate(inference: Inference, labels: Targets, selection: Selection | None) -> Validation:
-    """Return what the models and the ensemble say of all labelled images."""
+def validate(
+    inference: Inference, labels: Targets, selection: Selection | None, *, halved: bool
+) -> Validation:
+    """Return what the models and the ensemble say of all labelled images.
+
+    Args:
+        inference: What the models say.
+        labels: The images' true classes.
+        selection: The members; None if all models have equal shares.
+        halved: Whether one half of the images has chosen anything, members or teachers.
+    """
     assert (np.diff(labels.offsets) == 1).all(), "ingest gives each validation image one label"
     truth = np.asarray(labels.classes, np.int64)
     hits = np.empty((len(inference.folders) + 3, 2, len(truth)), np.bool_)
@@ -193,7 +199,10 @@ def validate(inference: Inference, labels: Targets, selection: Selection | None)
         ranked = np.stack([*part.classes[:, :, :TOP], together.classes, crossed])
         right = ranked == truth[part.numbers, None]
         hits[:, 0, part.numbers], hits[:, 1, part.numbers] = right[:, :, 0], right.any(axis=2)
-    return Validation(truth, Predictions.joined(found), hits, selection)
+    reported = np.ones(len(truth), np.bool_)
+    if halved:
+        reported = ~halves.choosing(inference.images.ids())
+    return Validation(truth, Predictions.joined(found), hits, reported, selection)
 
 
 def trainings(members: Sequence[Record]) -> list[Training]:

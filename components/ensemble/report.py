@@ -72,7 +72,7 @@ def draw(
             (f"{accuracies[validation.best(reported), 0]:.1%}", "top-1 of the best model"),
             (
                 f"{np.count_nonzero(reported):,}",
-                "validation images" + " reported" * bool(validation.selection),
+                "validation images" + " reported" * (not reported.all()),
             ),
         ]
     )
@@ -137,6 +137,11 @@ def _results(
         "were drawn."
     )
     page.paragraph(verdict(validation, titles))
+    if selection is None and not reported.all():
+        page.paragraph(
+            "One half of the validation images has chosen the teachers of what models were trained "
+            "on: all on this page is of the other half."
+        )
     if selection:
         every = np.ones_like(reported)
         best = validation.best(every)

@@ -105,9 +105,9 @@ def ensemble(
     if ranks.rank() > 0:
         return
 
-    validation = validate(inference, labels, selection)
     chosen = [what for record in members for what in record.chosen]
     chosen += ["the ensemble's members"] if selection else []
+    validation = validate(inference, labels, selection, halved=bool(chosen))
     history = History(trainings(members), [], tuple(dict.fromkeys(chosen)))
     measured = ExternalValidation.of(external, outside) if external and outside else None
     others = measured.predicted if measured else None

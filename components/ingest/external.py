@@ -40,15 +40,16 @@ def joined(data: DataSet, other: DataSet, root: str, scratch: Path) -> DataSet:
     joint = scratch / "joint.txt"
     with joint.open("w", encoding="utf-8") as lines:
         for block in lists.blocks(other.lists, _NUM_ROWS):
-            is_wanted = block.file_list.split == split
+            of_split = block.file_list.split == split
             for line, _ in block.lines():
                 id, label = block.parse(line, len(to_ours))
-                images[label] += is_wanted and label >= 0
-                # Those of other splits are listed as well: nothing is amiss with them.
-                ours = to_ours[label] if is_wanted and label >= 0 else unwanted
-                lines.write(f"{id} {'?' if label < 0 else ours}\n")
-    others = [label for label in +images if to_ours[label] == unwanted]
-    if len(others) == len(+images):
+                if of_split and label >= 0:
+                    images[label] += 1
+                    lines.write(f"{id} {to_ours[label]}\n")
+                else:  # listed as well: nothing is amiss with images of other splits
+                    lines.write(f"{id} {'?' if label < 0 else unwanted}\n")
+    others = [label for label in images if to_ours[label] == unwanted]
+    if len(others) == len(images):
         raise UserError(
             f"external_validation={root}: {images.total():,} images for {split} of "
             f"{_listed(other.names[label] for label in sorted(others))}, but none of the data "

@@ -130,11 +130,12 @@ def run(
     yield from _weights(pipeline.tasks, settings)
     local = task_checks.folders(pipeline.tasks)
     yield from (Check("folder", "missing", folder.refusal) for folder in local)
-    others = (task.parameters.get("external_validation") for task in pipeline.tasks)
-    given = map(str, (pipeline.form.get("dataset"), *others))
-    checks = [buckets.data_set(uri) for uri in dict.fromkeys(given) if filesystem.is_s3(uri)]
+    dataset = str(pipeline.form.get("dataset", ""))
+    others = (str(task.parameters.get("external_validation")) for task in pipeline.tasks)
+    given = filter(filesystem.is_s3, dict.fromkeys((dataset, *others)))
+    checks = [buckets.data_set(uri) for uri in given]
     yield from checks
-    if checks and all(check.state == "ok" for check in checks):
+    if filesystem.is_s3(dataset) and all(check.state == "ok" for check in checks):
         yield from _surveys(pipeline)
 
 

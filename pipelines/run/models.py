@@ -140,11 +140,11 @@ def _compared(comparison: Path, models: list[TaskRecord]) -> Best | None:
     step, seed = named.get("ensemble", ("", ""))
     members = (f"*-{seed}" if seed else "*") if step else ""
     accuracies = (_accuracy(found, *model), _accuracy(found, step))
-    outside = found["external"]
-    external = outside and External(
-        outside["title"], _accuracy(outside, *model), _accuracy(outside, step)
-    )
-    return Best(task, *accuracies, members, bool(found["chosen"]), external or None)
+    external = None
+    if outside := found["external"]:
+        figures = _accuracy(outside, *model), _accuracy(outside, step)
+        external = External(outside["title"], *figures)
+    return Best(task, *accuracies, members, bool(found["chosen"]), external)
 
 
 def _accuracy(found: dict[str, Any], step: str, candidate: str = "") -> list[float]:

@@ -153,9 +153,10 @@ def test_what_chose_the_models_targets_is_not_forgotten(
 ) -> None:
     for seed in (0, 4):
         tiny_models.save(tmp_path / str(seed), NAMES, seed=seed, chosen=["the teachers"])
-    run(given, tmp_path / "out", weights)
+    found = run(given, tmp_path / "out", weights)
     *_, history = predictions.read(tmp_path / "out" / "predictions.parquet")
     assert list(history.chosen) == ["the teachers", *more]
+    assert found["images"] == np.count_nonzero(~halves.choosing(given.validation.ids()))
 
 
 @pytest.mark.parametrize("weights", ["greedy", "weighted"])

@@ -153,9 +153,10 @@ def read(
     return identity, table["label"].to_numpy(), predictions, history
 
 
-def ids(path: Path, of: Set = "validation") -> list[str]:
-    """Return the ids of the images that a file has predictions for, as `read` does."""
-    found: list[str] = _of(pq.read_table(path, columns=["set", "id"]), of)["id"].to_pylist()
+def ids(path: Path) -> list[str]:
+    """Return the ids of the validation images that a file has predictions for."""
+    table = _of(pq.read_table(path, columns=["set", "id"]), "validation")
+    found: list[str] = table["id"].to_pylist()
     return found
 
 

@@ -39,6 +39,7 @@ def node(*taints: tuple[str, str], **allocatable: str) -> dict[str, Any]:
     }
 
 
+EXTERNAL = "form: [ingest_external_validation]\n"
 IMAGES = {f"data/{name}/{number}.jpg" for name in ("cat", "dog") for number in (1, 2)}
 
 
@@ -669,6 +670,24 @@ def test_a_data_set_of_this_machine_is_missing_there(
 ) -> None:
     assert check("--file", str(recipe("")), "dataset=/photos") == 1
     assert "missing  folder       ingest: dataset=/photos: a folder of this machine" in caplog.text
+
+    caplog.clear()
+    argv = "dataset=s3://bucket/data", "ingest_external_validation=/photos"
+    assert check("--file", str(recipe(EXTERNAL)), *argv) == 1
+    assert "missing  folder       ingest: external_validation=/photos: a folder of" in caplog.text
+
+
+def test_an_external_validation_set_is_looked_for_as_the_data_set_is(
+    stored: str, check: Check, caplog: pytest.LogCaptureFixture, recipe: Callable[..., Path]
+) -> None:
+    argv = "--file", str(recipe(EXTERNAL)), f"dataset={stored}/data"
+
+    assert check(*argv, f"ingest_external_validation={stored}/other") == 1
+    assert f"{stored}/other: no files there" in caplog.text
+
+    caplog.clear()
+    check(*argv, f"ingest_external_validation={stored}/data")
+    assert "external    4 images of data: " in caplog.text
 
 
 def test_the_pod_that_fetches_weights_is_named_with_its_hub(
