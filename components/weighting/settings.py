@@ -16,12 +16,12 @@ class SimilaritySettings:
             sentence embeddings.
         embedding_model: A folder of sentence-transformers', local or s3://, for embedding; or none.
         naming: Whether a name in a text, such as mule deer, counts for the class that it is a kind
-            of in WordNet; for tf-idf.
+            of in WordNet; for tf-idf alone.
     """
 
     similarity: Literal["tf-idf", "embedding"] = "tf-idf"
     embedding_model: Annotated[str, Location(other="none")] = "none"
-    naming: bool = False
+    naming: bool = True
 
     def __post_init__(self) -> None:
         """Refuse an embedding without a model, and what nothing uses.
@@ -39,9 +39,4 @@ class SimilaritySettings:
             raise UserError(
                 f"embedding_model={self.embedding_model} is not used by similarity=tf-idf: "
                 "set similarity=embedding, or embedding_model=none"
-            )
-        if self.similarity == "embedding" and self.naming:
-            raise UserError(
-                "naming=true is not used by similarity=embedding: set naming=false, or "
-                "similarity=tf-idf"
             )

@@ -25,9 +25,9 @@ def weighting(
     *,
     neighbors: Annotated[int, Range(at_least=0)] = 5,
     top_k: Annotated[int, Range(at_least=1, at_most=100)] = 5,
-    fallback_weight: Annotated[float, Range(at_least=0, at_most=1)] = 0.5,
-    label_weight: Annotated[float, Range(at_least=0, at_most=1)] = 0.0,
-    sharpness: Annotated[float, Range(above=0, at_most=10)] = 1.0,
+    fallback_weight: Annotated[float, Range(at_least=0, at_most=1)] = 0.1,
+    label_weight: Annotated[float, Range(at_least=0, at_most=1)] = 0.1,
+    sharpness: Annotated[float, Range(above=0, at_most=10)] = 3.0,
     comparing: SimilaritySettings,
 ) -> None:
     """Weight the concepts near an image's label by how well its text fits them.
