@@ -1,9 +1,7 @@
 """The stage `lw_pretrain`."""
 
-from typing import Literal
-
 from components.shared.stage.interface import InputDataset, InputModel, OutputHTML, OutputModel
-from components.shared.training.settings import TrainingSettings
+from components.shared.training.settings import TargetNorm, TrainingSettings
 
 
 def lw_pretrain(
@@ -15,7 +13,7 @@ def lw_pretrain(
     initial_model: InputModel | None = None,
     *,
     training: TrainingSettings,
-    target_norm: Literal["sum", "mean"] = "sum",
+    target_norm: TargetNorm = "sum",
 ) -> None:
     """Pretrain on weighted concepts: the label-weighted set (LW).
 
@@ -27,7 +25,8 @@ def lw_pretrain(
         report: Training curves.
         initial_model: The model to start from; without one, weights are random.
         training: How to train.
-        target_norm: Whether an image's loss is the sum over its targets or their mean.
+        target_norm: An image's loss is the sum over its targets, that sum scaled to 1 target of
+            weight 1 for the average image, or the targets' mean.
     """
     from components.shared.data.evaluation import Evaluation
     from components.shared.data.image_set import ImageSet
@@ -57,6 +56,6 @@ def lw_pretrain(
         settings=training,
         parameters={"target_norm": target_norm},
     )
-    loss = TargetsLoss(target_norm)
+    loss = TargetsLoss.of(target_norm, targets)
     trained = run.fit(network, image_set, targets, loss, validation, balance_on="strongest")
     trained.save(model, report)

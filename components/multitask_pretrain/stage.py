@@ -1,6 +1,6 @@
 """The stage `multitask_pretrain`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from components.shared.stage.interface import (
     InputDataset,
@@ -9,7 +9,7 @@ from components.shared.stage.interface import (
     OutputModel,
     Range,
 )
-from components.shared.training.settings import TrainingSettings
+from components.shared.training.settings import TargetNorm, TrainingSettings
 
 
 def multitask_pretrain(
@@ -23,7 +23,7 @@ def multitask_pretrain(
     *,
     training: TrainingSettings,
     concepts_weight: Annotated[float, Range(above=0)] = 1.0,
-    target_norm: Literal["sum", "mean"] = "sum",
+    target_norm: TargetNorm = "sum",
 ) -> None:
     """Pretrain on keywords and weighted concepts at once: a head for each.
 
@@ -37,7 +37,8 @@ def multitask_pretrain(
         initial_model: The model to start from; without one, weights are random.
         training: How to train.
         concepts_weight: Weight of the concepts' loss, relative to the keywords'.
-        target_norm: Whether an image's loss in a head is the sum over its targets or their mean.
+        target_norm: An image's loss in a head is the sum over its targets, that sum scaled to 1
+            target of weight 1 for the average image, or the targets' mean.
     """
     from components.multitask_pretrain.joining import joined
     from components.shared.data.evaluation import Evaluation
@@ -45,7 +46,7 @@ def multitask_pretrain(
     from components.shared.data.targets import Targets
     from components.shared.stage import ranks
     from components.shared.training import models
-    from components.shared.training.losses import Head, TargetsLoss
+    from components.shared.training.losses import TargetsLoss
     from components.shared.training.training_run import TrainingRun
     from components.shared.training.validation import LabelValidation
 
@@ -56,7 +57,6 @@ def multitask_pretrain(
     )
     image_set.identity.check(words.identity, "keywords")
     image_set.identity.check(concepts.identity, "weights")
-    heads = Head(len(words.names)), Head(len(concepts.names), concepts_weight)
     held_out = Evaluation.load(evaluation)
     validation = LabelValidation(
         held_out.images,
@@ -64,9 +64,10 @@ def multitask_pretrain(
         concepts.names,
         training.image_size,
         training.micro_batch_size,
-        first_output=heads[0].size,
+        first_output=len(words.names),
     )
-    network = models.create(training, heads[0].size + heads[1].size, initial_model=initial_model)
+    outputs = len(words.names) + len(concepts.names)
+    network = models.create(training, outputs, initial_model=initial_model)
     ranks.launch()
     run = TrainingRun(
         stage="multitask_pretrain",
@@ -75,6 +76,7 @@ def multitask_pretrain(
         settings=training,
         parameters={"concepts_weight": concepts_weight, "target_norm": target_norm},
     )
-    targets, loss = joined(words, concepts), TargetsLoss(target_norm, heads)
+    loss = TargetsLoss.of(target_norm, words, concepts, weights=(1.0, concepts_weight))
+    targets = joined(words, concepts)
     trained = run.fit(network, image_set, targets, loss, validation, balance_on="any")
     trained.save(model, report)

@@ -1,9 +1,7 @@
 """The stage `wt_pretrain`."""
 
-from typing import Literal
-
 from components.shared.stage.interface import InputDataset, InputModel, OutputHTML, OutputModel
-from components.shared.training.settings import TrainingSettings
+from components.shared.training.settings import TargetNorm, TrainingSettings
 
 
 def wt_pretrain(
@@ -14,7 +12,7 @@ def wt_pretrain(
     initial_model: InputModel | None = None,
     *,
     training: TrainingSettings,
-    target_norm: Literal["sum", "mean"] = "sum",
+    target_norm: TargetNorm = "sum",
 ) -> None:
     """Pretrain on keywords: the weakly-tagged set (WT).
 
@@ -25,7 +23,8 @@ def wt_pretrain(
         report: Training curves.
         initial_model: The model to start from; without one, weights are random.
         training: How to train.
-        target_norm: Whether an image's loss is the sum over its targets or their mean.
+        target_norm: An image's loss is the sum over its targets, that sum scaled to 1 target of
+            weight 1 for the average image, or the targets' mean.
     """
     from components.shared.data.image_set import ImageSet
     from components.shared.data.targets import Targets
@@ -37,7 +36,7 @@ def wt_pretrain(
 
     image_set, targets = ImageSet.load(images), Targets.load(keywords)
     image_set.identity.check(targets.identity, "keywords")
-    loss, apart = TargetsLoss(target_norm), held_out(targets)
+    loss, apart = TargetsLoss.of(target_norm, targets), held_out(targets)
     sizes = training.image_size, training.micro_batch_size
     validation = HeldOutValidation(image_set, targets, apart, loss, *sizes)
     network = models.create(training, len(targets.names), initial_model=initial_model)

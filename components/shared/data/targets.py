@@ -86,6 +86,12 @@ class Targets:
         pairs = slice(self.offsets[image], self.offsets[image + 1])
         return self.classes[pairs], self.weights[pairs]
 
+    @property
+    def average_weight(self) -> float:
+        """The sum of an image's weights, averaged over the images that have targets."""
+        images = np.count_nonzero(np.diff(self.offsets))
+        return float(np.sum(self.weights, dtype=np.float64) / max(1, int(images)))
+
     def padded(self, images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return classes and weights (B, K) of a batch of images, K the largest count among them.
 

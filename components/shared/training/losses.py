@@ -1,11 +1,14 @@
 """The loss of every training stage."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from components.shared.data.targets import Targets
+from components.shared.training.settings import TargetNorm
 
 
 class Head(NamedTuple):
@@ -52,6 +55,27 @@ class TargetsLoss(nn.Module):
         """
         super().__init__()
         self.norm, self.heads = norm, heads
+
+    @classmethod
+    def of(cls, norm: TargetNorm, *targets: Targets, weights: Sequence[float] = (1.0,)) -> Self:
+        """Return the loss of a model with a head for each of some targets.
+
+        With "scaled", a head's loss is divided by what an image's targets weigh on average. So a
+        learning rate means the same for any targets, and an image that says more still counts more.
+
+        Args:
+            norm: How an image is weighed.
+            targets: The targets.
+            weights: The weights of their heads' losses.
+        """
+        if norm == "scaled":
+            parts = zip(weights, targets, strict=True)
+            weights = [weight / each.average_weight for weight, each in parts]
+        elif len(targets) == 1:
+            return cls(norm)
+        sizes = (len(each.names) for each in targets)
+        heads = [Head(*each) for each in zip(sizes, weights, strict=True)]
+        return cls("mean" if norm == "mean" else "sum", heads)
 
     def forward(
         self,

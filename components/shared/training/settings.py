@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Range, check_fields, json_object
 
+# How a pretraining weighs an image: by the sum of its targets' weights, by this relative to the
+# average image's, or like every other image.
+TargetNorm = Literal["sum", "scaled", "mean"]
 LEARNING_RATE_ENDED = (
     "continue_learning_rate=true: the initial model's schedule=cosine takes its learning rate to "
     "0: set continue_learning_rate=false, and a learning_rate"

@@ -1,11 +1,16 @@
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from components.shared.data.identity import Identity
+from components.shared.data.targets import Targets, TargetsWriter
 from components.shared.training.losses import Head, TargetsLoss
+from components.shared.training.settings import TargetNorm
 
 
 def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -59,6 +64,42 @@ def test_an_image_without_targets_costs_nothing(norm: str) -> None:
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert loss[5].item() == 0
     assert gradient[5].abs().max() == 0
+
+
+def targets(folder: Path, num_classes: int, *images: Sequence[float]) -> Targets:
+    """Write Targets whose images have these weights, of the classes 0, 1, …"""
+    names = [f"{folder.name}-{i}" for i in range(num_classes)]
+    with TargetsWriter(folder, names, names, Identity.of(map(str, range(len(images))))) as writer:
+        for weights in images:
+            writer.append([len(weights)], range(len(weights)), weights)
+    return Targets.load(folder)
+
+
+def test_scaled_the_average_image_counts_as_one_target_of_weight_1(tmp_path: Path) -> None:
+    # Of the images that have targets, one weighs 0.5 on average.
+    weighted = targets(tmp_path / "weighted", 7, [0.25, 0.25], [], [0.5], [0.1, 0.2, 0.2])
+    example_ = example()
+
+    scaled = TargetsLoss.of("scaled", weighted)(*example_)
+
+    torch.testing.assert_close(scaled, 2 * TargetsLoss("sum")(*example_))
+    torch.testing.assert_close(
+        TargetsLoss.of("sum", weighted)(*example_), TargetsLoss("sum")(*example_)
+    )
+
+
+@pytest.mark.parametrize(("norm", "scale"), [("sum", 1.0), ("scaled", 2.0)])
+def test_each_head_is_scaled_by_its_own_targets(
+    norm: TargetNorm, scale: float, tmp_path: Path
+) -> None:
+    keywords = targets(tmp_path / "keywords", 3, [0.5], [0.5])
+    concepts = targets(tmp_path / "concepts", 4, [1.0], [0.5, 0.5])
+    example_ = example()
+
+    found = TargetsLoss.of(norm, keywords, concepts, weights=(1.0, 0.3))(*example_)
+
+    expected = TargetsLoss("sum", [Head(3, scale), Head(4, 0.3)])(*example_)
+    torch.testing.assert_close(found, expected)
 
 
 def test_label_smoothing_of_weights_that_sum_to_one_is_torchs() -> None:
