@@ -64,7 +64,7 @@ class History:
 
     lineage: Sequence[Training]
     curve: Sequence[dict[str, float]]
-    chosen: Sequence[str] = ()
+    chosen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def read(path: Path) -> tuple[Identity, NDArray[np.int32], Predictions, History]
     identity = Identity.of_schema(table.schema, FORMAT, path)
     with formats.reading(metadata[_KEY], FORMAT, path) as content:
         lineage = [Training(*each) for each in content["lineage"]]
-        history = History(lineage, content["curve"], content.get("chosen", ()))
+        history = History(lineage, content["curve"], tuple(content.get("chosen", ())))
     width = len(table["concepts"][0]) if len(table) else TOP
     shape = (len(table), width)
     predictions = Predictions(
