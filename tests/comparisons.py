@@ -72,7 +72,7 @@ def write(
     before = [Training("wt_pretrain 28 px", 1000, 10.0)] if pretrained else []
     lineage = [*before, Training("finetune on given labels 28 px", 100 * points, 4.0)]
     # Of the images, only ids and identity are written.
-    history = History(lineage, curve, chosen)
+    history = History(lineage, curve, tuple(chosen))
     outside = None
     if external:
         others, right = external

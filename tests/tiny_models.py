@@ -58,7 +58,7 @@ def save(
         curve=[{"epoch": 1, "images": 1234, "loss": 1.0}],
         settings={},
         lineage=[Training(what, 1234, 5.6) for what in lineage],
-        chosen=chosen,
+        chosen=tuple(chosen),
     )
     models.save(folder, model, record)
     return folder

@@ -137,7 +137,7 @@ def test_predictions_are_of_all_images_and_those_of_test_images_by_the_same_shar
         table["probabilities"].to_pylist(), -np.sort(-together)[:, :5], atol=1e-4
     )
     _, _, _, history = predictions.read(tmp_path / "greedy" / "predictions.parquet")
-    assert list(history.chosen) == ["the ensemble's members"]
+    assert history.chosen == ("the ensemble's members",)
     assert history.lineage == [Training("finetune 32 px", 1234, 5.6)]  # the same of all
     with zipfile.ZipFile(tmp_path / "greedy" / "submission.zip") as archive:
         lines = archive.read("predictions.txt").decode().splitlines()
@@ -155,7 +155,7 @@ def test_what_chose_the_models_targets_is_not_forgotten(
         tiny_models.save(tmp_path / str(seed), NAMES, seed=seed, chosen=["the teachers"])
     found = run(given, tmp_path / "out", weights)
     *_, history = predictions.read(tmp_path / "out" / "predictions.parquet")
-    assert list(history.chosen) == ["the teachers", *more]
+    assert history.chosen == ("the teachers", *more)
     assert found["images"] == np.count_nonzero(~halves.choosing(given.validation.ids()))
 
 

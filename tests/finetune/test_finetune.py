@@ -173,10 +173,10 @@ def test_finetune_takes_pseudo_labels_and_leaves_out_images_without(
     large = finetuned(data, tmp_path / "large", STILL, initial_model=folder)
     for made in (folder, large):
         found = models.read_record(made)
-        assert list(found.chosen) == ["the teachers"]
+        assert found.chosen == ("the teachers",)
         assert found.metadata()["reported_top1_percent"] == 100 * found.metrics["reported_top1"]
         *_, history = predictions.read(made.with_name("predictions.parquet"))
-        assert list(history.chosen) == ["the teachers"]
+        assert history.chosen == ("the teachers",)
         page = (made.with_name("report.html")).read_text()
         assert "has not chosen the teachers, balanced top-1" in page
 

@@ -68,7 +68,7 @@ class History:
 
     lineage: Sequence[Training]
     curve: Sequence[dict[str, float]]
-    chosen: Sequence[str] = ()
+    chosen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def read(
     identity = Identity.of_schema(table.schema, FORMAT, path)
     with formats.reading(metadata[_KEY], FORMAT, path) as content:
         lineage = [Training(*each) for each in content["lineage"]]
-        chosen = content.get("chosen", ()) if of == "validation" else ()
+        chosen = tuple(content.get("chosen", ())) if of == "validation" else ()
         history = History(lineage, content["curve"], chosen)
     table = _of(table, of)
     if of == "external":

@@ -10,7 +10,7 @@
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -76,7 +76,7 @@ class Record:
     curve: list[dict[str, float]]
     settings: dict[str, int | float | str | bool]
     lineage: list[Training]
-    chosen: Sequence[str] = ()
+    chosen: tuple[str, ...] = ()
 
     def metadata(self) -> dict[str, float | str]:
         """Return what people look for among many models."""
@@ -237,7 +237,8 @@ def read_record(folder: Path) -> Record:
         )
     with formats.reading(path.read_bytes(), FORMAT, path) as content:
         lineage = [Training(*each) for each in content["lineage"]]
-        return formats.fill(Record, content | {"lineage": lineage})
+        chosen = tuple(content.get("chosen", ()))
+        return formats.fill(Record, content | {"lineage": lineage, "chosen": chosen})
 
 
 def to_device(model: nn.Module, backbone: str) -> nn.Module:
