@@ -146,7 +146,7 @@ def _quiet() -> Iterator[None]:
 def _described(record: "Record") -> dict[str, Any]:
     from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-    from components.shared.training.transforms import CROP_RATIO
+    from components.shared.training.views import CROP_RATIO
 
     side = record.image_size
     return {

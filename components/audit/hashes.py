@@ -24,8 +24,7 @@ from components.shared.training import transforms
 from components.shared.training.views import Crop
 
 BITS = 128
-# Pixels of the squares that workers hand over: of larger ones, thumbnails would show more of their
-# borders than photographs do (`evaluation_crop`).
+# Pixels of the squares that workers hand over.
 _SIDE = 16
 _BATCH = 256
 _GREY = (0.299, 0.587, 0.114)

@@ -93,9 +93,7 @@ def batches(files: Sequence[Path], crops: Sequence[Crop], workers: int) -> Itera
 class _Batches(Dataset[Batch]):
     def __init__(self, crops: Sequence[Crop]) -> None:
         self._crops = crops
-        self._side = max(
-            math.ceil(size / (share or transforms.CROP_RATIO)) for size, share in crops
-        )
+        self._side = max(math.ceil(size / share) for size, share in crops)
 
     def __getitem__(self, files: Sequence[Path]) -> Batch:
         found = [transforms.empty_batch(len(files), crop.size) for crop in self._crops]

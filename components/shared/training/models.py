@@ -29,7 +29,8 @@ from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem, formats
 from components.shared.training import initial_weights
 from components.shared.training.settings import TrainingSettings
-from components.shared.training.transforms import CROP_RATIO, device
+from components.shared.training.transforms import device
+from components.shared.training.views import CROP_RATIO
 
 RECORD = "training.json"
 FORMAT = 1  # of it

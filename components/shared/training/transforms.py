@@ -29,12 +29,10 @@ from components.shared.stage import ranks, standard_error
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.stage.parallel import cores, leave_signals_to_parent
 from components.shared.storage import shard_cache
-from components.shared.training.views import Crop
+from components.shared.training.views import CROP_RATIO, Crop
 
 logger = logging.getLogger(__name__)
 
-# The customary share of the short side that is evaluated: 224 of 256.
-CROP_RATIO = 0.875
 _ASPECT_RATIOS = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
 _MOST_COMPLAINTS = 20  # of a process; damaged images come again in each epoch
@@ -138,18 +136,15 @@ def random_box(
     return top, left, box_height, box_width
 
 
-def evaluation_crop(image: Tensor, size: int, share: float | None = None) -> Tensor:
-    """Return the centre crop of an image as uint8 (3, size, size).
+def evaluation_crop(image: Tensor, size: int, share: float = CROP_RATIO) -> Tensor:
+    """Return the centre square of an image, a share of its short side, as uint8 (3, size, size).
 
-    The square is this share of the short side. By default it is `CROP_RATIO` of it, or more where
-    that would have to be enlarged: of an image that is no larger than `size`, the whole short side.
+    It is enlarged where it is smaller, as training's crops are: a network that has seen objects
+    larger than it is shown them is worse at it (Touvron et al. 2019, "Fixing the train-test
+    resolution discrepancy").
     """
     height, width = image.shape[1:]
-    short = min(height, width)
-    if share is None:
-        side = min(short, max(size, round(CROP_RATIO * short)))
-    else:
-        side = max(1, round(share * short))
+    side = max(1, round(share * min(height, width)))
     top, left = (height - side) // 2, (width - side) // 2
     return _resized(image[:, top : top + side, left : left + side], size)
 

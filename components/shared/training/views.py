@@ -15,8 +15,10 @@ if TYPE_CHECKING:  # commands tell the choices before they import torch
     from torch import Tensor
 
 Views = Literal["one", "flip", "multi"]
-# Of the short side: all, the customary share, and less. Training has seen objects as large.
-_SHARES = (1.0, 0.875, 0.75)
+# The customary share of the short side that is evaluated: 224 of 256.
+CROP_RATIO = 0.875
+# All, that, and less. Training has seen objects as large.
+_SHARES = (1.0, CROP_RATIO, 0.75)
 
 
 class Crop(NamedTuple):
@@ -24,16 +26,16 @@ class Crop(NamedTuple):
 
     Attributes:
         size: Side S that it is resized to, in pixels.
-        share: Its side as a share of the image's short side; None for validation's.
+        share: Its side as a share of the image's short side.
     """
 
     size: int
-    share: float | None = None
+    share: float = CROP_RATIO
 
 
 def crops(image_sizes: Sequence[int], views: Views) -> list[Crop]:
     """Return the squares from which views are made, for each image size."""
-    shares = _SHARES if views == "multi" else (None,)
+    shares = _SHARES if views == "multi" else (CROP_RATIO,)
     return [Crop(size, share) for size in image_sizes for share in shares]
 
 

@@ -62,9 +62,11 @@ def test_the_evaluation_crop_of_256_pixels_at_224_is_its_middle_unchanged() -> N
     assert torch.equal(transforms.evaluation_crop(image, 224), image[:, 16:240, 16:240])
 
 
-def test_the_evaluation_crop_of_a_tiny_image_is_its_whole_short_side() -> None:
-    image = gradient(48, 32)
-    assert torch.equal(transforms.evaluation_crop(image, 32), image[:, :, 8:40])
+def test_the_evaluation_crop_of_a_tiny_image_is_enlarged() -> None:
+    # 0.875 · 32 = 28 pixels, columns 10 … 37, of which 32 are made: the first and the last stay.
+    crop = transforms.evaluation_crop(gradient(48, 32), 32)
+    assert crop.shape == (3, 32, 32)
+    assert crop[0, 0, [0, -1]].tolist() == [10, 37]
 
 
 def test_the_evaluation_crop_of_a_large_image_is_scaled_down() -> None:
