@@ -161,10 +161,7 @@ def as_given(folder: Path) -> nn.Module:
     Raises:
         UserError: timm does not load it, or it has values that are not finite.
     """
-    try:
-        model: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    except (*_TIMMS_ERRORS, *_DAMAGED_FILES) as error:
-        raise UserError(f"timm does not load these weights: {_in_a_line(error)}") from error
+    model = _loaded(folder)
     check_finite(model)
     return model
 
@@ -222,10 +219,21 @@ def save(folder: Path, model: nn.Module, record: Record) -> None:
 
 
 def load(folder: Path) -> nn.Module:
-    """Load a model from its folder, in evaluation mode on this process's device."""
+    """Load a model from its folder, in evaluation mode on this process's device.
+
+    Raises:
+        UserError: It is damaged.
+    """
     _config(folder)
-    model: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    return to_device(model, read_record(folder).backbone).eval()
+    return to_device(_loaded(folder, f"{folder}: "), read_record(folder).backbone).eval()
+
+
+def _loaded(folder: Path, where: str = "") -> nn.Module:
+    try:
+        model: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except (*_TIMMS_ERRORS, *_DAMAGED_FILES) as error:
+        raise UserError(f"{where}timm does not load these weights: {_in_a_line(error)}") from error
+    return model
 
 
 def read_record(folder: Path) -> Record:
