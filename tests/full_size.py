@@ -18,7 +18,7 @@ from components.audit.selection import Selection
 from components.audit.sources import Sources
 from components.compare.stage import compare
 from components.ensemble import report as ensemble_report
-from components.ensemble.averaging import Accuracies, Validation
+from components.ensemble.averaging import Validation
 from components.ingest import report as ingest_report
 from components.pseudo_label import report as pseudo_label_report
 from components.pseudo_label.comparison import Comparison
@@ -168,11 +168,11 @@ def write_pages(folder: Path, inputs: Inputs) -> dict[str, Path]:
 
     truth = np.asarray(inputs.validation_labels.classes, np.int64)
     found = _predictions(random, truth, 0.6)
-    reported, choosing = (Accuracies(len(records), CLASSES) for _ in range(2))
-    reported.update(truth, np.stack([found.classes] * (len(records) + 1)), found.classes)
+    right = found.classes == truth[:, None]
+    hits = np.stack([np.stack([right[:, 0], right.any(axis=1)])] * (len(records) + 3))
     ensemble_report.draw(
         pages["ensemble"],
-        Validation(np.arange(len(truth)), truth, found, reported, choosing, None),
+        Validation(truth, found, hits, np.ones(len(truth), np.bool_), None),
         records,
         inputs.validation_images,
         inputs.validation_labels,

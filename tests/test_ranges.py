@@ -34,11 +34,6 @@ def test_every_number_has_a_range_that_its_default_is_in(argument: Argument) -> 
         ("tagging", {"max_share": 5}, "must be above 0 and at most 1"),
         ("tagging", {"max_keywords": 0}, "must be at least 1"),
         ("weighting", {"similarity": "embedding"}, "needs a model: set embedding_model"),
-        (
-            "weighting",
-            {"similarity": "embedding", "embedding_model": "model", "naming": True},
-            "naming=true is not used",
-        ),
         ("weighting", {"fallback_weight": -0.1}, "must be at least 0 and at most 1"),
         ("weighting", {"label_weight": 2}, "must be at least 0 and at most 1"),
         ("weighting", {"sharpness": 0}, "must be above 0 and at most 10"),

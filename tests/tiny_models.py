@@ -15,6 +15,7 @@ from components.shared.data.predictions import Training
 from components.shared.training import models
 from components.shared.training.models import Record
 from components.shared.training.transforms import decoded, evaluation_crop, normalized
+from components.shared.training.views import CROP_RATIO
 
 
 def save(
@@ -69,7 +70,7 @@ def naive_probabilities(
     folders: Sequence[Path],
     *,
     mirrored: bool = False,
-    share: float | None = None,
+    share: float = CROP_RATIO,
 ) -> NDArray[np.float64]:
     """Return the models' mean probabilities (N, C), an image and a model at a time."""
     loaded = [(models.load(folder), models.read_record(folder).image_size) for folder in folders]

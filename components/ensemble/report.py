@@ -181,8 +181,9 @@ def verdict(validation: Validation, titles: Sequence[str]) -> str:
             f"on the half that chose the shares it is {_measured(gain, '+')} points, and what was "
             "gained there does not hold on other images."
         )
+    elif (right := validation.hits[: validation.num_models, 0, reported])[best].all():
+        why = "this model is right of all of them."
     else:
-        right = validation.hits[: validation.num_models, 0, reported]
         rescued = float(right[:, ~right[best]].any(axis=0).mean())
         why = (
             f"nor does it on the half that chose the shares ({_measured(gain, '+')}); of the "

@@ -25,7 +25,8 @@ def validation(
     hits = np.array(right, bool)[:, None].repeat(2, axis=1)
     none = np.empty((len(labels), 0))
     chosen = Selection(CHOOSES, np.array([3, 1]), np.array([1, 0])) if selection else None
-    return Validation(labels, Predictions(none.astype(np.int32), none), hits, chosen)
+    reported = ~CHOOSES if selection else np.ones(len(labels), np.bool_)
+    return Validation(labels, Predictions(none.astype(np.int32), none), hits, reported, chosen)
 
 
 ONE, TWO = [1, 1, 0, 1, 0, 1], [1, 0, 1, 0, 0, 1]
@@ -59,8 +60,8 @@ def test_figures_have_the_interval_for_other_images_and_differences_are_paired()
     labels = np.arange(4000) % 2
     one, both = (labels[:, None] // 2 < 0, np.arange(4000) % 10 < 6)
     rows = [np.arange(4000) % 10 < 5, one[:, 0], both, both, both]
-    found = Validation(labels, Predictions(*np.empty((2, 4000, 0))), np.array(rows)[:, None], None)  # type: ignore[arg-type]
-    every = np.ones(4000, bool)
+    every, none = np.ones(4000, bool), Predictions(*np.empty((2, 4000, 0)))  # type: ignore[arg-type]
+    found = Validation(labels, none, np.array(rows)[:, None], every, None)
     mean, (low, high) = found.top1(CROSSED, every)
     assert mean == pytest.approx(0.6)
     assert [low, high] == pytest.approx([0.6 - 0.0152, 0.6 + 0.0152], abs=5e-4)  # √(.6 · .4 / 4000)

@@ -1,6 +1,7 @@
 """The ensemble on another data set's images, which choose nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ IMAGES = 30
 def run(evaluation: Path, models: list[Path], out: Path, weights: str) -> dict[str, float | str]:
     out.mkdir()
     names = ("predictions", "submission.zip", "confusion.json", "report.html")
-    ensemble(evaluation, models, *(out / name for name in names), weights=weights)  # type: ignore[arg-type]
+    settings: Any = {"weights": weights, "views": "one"}
+    ensemble(evaluation, models, *(out / name for name in names), **settings)
     return metadata.read(out / "predictions")
 
 

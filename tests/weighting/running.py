@@ -1,6 +1,6 @@
 """The stage `weighting` on a few images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +26,13 @@ BIRDS = table(
         ("n6", "animal", "", []),
     ],
 )
+# The slide's weights: cosines as they are.
+LITERAL: Mapping[str, float] = {
+    "fallback_weight": 0.5,
+    "label_weight": 0.0,
+    "sharpness": 1.0,
+    "naming": False,
+}
 OWN = table(3, [(name, name.replace("_", " "), "", []) for name in ("red_rose", "tulip", "oak")])
 
 
@@ -53,6 +60,7 @@ class Run:
         pq.write_table(concepts, folder / "labels" / CONCEPTS)
 
     def weights(self, name: str = "weights", **parameters: float | str) -> Targets:
+        """Run the stage, by default as the slide has it."""
         files = {
             "texts": "texts.parquet",
             "labels": "labels",
@@ -60,7 +68,7 @@ class Run:
             "report": "report.html",
         }
         paths = {name: self.folder / file for name, file in files.items()}
-        call(weighting, {**paths, **parameters})
+        call(weighting, {**paths, **LITERAL, **parameters})
         return Targets.load(self.folder / name)
 
     @property

@@ -114,13 +114,11 @@ def test_a_label_that_the_text_does_not_fit_displaces_no_stronger_concept(tmp_pa
     assert weights[0][0].tolist() == [2]
 
 
-def test_neutral_parameters_write_the_bytes_of_plain_cosines(tmp_path: Path) -> None:
+def test_the_slides_parameters_write_plain_cosines(tmp_path: Path) -> None:
     run = Run(tmp_path, BIRDS, _random_images(50))
-    run.weights("plain")
 
-    neutral = run.weights("neutral", sharpness=1, label_weight=0, naming=False)
+    neutral = run.weights()
 
-    assert _content(tmp_path / "neutral") == _content(tmp_path / "plain")
     documents = Documents.of(BIRDS)
     classes = Candidates.of(BIRDS, nearest(BIRDS, documents.vectors, 5))
     labels = np.array([label for label, _ in _random_images(50)])
