@@ -32,6 +32,7 @@ def shrunk(folder: Path, imagenet: Path) -> Path:
             content[step]["gpus"] = "0"
     content["ingest"] |= {"external_validation": str(imagenet), "num_classes": 3}
     content["tagging"] |= {"min_images": 1, "max_share": 1}
+    content["ensemble"] |= {"views": "one"}
     content["training"] |= {"image_size": 32, "epochs": 2, "decay_epochs": 2, "batch_size": 8}
     path = folder / "mini-webvision.yaml"
     path.write_text(yaml.safe_dump(content))
