@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from components.ensemble.opinions import Opinions
@@ -20,7 +19,6 @@ from components.shared.data.predictions import TOP, Predicted, Predictions, Trai
 from components.shared.data.statistics import Interval, balanced, interval, over_images
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
-from components.shared.training.accuracy import BalancedAccuracy
 from components.shared.training.inference import Inference
 from components.shared.training.models import Record
 
@@ -30,15 +28,13 @@ EQUAL, ENSEMBLE, CROSSED = -3, -2, -1
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The models' shares, and which images chose them.
+    """The models' shares, as one half of the images has chosen them.
 
     Attributes:
-        chooses: (N,) Whether an image is of the half that chose; the other half is reported.
         parts: (M,) Each model's part of the ensemble.
         others: (M,) Its part if the other half had chosen, for the cross-fitted estimate.
     """
 
-    chooses: NDArray[np.bool_]
     parts: NDArray[np.int64]
     others: NDArray[np.int64]
 
@@ -168,7 +164,7 @@ def select(inference: Inference, labels: Targets, weights: Weights) -> Selection
             yield opinions, truth[part.numbers[rows]]
 
     found = [parts(weights, shards(half), len(inference.folders)) for half in (chooses, ~chooses)]
-    return Selection(chooses, *found)
+    return Selection(*found)
 
 
 def validate(
@@ -184,6 +180,7 @@ def validate(
     """
     assert (np.diff(labels.offsets) == 1).all(), "ingest gives each validation image one label"
     truth = np.asarray(labels.classes, np.int64)
+    chooses = halves.choosing(inference.images.ids())
     hits = np.empty((len(inference.folders) + 3, 2, len(truth)), np.bool_)
     found = []
     for part in inference:
@@ -193,16 +190,18 @@ def validate(
             opinions = Opinions.of(part.classes[:-1], part.probabilities[:-1])
             together = opinions.mean(selection.shares)
             others = opinions.mean(selection.others / selection.others.sum())
-            chooses = selection.chooses[part.numbers, None]
-            crossed = np.where(chooses, others.classes, together.classes)
+            crossed = np.where(chooses[part.numbers, None], others.classes, together.classes)
         found.append(together)
         ranked = np.stack([*part.classes[:, :, :TOP], together.classes, crossed])
-        right = ranked == truth[part.numbers, None]
-        hits[:, 0, part.numbers], hits[:, 1, part.numbers] = right[:, :, 0], right.any(axis=2)
-    reported = np.ones(len(truth), np.bool_)
-    if halved:
-        reported = ~halves.choosing(inference.images.ids())
+        hits[:, :, part.numbers] = _hits(ranked, truth[part.numbers])
+    reported = ~chooses if halved else np.ones(len(truth), np.bool_)
     return Validation(truth, Predictions.joined(found), hits, reported, selection)
+
+
+def _hits(ranked: NDArray[np.int32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return whether classes (…, N, K) have the label first, and at all: (…, 2, N)."""
+    right = ranked == labels[:, None]
+    return np.stack([right[..., 0], right.any(axis=-1)], axis=-2)
 
 
 def trainings(members: Sequence[Record]) -> list[Training]:
@@ -229,26 +228,27 @@ class ExternalValidation:
     Attributes:
         title: What its images are called.
         predicted: The images and the ensemble's predictions.
-        accuracy: Its accuracy.
+        top1: Its balanced top-1 accuracy.
+        top5: And top-5.
     """
 
     title: str
     predicted: Predicted
-    accuracy: BalancedAccuracy
+    top1: float
+    top5: float
 
     @classmethod
     def of(cls, external: External, inference: Inference) -> Self:
         """Evaluate an ensemble that has seen the images."""
         predicted = Predicted(external.images, external.labels, predict(inference))
-        accuracy = BalancedAccuracy(len(external.labels.names))
-        labels = torch.from_numpy(np.asarray(external.labels.classes, np.int64))
-        accuracy.update_ranked(torch.from_numpy(predicted.predictions.classes), labels)
-        return cls(external.title, predicted, accuracy)
+        labels = np.asarray(external.labels.classes, np.int64)
+        top1, top5 = balanced(_hits(predicted.predictions.classes, labels), labels).tolist()
+        return cls(external.title, predicted, top1, top5)
 
     def metadata(self) -> dict[str, float]:
         """Return the scalars."""
         return {
-            "external_images": self.accuracy.images,
-            "external_top1_percent": 100 * self.accuracy.top1,
-            "external_top5_percent": 100 * self.accuracy.top5,
+            "external_images": len(self.predicted.images),
+            "external_top1_percent": 100 * self.top1,
+            "external_top5_percent": 100 * self.top5,
         }

@@ -79,11 +79,10 @@ def draw(
     page.heading("Results")
     _results(page, validation, records, titles)
     if external:
-        accuracy = external.accuracy
         page.paragraph(
-            f"On the {accuracy.images:,} images of {external.title}, the ensemble has a balanced "
-            f"top-1 of {accuracy.top1:.1%} and a balanced top-5 of {accuracy.top5:.1%}. They "
-            "choose nothing."
+            f"On the {len(external.predicted.images):,} images of {external.title}, the ensemble "
+            f"has a balanced top-1 of {external.top1:.1%} and a balanced top-5 of "
+            f"{external.top5:.1%}. They choose nothing."
         )
     counts = np.bincount(validation.labels[reported], minlength=len(labels.names))
     if missing := np.flatnonzero(counts == 0).tolist():

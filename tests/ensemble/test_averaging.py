@@ -24,7 +24,7 @@ def validation(
     """Return what two models, equal shares, the ensemble and cross-fitted shares get right."""
     hits = np.array(right, bool)[:, None].repeat(2, axis=1)
     none = np.empty((len(labels), 0))
-    chosen = Selection(CHOOSES, np.array([3, 1]), np.array([1, 0])) if selection else None
+    chosen = Selection(np.array([3, 1]), np.array([1, 0])) if selection else None
     reported = ~CHOOSES if selection else np.ones(len(labels), np.bool_)
     return Validation(labels, Predictions(none.astype(np.int32), none), hits, reported, chosen)
 
