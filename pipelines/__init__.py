@@ -1,1 +1,3 @@
 """The pipeline: its DAG and recipes, and what compiles, runs and reports them."""
+
+import components as components  # first: see there

@@ -19,6 +19,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from components.shared.stage.boundary import boundary
 from components.shared.stage.errors import UserError
 from pipelines.cluster import argo
 from pipelines.cluster.kubernetes_api import Namespace, UnknownError
@@ -43,14 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("pipelines").setLevel(logging.INFO)
-    try:
+    with boundary():
         sys.exit(_run(given.command, Namespace(given.namespace)))
-    except UserError as error:
-        logger.error("%s", error)
-        sys.exit(2)
-    except UnknownError as error:
-        logger.error("%s", error)
-        sys.exit(1)
 
 
 def _run(command: str, namespace: Namespace) -> int:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.shared.stage.boundary import boundary
 from components.shared.stage.errors import UserError
 from pipelines.recipe_arguments import add_recipe
 from pipelines.run import terminal
@@ -43,11 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--yes", action="store_true", help="free it; else only say how much it is")
     given = parser.parse_intermixed_args(argv)
     terminal.log_here(sys.stderr)
-    try:
+    with boundary():
         _clean(given, given.run.absolute())
-    except UserError as error:
-        logger.error("%s", error)
-        sys.exit(2)
 
 
 def _clean(given: argparse.Namespace, folder: Path) -> None:

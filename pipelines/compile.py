@@ -7,7 +7,6 @@ import argparse
 import inspect
 import logging
 import shutil
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import Any, get_args
 from kfp import compiler, dsl
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
+from components.shared.stage.boundary import boundary
 from components.shared.stage.container import Nodes
 from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Argument
@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     given = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    try:
+    with boundary():
         recipe = load(given.recipe, given.set)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "pipeline.yaml"
@@ -174,9 +174,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         if local:
             found = ", ".join(map(str, local))
             logger.warning("runs on a cluster need s3://bucket/prefix in place of %s", found)
-    except UserError as error:
-        logger.error("%s", error)
-        sys.exit(2)
     logger.info("%s", given.output)
     try:
         require_registries(graph.read(given.output, []).images)

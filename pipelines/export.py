@@ -11,13 +11,13 @@ import argparse
 import importlib.util
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.shared.stage.boundary import boundary
 from components.shared.stage.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,11 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parsed(argv)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("pipelines").setLevel(logging.INFO)
-    try:
+    with boundary():
         export(given.model, given.format, given.output)
-    except UserError as error:
-        logger.error("%s", error)
-        sys.exit(2)
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:

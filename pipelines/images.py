@@ -22,6 +22,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from components.shared.stage import machine
+from components.shared.stage.boundary import boundary
 from components.shared.stage.container import Component
 from components.shared.stage.errors import UserError
 from components.shared.stage.fingerprint import ROOT
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     if given.registry:
         os.environ["WEBLY_REGISTRY"] = given.registry
-    try:
+    with boundary():
         if given.command == "build":
             build(given.options)
         elif given.command == "push":
@@ -76,9 +77,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             for component in _all():
                 sys.stdout.write(f"{reference(component)}\n")
-    except UserError as error:
-        logger.error("%s", error)
-        sys.exit(2)
 
 
 def components() -> list[Component]:

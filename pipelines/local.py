@@ -13,7 +13,6 @@ import argparse
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from components.shared.stage.errors import StorageError, UserError
+from components.shared.stage.boundary import boundary
 from pipelines.recipe_arguments import add_recipe
 from pipelines.run import terminal
 
@@ -35,19 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     terminal.log_here(sys.stderr)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # of libraries, to their users
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            sys.exit(_run(given, Path(scratch)))
-    except UserError as error:
-        logger.error("%s", error)
-        sys.exit(2)
-    except StorageError as error:
-        logger.error("%s", error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        logger.error("stopped; the same command resumes the run")
-        sys.exit(130)
+    resumes = "stopped; the same command resumes the run"
+    with boundary(stopped=resumes), tempfile.TemporaryDirectory() as scratch:
+        sys.exit(_run(given, Path(scratch)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,8 +12,6 @@ be read.
 
 import argparse
 import logging
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +19,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from components.shared.stage.errors import StorageError, UserError
+from components.shared.stage.boundary import boundary
+from components.shared.stage.errors import UserError
 from components.shared.stage.parallel import cores
 from components.shared.stage.progress import progress
 from components.shared.training.views import Views
@@ -42,23 +41,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s")
     for package in ("components", "pipelines"):
         logging.getLogger(package).setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
+    with boundary(stopped="stopped; nothing was written" if given.output else "stopped"):
         read = predict(
             given.models, given.images, given.output, given.top, given.workers, given.views
         )
-    except UserError as error:
-        logger.error("%s", error)
-        sys.exit(2)
-    except StorageError as error:
-        logger.error("%s", error)
-        sys.exit(1)
-    except BrokenPipeError:  # the reader, such as `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        logger.error("stopped; nothing was written" if given.output else "stopped")
-        sys.exit(130)
     sys.exit(0 if read else 1)
 
 

@@ -8,7 +8,6 @@ import importlib.metadata
 import logging
 import os
 import platform
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.reports import html
 from components.shared.reports.html import Page
-from components.shared.stage.errors import UserError
+from components.shared.stage.boundary import boundary
 from pipelines.run import ending, plots, record, samples
 from pipelines.run.graph_drawing import draw_graph
 from pipelines.run.record import RunRecord, TaskRecord, duration
@@ -244,11 +243,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = parser.parse_args(argv).folder.absolute()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     os.environ.setdefault("WEBLY_STORE", str(folder / "store"))  # as pipelines.local does
-    try:
+    with boundary():
         logger.info("%s", write(folder))
-    except UserError as error:
-        logger.error("%s", error)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from components.shared.stage.boundary import boundary
 from components.shared.stage.errors import UserError
 from pipelines import task_checks
 from pipelines.cluster import difference, history, preflight
@@ -46,17 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("pipelines").setLevel(logging.INFO)
     access = Access(given.endpoint, given.namespace, given.token_file)
-    try:
+    with boundary(stopped="stopped; no run was started"):
         sys.exit(_run(given, access))
-    except UserError as error:
-        logger.error("%s", error)
-        sys.exit(2)
-    except ClusterError as error:
-        logger.error("%s", error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        logger.error("stopped; no run was started")
-        sys.exit(130)
 
 
 def _parser() -> argparse.ArgumentParser:

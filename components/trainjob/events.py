@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from components.shared.stage import cli
-from components.shared.stage.errors import UserError
+from components.shared.stage.boundary import USER_ERROR
+from components.shared.stage.errors import TransientError, UserError
 from components.trainjob.job import TrainJob, conditions
 from components.trainjob.logs import NodeLogs
 from components.trainjob.pods import End, NodePod
@@ -14,7 +14,7 @@ from components.trainjob.pods import End, NodePod
 logger = logging.getLogger(__name__)
 
 
-class JobError(RuntimeError):
+class JobError(TransientError):
     """The nodes have failed, or were stopped."""
 
 
@@ -86,7 +86,7 @@ class Events:
 
 
 def _is_user_error(end: End) -> bool:
-    return end.code == cli.USER_ERROR
+    return end.code == USER_ERROR
 
 
 def _weight(end: End) -> tuple[bool, datetime]:

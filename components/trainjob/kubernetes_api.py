@@ -20,7 +20,7 @@ from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
 from components.shared.stage import retry
-from components.shared.stage.errors import UserError
+from components.shared.stage.errors import TransientError, UserError
 from components.trainjob.job import GROUP, NODE, VERSION
 from components.trainjob.pods import Launcher, NodePod, launcher, node_pod, nodes_of
 
@@ -34,7 +34,7 @@ _LOG_TIMEOUTS = (10, 300)  # nodes may be silent for long; then their log is req
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-class ClusterError(RuntimeError):
+class ClusterError(TransientError):
     """The API does not answer: nothing is wrong with the request, try again later."""
 
 

@@ -10,7 +10,6 @@ that an earlier attempt has left.
 
 import argparse
 import logging
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from components.shared.stage import cli, container, environment, tries
+from components.shared.stage.boundary import USER_ERROR
 from components.shared.stage.errors import StorageError, UserError
 from components.shared.storage import filesystem
 from components.trainjob import settings
@@ -49,12 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     given, flags = parser.parse_known_args(argv)
     module = given.module
     with cli.command(module.rpartition(".")[2]):
-        tries.in_child_processes(tries.retries(), hopeless=cli.USER_ERROR)
-        try:
-            run(module, container.request([given.executor_input, *flags]))
-        except (JobError, ClusterError) as error:  # not 2: another attempt may succeed
-            logger.error("%s: %s", module, error)
-            sys.exit(1)
+        tries.in_child_processes(tries.retries(), hopeless=USER_ERROR)
+        run(module, container.request([given.executor_input, *flags]))
 
 
 def run(module: str, executor_input: Mapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ from kfp_server_api import (
 from urllib3.exceptions import HTTPError
 
 from components.shared.stage import retry
-from components.shared.stage.errors import UserError
+from components.shared.stage.errors import TransientError, UserError
 from pipelines.cluster.submission import digest
 from pipelines.run import graph
 from pipelines.run.graph import Graph, canonical
@@ -45,7 +45,7 @@ _REMEDIES = {
 }
 
 
-class ClusterError(RuntimeError):
+class ClusterError(TransientError):
     """The API does not answer, or not as it should."""
 
 

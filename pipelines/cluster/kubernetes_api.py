@@ -20,6 +20,7 @@ from kubernetes.config import ConfigException
 from kubernetes.utils import parse_quantity
 from urllib3.exceptions import HTTPError
 
+from components.shared.stage.errors import TransientError
 from components.trainjob.job import GROUP, VERSION
 
 _LINES_OF_A_LOG = 1000
@@ -30,7 +31,7 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _MANAGER = "webly"  # of the fields that are set here
 
 
-class UnknownError(Exception):
+class UnknownError(TransientError):
     """Something could not be looked at or changed; the message says why."""
 
 

@@ -2,11 +2,10 @@
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.shared.stage.errors import UserError
+from components.shared.stage.boundary import boundary
 from pipelines.demo import webvision
 
 logger = logging.getLogger("pipelines.demo")
@@ -30,11 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(
         level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    try:
+    with boundary():
         webvision.write(given.pop("folder"), webvision.parse(given))
-    except UserError as error:
-        logger.error("%s", error)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

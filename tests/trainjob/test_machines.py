@@ -15,7 +15,7 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from components.shared.stage import cli
+from components.shared.stage.boundary import USER_ERROR
 from components.shared.stage.fingerprint import ROOT
 from components.shared.storage import filesystem
 from components.shared.training.settings import TrainingSettings
@@ -174,7 +174,7 @@ def test_an_error_of_the_user_s_is_the_launcher_s(
     settings = replace(SETTINGS, learning_rate=1e30, clip_norm=1e30, warmup_epochs=0.0)
     finetuning = task(settings)
 
-    assert finetuning.launch(checkpoints=RARELY).wait(TIMEOUT) == cli.USER_ERROR
+    assert finetuning.launch(checkpoints=RARELY).wait(TIMEOUT) == USER_ERROR
 
     assert "lower learning_rate" in finetuning.log
     assert "again" not in finetuning.log

@@ -6,19 +6,15 @@ parameters (see `container.py`).
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from components.shared.stage import container, environment, tries
-from components.shared.stage.errors import StorageError, UserError
+from components.shared.stage.boundary import USER_ERROR, boundary
 from components.shared.stage.interface import Argument, Stage, arguments, call, summary
 from components.shared.stage.suggestions import meant
-
-logger = logging.getLogger(__name__)
-USER_ERROR = 2  # the exit code, as argparse's
 
 
 def main(stage: Stage, argv: Sequence[str] | None = None) -> None:
@@ -39,23 +35,14 @@ def main(stage: Stage, argv: Sequence[str] | None = None) -> None:
 def command(name: str) -> Iterator[None]:
     """Run a block as the body of a command: set up logging, turn errors into exit codes.
 
-    Exits with 2 and one line if the user can fix the error, with 1 and one line if S3 does not
-    answer, with a traceback otherwise.
+    Exits as `boundary` says.
     """
     logging.basicConfig(
         level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    # A terminated pod unwinds like any other exit: temporary files are removed, locks released.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
+    with boundary(name):
         logging.getLogger("components").setLevel(environment.log_level())
         yield
-    except UserError as error:
-        logger.error("%s: %s", name, error)
-        sys.exit(USER_ERROR)
-    except StorageError as error:  # not 2: the same command may succeed later
-        logger.error("%s: %s", name, error)
-        sys.exit(1)
 
 
 def parse(stage: Stage, argv: Sequence[str]) -> dict[str, object]:

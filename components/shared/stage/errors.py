@@ -8,8 +8,12 @@ class UserError(ValueError):
     """An error that the user can fix; its message names the value and the remedy."""
 
 
-class StorageError(RuntimeError):
-    """A store or a hub did not answer: nothing is wrong with the request, try again later."""
+class TransientError(RuntimeError):
+    """Something outside failed: nothing is wrong with the request, try again later."""
+
+
+class StorageError(TransientError):
+    """A store or a hub did not answer, or not as it should."""
 
 
 class Mistakes:

@@ -45,7 +45,7 @@ from torch.distributed.elastic.rendezvous.api import (
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from components.shared.stage import environment
-from components.shared.stage.cli import USER_ERROR
+from components.shared.stage.boundary import USER_ERROR
 from components.shared.stage.parallel import cores
 
 logger = logging.getLogger(__name__)

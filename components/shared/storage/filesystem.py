@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -16,6 +17,8 @@ from components.shared.storage import objects
 from components.shared.storage.objects import Entry as Entry
 
 logger = logging.getLogger(__name__)
+# Of a disk's failure, in errors of libraries in Rust, such as safetensors.
+_RUSTS = re.compile(r"\(os error (\d+)\)")
 
 
 def is_s3(uri: str) -> bool:
@@ -186,6 +189,15 @@ def _unfinished(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield temporary
+    except OSError as error:
+        if error.errno and error.filename in (None, str(temporary)):  # writes name no file
+            error.filename = str(path)
+        raise
+    except Exception as error:
+        if found := _RUSTS.search(str(error)):
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
