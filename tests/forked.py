@@ -58,4 +58,10 @@ def _run(module: str, argv: tuple[str, ...], log: Path, environment: dict[str, s
     os.environ.clear()
     os.environ.update(environment)
     sys.argv[1:] = argv
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    code: object = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    # Without the frames that led here, whose pools of workers multiprocessing would wait for.
+    sys.exit(code)

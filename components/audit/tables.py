@@ -8,6 +8,7 @@ all texts as they are.
 
 import csv
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -126,12 +127,14 @@ class PredictionsWriter:
             labels: Their given labels.
             folds: (N,) Their folds.
         """
-        self._complete, self._ids = filesystem.complete(path), ids(images)
+        self._path, self._ids, self._open = path, ids(images), ExitStack()
         self._labels, self._folds = labels, folds
 
     def __enter__(self) -> Self:
-        temporary = self._complete.__enter__()
-        self._writer = pq.ParquetWriter(temporary, _PREDICTIONS, compression="zstd")
+        temporary = self._open.enter_context(filesystem.complete(self._path))
+        self._writer = self._open.enter_context(
+            pq.ParquetWriter(temporary, _PREDICTIONS, compression="zstd")
+        )
         return self
 
     def append(
@@ -162,8 +165,7 @@ class PredictionsWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._writer.close()
-        self._complete.__exit__(kind, error, traceback)
+        self._open.__exit__(kind, error, traceback)
 
 
 def _named(names: Sequence[str], classes: NDArray[Any]) -> pa.DictionaryArray:

@@ -23,7 +23,7 @@ from components.shared.training.inference import Inference
 from components.shared.training.models import Record
 
 # Rows of `Validation.hits` after those of the models.
-EQUAL, ENSEMBLE, CROSSED = -3, -2, -1
+_ADDED = EQUAL, ENSEMBLE, CROSSED, CROSSED_SINGLE = -4, -3, -2, -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,10 @@ class Validation:
     Attributes:
         labels: (N,) The images' true classes.
         predictions: The ensemble's, of all of them.
-        hits: (M+3, 2, N) Whether an image's class is the top class, and whether among the top five:
+        hits: (M+4, 2, N) Whether an image's class is the top class, and whether among the top five:
             of each model; `EQUAL`, of the mean by equal shares; `ENSEMBLE`, by the ensemble's;
-            `CROSSED`, of an image by the shares that the half has chosen of which it is not.
+            `CROSSED`, of an image by the shares that the half has chosen of which it is not, and
+            `CROSSED_SINGLE`, by the one model that this half would choose.
         reported: (N,) Whether an image has chosen nothing, so that it measures.
         selection: The members; None if all models have equal shares.
     """
@@ -81,15 +82,21 @@ class Validation:
     @property
     def num_models(self) -> int:
         """The number of models."""
-        return len(self.hits) - 3
+        return len(self.hits) - len(_ADDED)
 
     def accuracies(self, images: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return balanced top-1 and top-5 accuracies (M+3, 2) on some of the images."""
+        """Return balanced top-1 and top-5 accuracies (M+4, 2) on some of the images."""
         return balanced(self.hits[:, :, images], self.labels[images])
 
-    def best(self, images: NDArray[np.bool_]) -> int:
-        """Return the model with the highest top-1 accuracy on some of the images."""
-        return int(self.accuracies(images)[: self.num_models, 0].argmax())
+    @property
+    def single(self) -> int:
+        """The model that whoever chooses the ensemble would choose alone.
+
+        It is the best on the images that choose. Where all of them are reported, it is the best of
+        these, which flatters it.
+        """
+        images = self.reported if self.reported.all() else ~self.reported
+        return _best(self.hits[: self.num_models], self.labels, images)
 
     def top1(self, of: int, images: NDArray[np.bool_]) -> Measured:
         """Return the top-1 accuracy of a row of `hits`."""
@@ -123,16 +130,21 @@ class Validation:
             yield f"{name}top5_percent", percent[row][1]
             if self.selection and row >= 0:
                 yield f"{name}share_percent", 100 * float(self.selection.shares[row])
-        best = self.above(ENSEMBLE, self.best(reported), reported)
-        yield from _points("points_over_best_model", best)
+        above = self.above(ENSEMBLE, self.single, reported)
+        yield from _points("points_over_best_model", above)
         if self.selection:
             every = np.ones(len(self.labels), np.bool_)
             yield "cross-fitted: images", len(self.labels)
             yield from _points("cross-fitted: top1_percent", self.top1(CROSSED, every))
             top5 = float(self.accuracies(every)[CROSSED, 1])
             yield "cross-fitted: top5_percent", 100 * top5
-            best = self.above(CROSSED, self.best(every), every)
-            yield from _points("cross-fitted: points_over_best_model", best)
+            above = self.above(CROSSED, CROSSED_SINGLE, every)
+            yield from _points("cross-fitted: points_over_best_model", above)
+
+
+def _best(hits: NDArray[np.bool_], labels: NDArray[np.int64], images: NDArray[np.bool_]) -> int:
+    """Return the model with the highest top-1 accuracy on some of the images."""
+    return int(balanced(hits[:, 0, images], labels[images]).argmax())
 
 
 def _points(name: str, measured: Measured) -> Iterator[tuple[str, float]]:
@@ -181,7 +193,8 @@ def validate(
     assert (np.diff(labels.offsets) == 1).all(), "ingest gives each validation image one label"
     truth = np.asarray(labels.classes, np.int64)
     chooses = halves.choosing(inference.images.ids())
-    hits = np.empty((len(inference.folders) + 3, 2, len(truth)), np.bool_)
+    num_models = len(inference.folders)
+    hits = np.empty((num_models + len(_ADDED), 2, len(truth)), np.bool_)
     found = []
     for part in inference:
         together = Predictions(part.classes[-1, :, :TOP], part.probabilities[-1, :, :TOP])
@@ -193,7 +206,11 @@ def validate(
             crossed = np.where(chooses[part.numbers, None], others.classes, together.classes)
         found.append(together)
         ranked = np.stack([*part.classes[:, :, :TOP], together.classes, crossed])
-        hits[:, :, part.numbers] = _hits(ranked, truth[part.numbers])
+        hits[:CROSSED_SINGLE, :, part.numbers] = _hits(ranked, truth[part.numbers])
+    hits[CROSSED_SINGLE] = False
+    if selection:
+        chosen, other = (_best(hits[:num_models], truth, half) for half in (chooses, ~chooses))
+        hits[CROSSED_SINGLE] = np.where(chooses, hits[other], hits[chosen])
     reported = ~chooses if halved else np.ones(len(truth), np.bool_)
     return Validation(truth, Predictions.joined(found), hits, reported, selection)
 

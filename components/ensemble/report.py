@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from components.ensemble.averaging import (
     CROSSED,
+    CROSSED_SINGLE,
     ENSEMBLE,
     EQUAL,
     ExternalValidation,
@@ -69,7 +70,7 @@ def draw(
         [
             (f"{top1:.1%}", "balanced top-1"),
             (f"{top5:.1%}", "balanced top-5"),
-            (f"{accuracies[validation.best(reported), 0]:.1%}", "top-1 of the best model"),
+            (f"{accuracies[validation.single, 0]:.1%}", "top-1 of the best model"),
             (
                 f"{np.count_nonzero(reported):,}",
                 "validation images" + " reported" * (not reported.all()),
@@ -143,7 +144,7 @@ def _results(
         )
     if selection:
         every = np.ones_like(reported)
-        best = validation.best(every)
+        above = validation.above(CROSSED, CROSSED_SINGLE, every)
         page.paragraph(
             f"{np.count_nonzero(~reported):,} validation images, those whose id's digest is even, "
             "chose the shares; but for the last column and the next lines, all on this page is of "
@@ -152,19 +153,20 @@ def _results(
         page.paragraph(
             "Cross-fitted, where the other half chooses shares as well and each half measures "
             f"those of the other, the accuracy on all {len(every):,} images is "
-            f"{_measured(validation.top1(CROSSED, every))} %, from the best model there, "
-            f"{titles[best]}, {_measured(validation.above(CROSSED, best, every), '+')} points. It "
-            "measures how shares are chosen, by more images than these shares can be measured by."
+            f"{_measured(validation.top1(CROSSED, every))} %, {_measured(above, '+')} points from "
+            "the models that each half would choose alone. It measures how shares are chosen, by "
+            "more images than these shares can be measured by."
         )
 
 
 def verdict(validation: Validation, titles: Sequence[str]) -> str:
     """Say by how much the ensemble beats the best model or, if it does not, why."""
     reported, selection = validation.reported, validation.selection
-    best = validation.best(reported)
+    best = validation.single
     above = validation.above(ENSEMBLE, best, reported)
+    whose = "these images" if reported.all() else "the half that chooses"
     said = (
-        f"From the best model on these images, {titles[best]}, to the ensemble it is "
+        f"From the best model on {whose}, {titles[best]}, to the ensemble it is "
         f"{_measured(above, '+')} points of top-1 accuracy."
     )
     if above.mean > 0:

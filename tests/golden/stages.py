@@ -48,7 +48,10 @@ _FOR_PEOPLE = ("report", "summary")
 
 
 def main(folder: Path) -> None:
-    """Draw the data set, run the stages, and write `results.json`, by task, output and file."""
+    """Draw the data set, run the stages, and write `results.json`, by task, output and file.
+
+    Beside it, `requests.json` has what each of them got.
+    """
     # They choose by the processor in which order to add, and no variable tells them not to.
     torch.backends.mkldnn.set_flags(False)
     torch.backends.nnpack.set_flags(False)
@@ -101,6 +104,7 @@ def main(folder: Path) -> None:
     run("compare", predictions=predictions, names=names)
     results = {"data": digests(data)} | run.results
     (folder / "results.json").write_text(json.dumps(results))
+    (folder / "requests.json").write_text(json.dumps(run.requests))
 
 
 class Runner:
@@ -109,12 +113,14 @@ class Runner:
     Attributes:
         made: The outputs of all of them by name; of several with one name, the last one's.
         results: What of them is a result, by task and output.
+        requests: The module and the ExecutorInput of each task.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.made: dict[str, Path] = {}
         self.results: dict[str, Any] = {}
+        self.requests: dict[str, tuple[str, Any]] = {}
 
     def __call__(self, stage: str, task: str = "", **given: Any) -> dict[str, Path]:
         """Run a stage with parameters, and inputs that are not what was made under their names."""
@@ -134,8 +140,10 @@ class Runner:
             "inputs": {"parameterValues": given, "artifacts": _artifacts(inputs)},
             "outputs": {"artifacts": _artifacts(outputs), "outputFile": f"{folder}/output.json"},
         }
+        module = f"components.{stage}"
         sys.argv[1:] = [json.dumps(request)]
-        runpy.run_module(f"components.{stage}", run_name="__main__")
+        runpy.run_module(module, run_name="__main__")
+        self.requests[task or stage] = module, request
         self.made |= outputs
         self.results[task or stage] = {
             name: numbers(path) if name == "metrics" else digests(path)

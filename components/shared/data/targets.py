@@ -19,6 +19,7 @@ arrays (732 MiB) open at once and are shared by all ranks and workers of a node.
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -124,19 +125,20 @@ class TargetsWriter:
         chosen: Sequence[str] = (),
     ) -> None:
         """Prepare to write Targets over the given classes to `folder`."""
-        self._complete, self._identity = filesystem.complete(folder), identity
+        self._folder, self._identity, self._open = folder, identity, ExitStack()
         self._chosen = chosen
         self._names, self._titles = list(names), list(titles)
         self._images_per_class = np.zeros(len(names), np.int64)
         self._end = 0
 
     def __enter__(self) -> Self:
-        self._temporary = self._complete.__enter__()
+        self._temporary = self._open.enter_context(filesystem.complete(self._folder))
         self._temporary.mkdir()
         self._offsets = _ArrayFile(self._temporary / "offsets.npy", np.dtype(np.int64))
         self._classes = _ArrayFile(self._temporary / "classes.npy", np.dtype(np.int32))
         self._weights = _ArrayFile(self._temporary / "weights.npy", np.dtype(np.float32))
         self._offsets.append(np.zeros(1, np.int64))
+        self._open.push(self._finish)
         return self
 
     def append(self, counts: Any, classes: Any, weights: Any) -> None:
@@ -157,12 +159,19 @@ class TargetsWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._open.__exit__(kind, error, traceback)
+
+    def _finish(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         for file in (self._offsets, self._classes, self._weights):
             file.close()
         if kind is None:
             assert self._offsets.length == self._identity.images + 1
             self._write_classes()
-        self._complete.__exit__(kind, error, traceback)
 
     def _write_classes(self) -> None:
         schema = pa.schema([("name", pa.string()), ("title", pa.string()), ("images", pa.int64())])

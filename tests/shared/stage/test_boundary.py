@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from components.shared.stage.fingerprint import ROOT
 from components.shared.storage import filesystem
 from pipelines.cluster.kfp_api import ClusterError
 from pipelines.cluster.kubernetes_api import UnknownError
+from tests.disks import small_disk
 
 # Every module that is run as a command, and arguments with which it gets to what it does.
 COMMANDS = {
@@ -177,20 +176,6 @@ def test_ctrl_c_in_the_first_seconds_leaves_no_traceback(module: str, tmp_path: 
     )
 
     assert (ended.returncode, ended.stderr) == (128 + signal.SIGINT, "")
-
-
-@contextmanager
-def small_disk(folder: Path, size: str, *options: str) -> Iterator[Path]:
-    """Mount a file system of so many bytes."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *options]), "tmpfs"]
-    mounted = subprocess.run([*mount, folder], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no rights to mount a small disk: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 DRAW = ("pipelines.demo", "{}/data", "--train-images", "200", "--validation-images", "20")
