@@ -4,6 +4,7 @@ Such a process is what `python -m MODULE WORD …` is, but forked from one that 
 ranks that it starts itself are started as ever.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -63,5 +64,6 @@ def _run(module: str, argv: tuple[str, ...], log: Path, environment: dict[str, s
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code
-    # Without the frames that led here, whose pools of workers multiprocessing would wait for.
+    # Of the frames that led here: multiprocessing would wait for their pools of workers.
+    gc.collect()
     sys.exit(code)

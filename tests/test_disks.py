@@ -65,7 +65,7 @@ def test_a_disk_that_takes_nothing_more_ends_a_stage_in_a_line(
             module,
             json.dumps(moved(request, outputs)),
             log=log,
-            env=environment(tmp_path, **places),
+            env=environment(made, **{"WEBLY_CHECKPOINTS": str(tmp_path), **places}),
         )
         code = run.wait(TIMEOUT)
         left = [path.name for path in disk.rglob("*") if path.is_file()]
