@@ -48,7 +48,7 @@ def suspects(scores: Scores, images: ImageSet, labels: Targets) -> pa.Table:
     return pa.table(
         {
             "rank": np.arange(1, len(scores.numbers) + 1),
-            "id": ids(images).take(pa.array(scores.numbers)),
+            "id": images.id_column().take(pa.array(scores.numbers)),
             "label": _named(labels.names, scores.given),
             "label_title": _named(labels.titles, scores.given),
             "suggested": _named(labels.names, scores.suggested),
@@ -68,7 +68,9 @@ def duplicates(
     found: Duplicates, training: ImageSet, validation: ImageSet, labels: Targets
 ) -> pa.Table:
     """Return the near-duplicates as a table; the labels have the classes' names."""
-    both = pa.chunked_array([*ids(training).chunks, *ids(validation).chunks], pa.string())
+    both = pa.chunked_array(
+        [*training.id_column().chunks, *validation.id_column().chunks], pa.string()
+    )
     columns: dict[str, Any] = {}
     for prefix, numbers in {"": found.pairs.one, "other_": found.pairs.other}.items():
         columns[f"{prefix}id"] = both.take(pa.array(numbers))
@@ -103,11 +105,6 @@ def cell(value: object, *, is_path: bool = False) -> str:
     return text
 
 
-def ids(images: ImageSet) -> pa.ChunkedArray:
-    """Return all ids of a set, in Arrow's memory: some 50 bytes each."""
-    return pq.read_table(images.folder / "ids.parquet")["id"]
-
-
 class PredictionsWriter:
     """Writes what the models predict for all images, shard by shard, in constant memory.
 
@@ -126,7 +123,7 @@ class PredictionsWriter:
             labels: Their given labels.
             folds: (N,) Their folds.
         """
-        self._complete, self._ids = filesystem.complete(path), ids(images)
+        self._complete, self._ids = filesystem.complete(path), images.id_column()
         self._labels, self._folds = labels, folds
 
     def __enter__(self) -> Self:

@@ -22,7 +22,8 @@ from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem, formats
+from components.shared.storage import arrays, filesystem, formats
+from components.shared.storage.formats import FormatError
 
 FORMAT = 2  # 1 had no column `set`
 SCHEMA = pa.schema(
@@ -133,7 +134,7 @@ def read(
     Raises:
         UserError: The file is not a stage's predictions, or has another format.
     """
-    table = pq.read_table(path)
+    table = arrays.table(path, SCHEMA)
     metadata = table.schema.metadata or {}
     if _KEY not in metadata:
         raise UserError(f"{path}: not a stage's predictions")
@@ -145,17 +146,25 @@ def read(
     table = _of(table, of)
     if of == "external":
         identity = Identity.of(table["id"].to_pylist())
+    if len(table) != identity.images:
+        raise FormatError(
+            f"{path}: damaged: predictions of {len(table):,} of {identity.images:,} images: rerun "
+            "what made it"
+        )
     width = len(table["concepts"][0]) if len(table) else TOP
     shape = (len(table), width)
-    predictions = Predictions(
-        _values(table, "concepts").reshape(shape), _values(table, "probabilities").reshape(shape)
-    )
+    with formats.guarded(path):
+        predictions = Predictions(
+            _values(table, "concepts").reshape(shape),
+            _values(table, "probabilities").reshape(shape),
+        )
     return identity, table["label"].to_numpy(), predictions, history
 
 
 def ids(path: Path) -> list[str]:
     """Return the ids of the validation images that a file has predictions for."""
-    table = _of(pq.read_table(path, columns=["set", "id"]), "validation")
+    columns = pa.schema([SCHEMA.field("set"), SCHEMA.field("id")])
+    table = _of(arrays.table(path, columns), "validation")
     found: list[str] = table["id"].to_pylist()
     return found
 

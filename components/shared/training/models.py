@@ -244,7 +244,7 @@ def read_record(folder: Path) -> Record:
             f"{folder}: not a model of this pipeline (training.json is missing); `python -m "
             "components.initial_model` makes one of weights that timm loads"
         )
-    with formats.reading(path.read_bytes(), FORMAT, path) as content:
+    with formats.reading_file(path, FORMAT) as content:
         lineage = [Training(*each) for each in content["lineage"]]
         chosen = tuple(content.get("chosen", ()))
         return formats.fill(Record, content | {"lineage": lineage, "chosen": chosen})
