@@ -14,14 +14,13 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.audit.duplicates import Duplicates
 from components.audit.scoring import NONE, Scores
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
-from components.shared.storage import filesystem
+from components.shared.storage import arrays, filesystem
 from components.shared.training.inference import ShardPredictions
 
 SPLITS = ("training", "validation")
@@ -81,7 +80,7 @@ def duplicates(
 
 def write(folder: Path, name: str, table: pa.Table) -> None:
     """Write a table to `<name>.csv` and `<name>.parquet`."""
-    pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+    arrays.write(folder / f"{name}.parquet", table, compression="zstd")
     with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(table.column_names)
@@ -128,7 +127,7 @@ class PredictionsWriter:
 
     def __enter__(self) -> Self:
         temporary = self._complete.__enter__()
-        self._writer = pq.ParquetWriter(temporary, _PREDICTIONS, compression="zstd")
+        self._writer = arrays.writer(temporary, _PREDICTIONS, compression="zstd")
         return self
 
     def append(

@@ -179,7 +179,7 @@ class Shards:
             schema=_SCHEMA.with_metadata(metadata),
         )
         with filesystem.complete(self._part(shard)) as temporary:
-            pq.write_table(part, temporary, compression="zstd")
+            arrays.write(temporary, part, compression="zstd")
 
     def _add(
         self, tar: tarfile.TarFile, position: int, read: Callable[[], bytes]

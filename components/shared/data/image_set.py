@@ -22,7 +22,6 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared.data.identity import Identity
@@ -63,7 +62,9 @@ class ImageSet:
             raise UserError(f"{folder}: not an image set (manifest.json is missing)")
         with formats.reading_file(path, FORMAT) as manifest:
             found, identity = shards(manifest), formats.fill(Identity, manifest)
-            image_side = manifest["preprocessing"]["image_side"] + 0  # a number
+            image_side = manifest["preprocessing"]["image_side"]
+            if not isinstance(image_side, int):
+                raise TypeError(f"image_side is {image_side!r:.80}")
         # Not as np.memmap, whose elements are slow to access.
         index = arrays.mapped(folder / "index.npy", INDEX).view(np.ndarray)
         counts = [shard.images for shard in found]
@@ -103,7 +104,7 @@ class ImageSet:
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
             np.save(temporary / "index.npy", index)
             table = pa.table([ids], schema=identity.in_schema(IDS, FORMAT))
-            pq.write_table(table, temporary / "ids.parquet")
+            arrays.write(temporary / "ids.parquet", table)
         return identity
 
     def __len__(self) -> int:

@@ -8,14 +8,13 @@ they are enough to compare classifiers without their weights.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared.data.identity import Identity
@@ -119,7 +118,7 @@ def write(
     if external:
         tables.append(_table("external", external))
     with filesystem.complete(path) as temporary:
-        pq.write_table(pa.concat_tables(tables).cast(schema), temporary)
+        arrays.write(temporary, pa.concat_tables(tables).cast(schema))
 
 
 def read(
@@ -141,8 +140,9 @@ def read(
     identity = Identity.of_schema(table.schema, FORMAT, path)
     with formats.reading(metadata[_KEY], FORMAT, path) as content:
         lineage = [Training(*each) for each in content["lineage"]]
-        chosen = tuple(content.get("chosen", ())) if of == "validation" else ()
-        history = History(lineage, content["curve"], chosen)
+        history = formats.fill(History, content | {"lineage": lineage})
+        if of == "external":
+            history = replace(history, chosen=())
     table = _of(table, of)
     if of == "external":
         identity = Identity.of(table["id"].to_pylist())

@@ -27,7 +27,6 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared.data.identity import Identity
@@ -181,17 +180,15 @@ class TargetsWriter:
         self._complete.__exit__(kind, error, traceback)
 
     def _write_classes(self) -> None:
-        columns = [self._names, self._titles, self._images_per_class]
-        arrays = [
-            pa.array(column, type) for column, type in zip(columns, SCHEMA.types, strict=True)
-        ]
+        values = [self._names, self._titles, self._images_per_class]
+        columns = [pa.array(each, type) for each, type in zip(values, SCHEMA.types, strict=True)]
         schema = self._identity.in_schema(SCHEMA, FORMAT)
         if self._chosen:
             schema = schema.with_metadata(
                 {**schema.metadata, _CHOSEN: json.dumps(self._chosen).encode()}
             )
-        table = pa.table(arrays, schema=schema)
-        pq.write_table(table, self._temporary / "classes.parquet")
+        table = pa.table(columns, schema=schema)
+        arrays.write(self._temporary / "classes.parquet", table)
 
 
 class _ArrayFile:

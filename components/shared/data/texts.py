@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components.shared.data.identity import Identity
 from components.shared.stage.errors import UserError
@@ -103,7 +102,7 @@ def write(path: Path, identity: Identity, tables: Iterable[pa.Table]) -> None:
     waiting, rows = [SCHEMA.empty_table()], 0
     with (
         filesystem.complete(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        arrays.writer(temporary, schema, compression="zstd") as writer,
     ):
         for table in tables:
             waiting.append(table)

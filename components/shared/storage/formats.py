@@ -60,8 +60,8 @@ def guarded(source: object, remedy: str = "rerun what made it") -> Iterator[None
 
 
 def in_a_line(error: Exception) -> str:
-    """Return the beginning of an error's text; some take many lines."""
-    text = " ".join(str(error).split())
+    """Return the beginning of an error's text, of which some take many lines, or its name."""
+    text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
@@ -108,7 +108,12 @@ def fill(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
     for field, value in found.items():
         if not _is(value, field.type):
             raise TypeError(f"{field.name} is {value!r:.80}")
-    return kind(**{field.name: value for field, value in found.items()})
+    return kind(
+        **{
+            field.name: tuple(value) if get_origin(field.type) is tuple else value
+            for field, value in found.items()
+        }
+    )
 
 
 def _is(value: object, wanted: Any) -> bool:
@@ -122,7 +127,7 @@ def _is(value: object, wanted: Any) -> bool:
         return any(_is(value, each) for each in inner)
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    if not isinstance(value, kind):
+    if not isinstance(value, (list, tuple) if kind is tuple else kind):
         return False
     if isinstance(value, Mapping):
         return all(_is(each, inner[1]) for each in value.values()) if inner else True
