@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from components.ingest import shards, text_parts
 from components.shared.data.image_set import ImageSet
 from components.shared.stage.cli import command
-from components.shared.storage import s3
+from components.shared.storage import filesystem, s3
 from tests.ingest import layouts
 from tests.ingest.running import contents, run, upload
 from tests.s3_proxy import FAULTS, FaultyProxy
@@ -17,14 +18,26 @@ IMAGES = 24
 pytestmark = pytest.mark.usefixtures("small_shards")
 
 
-@pytest.fixture
-def data(tmp_path: Path, bucket: str) -> str:
-    """A data set on S3, in folders."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a data set, `data`, and of what ingest makes of it without S3, `made`."""
+    folder = tmp_path_factory.mktemp("whole")
     for number in range(IMAGES):
-        path = tmp_path / "data" / "train" / f"class{number % 2}" / f"{number}.jpg"
+        path = folder / "data" / "train" / f"class{number % 2}" / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(layouts.jpeg((number, 0, 0)))
-    return upload(tmp_path / "data", f"{bucket}/data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "_MIN_IMAGES", 10)
+        patch.setattr(text_parts, "NUM_ROWS", 7)
+        patch.setenv("WEBLY_STORE", str(folder / "store"))
+        run(folder / "made", folder / "data", image_side=16)
+    return folder
+
+
+@pytest.fixture
+def data(whole: Path, bucket: str) -> str:
+    """The data set on S3."""
+    return upload(whole / "data", f"{bucket}/data")
 
 
 @pytest.fixture
@@ -51,15 +64,14 @@ def test_what_comes_of_a_store_that_is_sometimes_at_fault_is_the_same(
     faulty: FaultyProxy,
     data: str,
     bucket: str,
+    whole: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WEBLY_STORE", f"{bucket}/whole")
-    whole = run(tmp_path / "whole", data, image_side=16)
-    images = read(whole, tmp_path / "whole-cache", monkeypatch)
+    monkeypatch.setenv("WEBLY_STORE", f"{bucket}/store")
+    assert filesystem.exists(f"{data}/train/class0/0.jpg")  # at first there is S3
     faulty.every = 3
 
-    monkeypatch.setenv("WEBLY_STORE", f"{bucket}/{fault.replace(' ', '-')}")
     # No digest comes with the images of a data set: a bit that changes there is not noticed.
     faulty.fault = None if fault == "changed" else fault
     made = run(tmp_path / "made", data, image_side=16)
@@ -68,15 +80,17 @@ def test_what_comes_of_a_store_that_is_sometimes_at_fault_is_the_same(
     faulty.fault = None
 
     assert faulty.faults > 0
-    assert found == images
-    assert contents(made) == contents(whole)
+    ours = contents(made)
+    monkeypatch.setenv("WEBLY_STORE", str(whole / "store"))
+    assert found == read(whole / "made", tmp_path / "cache", monkeypatch)
+    assert ours == contents(whole / "made")
 
 
 @pytest.mark.parametrize(
     ("fault", "code", "said"),
     [
         ("short", 1, "no answer from "),
-        ("page", 2, "is no S3: ListObjectsV2 got 200, of type text/html: check AWS_ENDPOINT_URL"),
+        ("page", 2, "is no S3: GetObject got 200, of type text/html: check AWS_ENDPOINT_URL"),
         ("missing page", 2, "is no S3: "),
         ("redirect", 2, "a redirect to https://sso.example/login"),
         ("unavailable", 1, "got SlowDown"),

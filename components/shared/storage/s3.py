@@ -59,12 +59,12 @@ _CODES = {
 }
 # What an answer of S3's has in its body, else, if it is of an object, an ETag.
 _ELEMENTS = {
-    "ListObjectsV2": b"<ListBucketResult",
-    "ListMultipartUploads": b"<ListMultipartUploadsResult",
-    "CreateMultipartUpload": b"<InitiateMultipartUploadResult",
-    "CompleteMultipartUpload": b"<CompleteMultipartUploadResult",
+    "ListObjectsV2": b"ListBucketResult",
+    "ListMultipartUploads": b"ListMultipartUploadsResult",
+    "CreateMultipartUpload": b"InitiateMultipartUploadResult",
+    "CompleteMultipartUpload": b"CompleteMultipartUploadResult",
 }
-_ERROR = b"<Error"
+_ERROR = b"Error>"
 _OF_OBJECTS = ("GetObject", "PutObject", "UploadPart")
 _PAGES = ("text/html", "application/json")
 # Once set, requests in this context are not retried: nobody needs their results any more.
