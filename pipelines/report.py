@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
+from components.ingest.dataset import REJECTS
+from components.shared.data import targets
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.reports import html
 from components.shared.reports.html import Page
 from components.shared.stage.boundary import boundary
+from components.shared.storage import arrays
 from pipelines.run import ending, plots, record, samples
 from pipelines.run.graph_drawing import draw_graph
 from pipelines.run.record import RunRecord, TaskRecord, duration
@@ -116,7 +117,7 @@ def _add_keywords(page: Page, run: RunRecord) -> None:
     path = _output(run, "tagging", "keywords")
     if path is None:
         return
-    classes = pq.read_table(path / "classes.parquet")
+    classes = arrays.table(path / "classes.parquet", targets.SCHEMA)
     images = classes["images"].to_numpy()
     if len(images):
         page.heading("Keywords")
@@ -159,7 +160,7 @@ def _add_rejects(page: Page, run: RunRecord) -> None:
     images = _output(run, "ingest", "images")
     if images is None:
         return
-    rejects = pq.read_table(images / "rejects.parquet")
+    rejects = arrays.table(images / "rejects.parquet", REJECTS)
     counts = Counter(rejects["kind"].to_pylist())
     page.heading("Rejects")
     page.paragraph(

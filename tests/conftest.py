@@ -61,8 +61,9 @@ def interruptible() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Stages leave what they go on from outside the working tree."""
+    """Stages leave what they go on from, and their cache, outside the working tree."""
     os.environ["WEBLY_CHECKPOINTS"] = str(tmp_path_factory.mktemp("checkpoints"))
+    os.environ["WEBLY_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ def draw(
 
 def _suspects(page: Page, suspects: Scores, images: ImageSet, labels: Targets) -> None:
     first = suspects.taken(np.arange(min(_CARDS, len(suspects.numbers))))
-    names = tables.ids(images).take(first.numbers).to_pylist()
+    names = images.id_column().take(first.numbers).to_pylist()
     page.heading("The most suspect labels")
     page.paragraph("All are in suspects.csv and suspects.parquet, in this order.")
     page.cards([_card(first, row, id, images, labels.titles) for row, id in enumerate(names)])

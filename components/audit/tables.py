@@ -15,14 +15,13 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.audit.duplicates import Duplicates
 from components.audit.scoring import NONE, Scores
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
-from components.shared.storage import filesystem
+from components.shared.storage import arrays, filesystem
 from components.shared.training.inference import ShardPredictions
 
 SPLITS = ("training", "validation")
@@ -49,7 +48,7 @@ def suspects(scores: Scores, images: ImageSet, labels: Targets) -> pa.Table:
     return pa.table(
         {
             "rank": np.arange(1, len(scores.numbers) + 1),
-            "id": ids(images).take(pa.array(scores.numbers)),
+            "id": images.id_column().take(pa.array(scores.numbers)),
             "label": _named(labels.names, scores.given),
             "label_title": _named(labels.titles, scores.given),
             "suggested": _named(labels.names, scores.suggested),
@@ -69,7 +68,9 @@ def duplicates(
     found: Duplicates, training: ImageSet, validation: ImageSet, labels: Targets
 ) -> pa.Table:
     """Return the near-duplicates as a table; the labels have the classes' names."""
-    both = pa.chunked_array([*ids(training).chunks, *ids(validation).chunks], pa.string())
+    both = pa.chunked_array(
+        [*training.id_column().chunks, *validation.id_column().chunks], pa.string()
+    )
     columns: dict[str, Any] = {}
     for prefix, numbers in {"": found.pairs.one, "other_": found.pairs.other}.items():
         columns[f"{prefix}id"] = both.take(pa.array(numbers))
@@ -80,7 +81,7 @@ def duplicates(
 
 def write(folder: Path, name: str, table: pa.Table) -> None:
     """Write a table to `<name>.csv` and `<name>.parquet`."""
-    pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+    arrays.write(folder / f"{name}.parquet", table, compression="zstd")
     with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(table.column_names)
@@ -104,11 +105,6 @@ def cell(value: object, *, is_path: bool = False) -> str:
     return text
 
 
-def ids(images: ImageSet) -> pa.ChunkedArray:
-    """Return all ids of a set, in Arrow's memory: some 50 bytes each."""
-    return pq.read_table(images.folder / "ids.parquet")["id"]
-
-
 class PredictionsWriter:
     """Writes what the models predict for all images, shard by shard, in constant memory.
 
@@ -127,13 +123,13 @@ class PredictionsWriter:
             labels: Their given labels.
             folds: (N,) Their folds.
         """
-        self._path, self._ids, self._open = path, ids(images), ExitStack()
+        self._path, self._ids, self._open = path, images.id_column(), ExitStack()
         self._labels, self._folds = labels, folds
 
     def __enter__(self) -> Self:
         temporary = self._open.enter_context(filesystem.complete(self._path))
         self._writer = self._open.enter_context(
-            pq.ParquetWriter(temporary, _PREDICTIONS, compression="zstd")
+            arrays.writer(temporary, _PREDICTIONS, compression="zstd")
         )
         return self
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,18 @@ from components.shared.reports import metrics
 from components.shared.storage import filesystem, formats
 
 FORMAT = 1  # of the JSON
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """What `write_comparison` writes, as it is read."""
+
+    accuracy: list[dict[str, Any]]
+    gains: list[dict[str, Any]]
+    tricks: list[dict[str, Any]]
+    best: dict[str, dict[str, str]] = field(default_factory=dict)
+    external: dict[str, Any] = field(default_factory=dict)
+    chosen: list[str] = field(default_factory=list)
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
@@ -43,10 +56,8 @@ def read_comparison(path: Path) -> dict[str, Any]:
     Raises:
         UserError: They have another format.
     """
-    with formats.reading(path.read_bytes(), FORMAT, path) as content:
-        found = {name: content[name] for name in ("accuracy", "gains", "tricks")}
-        found |= {name: content.get(name, {}) for name in ("best", "external")}
-        return found | {"chosen": content.get("chosen", [])}
+    with formats.reading_file(path, FORMAT) as content:
+        return asdict(formats.fill(_Results, content))
 
 
 def write_summary(path: Path, comparison: Comparison) -> None:

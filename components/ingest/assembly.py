@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from components.ingest.dataset import (
     EXTERNAL,
@@ -26,7 +25,7 @@ from components.shared.data.identity import Identity
 from components.shared.data.image_set import INDEX, ImageSet
 from components.shared.data.targets import TargetsWriter
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem
+from components.shared.storage import arrays, filesystem
 
 NONE_LEFT = {  # what is said of a split that must have images, but has none
     "train": "no training images are left",
@@ -85,7 +84,7 @@ def write_rejects(path: Path, data: DataSet, shards: Shards) -> Counter[str]:
     counts: Counter[str] = Counter()
     with (
         filesystem.complete(path) as temporary,
-        pq.ParquetWriter(temporary, REJECTS, compression="zstd") as writer,
+        arrays.writer(temporary, REJECTS, compression="zstd") as writer,
     ):
         for rejects in _rejects(data, shards):
             counts.update(rejects["kind"].to_pylist())

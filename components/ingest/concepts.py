@@ -12,17 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from components.shared.data.targets import CONCEPTS_SCHEMA
 from components.shared.stage.errors import UserError
-
-SCHEMA = pa.schema(
-    [
-        pa.field("wnid", pa.string(), nullable=False),
-        pa.field("lemmas", pa.list_(pa.string()), nullable=False),
-        pa.field("gloss", pa.string(), nullable=False),
-        pa.field("hypernyms", pa.list_(pa.string()), nullable=False),  # wnids of the direct ones
-        pa.field("label", pa.int32()),  # null for an ancestor
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +138,4 @@ def _closed(names: Sequence[str], concept: Callable[[str], Concept]) -> pa.Table
         asdict(found[name]) | {"label": label if label < len(names) else None}
         for label, name in enumerate([*names, *ancestors])
     ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_pylist(rows, schema=CONCEPTS_SCHEMA)

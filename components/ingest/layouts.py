@@ -16,7 +16,7 @@ from components.ingest import (
 from components.ingest.arrangement import Images, arranged
 from components.ingest.beside import Beside
 from components.ingest.class_names import check_distinct
-from components.ingest.dataset import DataSet
+from components.ingest.dataset import DataSet, Reject
 from components.ingest.listing import Listing
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
@@ -100,6 +100,18 @@ def _read(root: str, scratch: Path, layout: str, label_field: str, sources: str)
     if layout == "webvision":
         return webvision.read(root, scratch, sources)
     listing = Listing(root, scratch / "names")
+    data = _of_listing(listing, scratch, layout, label_field, sources)
+    data.rejects.extend(
+        Reject("", "unreadable name", "", repr(name), "rename the object")
+        for name in listing.pathless
+    )
+    return data
+
+
+def _of_listing(
+    listing: Listing, scratch: Path, layout: str, label_field: str, sources: str
+) -> DataSet:
+    root = listing.root
     if layout == "auto" and webvision.is_below(file.name for file in listing.others()):
         return webvision.read(root, scratch, sources)
     if sources != "both":

@@ -41,6 +41,7 @@ class Listing:
         root: The data set's folder, without a slash at its end.
         folders: How many images lie directly in each folder that has some, by its path.
         skipped: How many files and folders of systems there are, by their names.
+        pathless: Names of objects on S3 that cannot be paths, which are not among the files.
     """
 
     def __init__(self, root: str, copy: Path) -> None:
@@ -50,11 +51,14 @@ class Listing:
             UserError: There is no such folder, no file in it, or a folder that nobody may read.
         """
         self.root, self.folders, self.skipped = root, Counter[str](), Counter[str]()
+        self.pathless = list[str]()
         self._copy, self._others = copy, copy.with_name(f"{copy.name}-others")
         self._looks, self._suffixes = 0, Counter[str]()
         folder, is_skipped = None, False
         with _opened(self._copy, "w") as lines, _opened(self._others, "w") as others:
-            for name, size in filesystem.listed(root, skip=self._skip):
+            for name, size in filesystem.listed(
+                root, skip=self._skip, pathless=self.pathless.append
+            ):
                 above, _, file = name.rpartition("/")
                 if above != folder:
                     folder, is_skipped = above, any(map(self._skip, above.split("/")))
@@ -70,7 +74,8 @@ class Listing:
                     others.write(line)
                     self._suffixes[suffix(name)] += 1
         if not self.folders and not self._suffixes:
-            raise UserError(f"{root}: no such folder, or no files in it")
+            why = f"; rename {self.pathless[0]!r}, which is no path" if self.pathless else ""
+            raise UserError(f"{root}: no such folder, or no files in it{why}")
 
     def __iter__(self) -> Iterator[Found]:
         return _read(self._copy)

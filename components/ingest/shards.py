@@ -10,7 +10,7 @@ import io
 import logging
 import math
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,8 @@ from components.shared.data import image_set, texts
 from components.shared.stage.errors import UserError
 from components.shared.stage.parallel import ordered
 from components.shared.stage.progress import progress
-from components.shared.storage import filesystem
+from components.shared.storage import arrays, filesystem
+from components.shared.storage.formats import FormatError
 
 logger = logging.getLogger(__name__)
 
@@ -118,26 +119,35 @@ class Shards:
             sha256=metadata[b"sha256"].decode(),
         )
 
-    def _finished(self) -> set[str]:
-        """Return the names of finished shards, after removing those that never will be."""
+    def _finished(self) -> dict[str, int]:
+        """Return the bytes of finished shards by name, after removing those that never will be."""
         filesystem.abandon_uploads(self.prefix)
         if not filesystem.is_s3(self.prefix):
             for path in Path(self.prefix).glob("**/.*.part"):
                 path.unlink()
-        there = {entry.name for entry in filesystem.listed(self.prefix)}
+        there = {entry.name: entry.bytes for entry in filesystem.listed(self.prefix)}
         names = (shard.name for shard in self.ranges)
-        return {name for name in names if {f"{name}.tar", f"parts/{name}.parquet"} <= there}
+        return {
+            name: there[f"{name}.tar"]
+            for name in names
+            if {f"{name}.tar", f"parts/{name}.parquet"} <= there.keys()
+        }
 
-    def _make(self, finished: set[str], number: int) -> None:
+    def _make(self, finished: Mapping[str, int], number: int) -> None:
         shard = self.ranges[number]
         copy = self._part(shard)
         if shard.name in finished:
             try:
                 if not copy.is_file():
                     filesystem.fetch(self._part_uri(shard), copy)
-                return
+                arrays.table(copy, _SCHEMA)
+                if self.shard(number).bytes == finished[shard.name]:
+                    return
+                logger.warning("%s is cut; making it again", self._uri(shard))
             except FileNotFoundError:
                 pass  # removed by another ingest of the same, which has ended meanwhile
+            except FormatError as error:
+                logger.warning("%s; making it again", error)
         self._write(shard)
         filesystem.put(copy, self._part_uri(shard))
 
@@ -169,7 +179,7 @@ class Shards:
             schema=_SCHEMA.with_metadata(metadata),
         )
         with filesystem.complete(self._part(shard)) as temporary:
-            pq.write_table(part, temporary, compression="zstd")
+            arrays.write(temporary, part, compression="zstd")
 
     def _add(
         self, tar: tarfile.TarFile, position: int, read: Callable[[], bytes]

@@ -63,8 +63,6 @@ def ingest(
         shard_megabytes: Largest size of a shard; a small set has at least 64 smaller ones.
         seed: Seed of the order of images.
     """
-    import pyarrow.parquet as pq
-
     from components.ingest import assembly, layouts, lists, plan, survey, workdir
     from components.ingest import concepts as meanings
     from components.ingest.report import write_report
@@ -80,7 +78,7 @@ def ingest(
     )
     from components.shared.data.targets import CONCEPTS
     from components.shared.stage import environment, metadata
-    from components.shared.storage import filesystem
+    from components.shared.storage import arrays, filesystem
 
     root, external_root = layouts.root(dataset), layouts.external_root(external_validation)
     fingerprint = workdir.fingerprint(
@@ -130,7 +128,7 @@ def ingest(
         assembly.write_texts(texts, shards, "train", train)
         assembly.write_labels(labels, shards, "train", train, data.names, titles)
         with filesystem.complete(labels / CONCEPTS) as temporary:
-            pq.write_table(table, temporary)
+            arrays.write(temporary, table)
         with filesystem.complete(evaluation) as folder:
             validation = assembly.write_images(folder / VALIDATION, shards, "validation")
             assembly.write_labels(

@@ -18,7 +18,7 @@ from components.ingest.plan import MISSING, REPEATED, UNREADABLE, Plan
 from components.shared.data import texts
 from components.shared.stage.parallel import ordered
 from components.shared.stage.progress import progress
-from components.shared.storage import filesystem
+from components.shared.storage import filesystem, formats
 
 NUM_ROWS = 32_768
 _SCHEMA = pa.schema([pa.field("position", pa.int32(), nullable=False), *texts.SCHEMA])
@@ -108,4 +108,5 @@ def _write(rows: pa.Table, path: Path) -> None:
 
 def _read(path: Path) -> pa.Table:
     """Open an Arrow file, memory-mapped."""
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    with formats.guarded(path, "remove it, and run ingest again"):
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

@@ -46,14 +46,12 @@ def weighting(
             sum of its weights.
         comparing: How texts and concepts are compared.
     """
-    import pyarrow.parquet as pq
-
-    from components.shared.data.targets import CONCEPTS, Targets, TargetsWriter
+    from components.shared.data.targets import CONCEPTS, CONCEPTS_SCHEMA, Targets, TargetsWriter
     from components.shared.data.texts import Texts
     from components.shared.stage import metadata
     from components.shared.stage.parallel import ordered
     from components.shared.stage.progress import progress
-    from components.shared.storage import resume
+    from components.shared.storage import arrays, resume
     from components.shared.storage.resume import Parts
     from components.weighting.candidates import Candidates, Similarity
     from components.weighting.documents import Documents
@@ -65,7 +63,7 @@ def weighting(
 
     image_texts, given = Texts(texts), Targets.load(labels)
     given.identity.check(image_texts.identity, str(texts))
-    meanings = pq.read_table(labels / CONCEPTS)
+    meanings = arrays.table(labels / CONCEPTS, CONCEPTS_SCHEMA)
     if meanings["wnid"].to_pylist()[: len(given.names)] != given.names:
         raise UserError(
             f"{labels / CONCEPTS}: not the concepts of the labels; use the outputs of one ingest"

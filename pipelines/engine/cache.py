@@ -81,7 +81,11 @@ class Cache:
         entry = _read(folder)
         if entry is None:
             return None
-        whole = all(_sizes(folder / output) == sizes for output, sizes in entry.sizes.items())
+        # Beside them may lie what a system has left.
+        whole = all(
+            sizes.items() <= _sizes(folder / output).items()
+            for output, sizes in entry.sizes.items()
+        )
         try:
             return entry if whole and all(map(_has_shards, folder.rglob("manifest.json"))) else None
         except FormatError:
@@ -138,7 +142,7 @@ def _read(folder: Path) -> Entry | None:
     if not path.is_file():
         return None
     try:
-        with formats.reading(path.read_bytes(), FORMAT, path) as content:
+        with formats.reading_file(path, FORMAT) as content:
             return formats.fill(Entry, content)
     except FormatError:
         return None
@@ -146,7 +150,7 @@ def _read(folder: Path) -> Entry | None:
 
 def _has_shards(manifest: Path) -> bool:
     """Return whether an image set's shards, which are stored outside it, exist completely."""
-    with formats.reading(manifest.read_bytes(), image_set.FORMAT, manifest) as content:
+    with formats.reading_file(manifest, image_set.FORMAT) as content:
         shards = {(shard.uri, shard.bytes) for shard in image_set.shards(content)}
     folders = {uri.rpartition("/")[0] for uri, _ in shards}
     there = {

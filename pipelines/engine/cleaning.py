@@ -5,6 +5,7 @@ folder is kept.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,11 @@ from components.shared.data import image_set
 from components.shared.storage import formats
 from pipelines.engine.cache import ENTRY
 
+# The names of what a run leaves in the folders of each kind; what else lies there is others'.
+_KEY = re.compile(r"[0-9a-f]{16}")
+_STORED = re.compile(r"images/[^/]+/(parts/)?[^/]+\.(tar|parquet|part)|ingest/.+")
+_WORK = re.compile(r"\w+-[0-9a-f]+")
+_CACHED = re.compile(r"\.?[0-9a-f]{64}\..+|lock|ingest")
 # The kinds of what a run leaves, by their folders; all else in a run's folder is small.
 KINDS = ("artifacts", "store", "checkpoints", "cache")
 
@@ -51,7 +57,7 @@ def unneeded(folder: Path, tasks: Collection[Needed]) -> dict[str, list[Path]]:
         "artifacts": [path for path in _keys(folder) if path not in kept],
         "store": _of_store(folder, {shard.uri for shard in shards}, tasks),
         "checkpoints": _of_checkpoints(folder, tasks),
-        "cache": _of_cache(folder, {f"{shard.sha256}.tar" for shard in shards}),
+        "cache": _of_cache(folder, {shard.sha256 for shard in shards}),
     }
 
 
@@ -100,13 +106,13 @@ def _linked(folder: Path) -> Iterator[Path]:
 
 def _shards(outputs: Path) -> Iterator[image_set.Shard]:
     for manifest in outputs.rglob("manifest.json"):
-        with formats.reading(manifest.read_bytes(), image_set.FORMAT, manifest) as content:
+        with formats.reading_file(manifest, image_set.FORMAT) as content:
             yield from image_set.shards(content)
 
 
 def _keys(folder: Path) -> Iterator[Path]:
     for task in _listed(folder / "artifacts"):
-        yield from _listed(task)
+        yield from (path for path in _listed(task) if _KEY.fullmatch(path.name))
 
 
 def _of_store(folder: Path, uris: Collection[str], tasks: Collection[Needed]) -> list[Path]:
@@ -114,19 +120,32 @@ def _of_store(folder: Path, uris: Collection[str], tasks: Collection[Needed]) ->
     if not all(task.done for task in tasks if task.stage == "ingest"):
         return []
     kept = set(map(os.path.realpath, uris))  # the folder may have been reached by another path
-    return [path for path in _files(folder / "store") if os.path.realpath(path) not in kept]
+    store = folder / "store"
+    return [
+        path
+        for path in _files(store)
+        if _STORED.fullmatch(path.relative_to(store).as_posix())
+        and os.path.realpath(path) not in kept
+    ]
 
 
 def _of_checkpoints(folder: Path, tasks: Iterable[Needed]) -> list[Path]:
     """Return the folders of unfinished work whose stage has nothing left to do."""
     unfinished = tuple(f"{task.stage}-" for task in tasks if not task.done)
     return [
-        path for path in _listed(folder / "checkpoints") if not path.name.startswith(unfinished)
+        path
+        for path in _listed(folder / "checkpoints")
+        if _WORK.fullmatch(path.name) and not path.name.startswith(unfinished)
     ]
 
 
-def _of_cache(folder: Path, names: Collection[str]) -> list[Path]:
-    return [path for path in _listed(folder / "cache") if path.name not in names]
+def _of_cache(folder: Path, digests: Collection[str]) -> list[Path]:
+    kept = {f"{digest}{suffix}" for digest in digests for suffix in (".tar", ".verified")}
+    return [
+        path
+        for path in _listed(folder / "cache")
+        if _CACHED.fullmatch(path.name) and path.name not in kept
+    ]
 
 
 def _files(folder: Path) -> Iterator[Path]:

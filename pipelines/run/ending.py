@@ -26,9 +26,12 @@ def lines(run: RunRecord, folder: Path, report: Path) -> Iterator[tuple[str, str
     yield "report", shown(report)
     suspects = folder / models.SUSPECTS
     if suspects.is_symlink():
-        import pyarrow.parquet as pq
+        import pyarrow as pa
 
-        count = pq.read_metadata(suspects / "suspects.parquet").num_rows
+        from components.shared.storage import arrays
+
+        with arrays.opened(suspects / "suspects.parquet", pa.schema([])) as table:
+            count = table.metadata.num_rows
         yield "suspects", f"{shown(suspects)}/suspects.csv: {count:,} labels look wrong"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.shared.stage.errors import UserError
+from components.shared.storage import formats
 from pipelines.run.record import FILE, RunRecord, TaskRecord
 from pipelines.steps import STEPS
 
@@ -157,4 +158,6 @@ def _accuracy(found: dict[str, Any], step: str, candidate: str = "") -> list[flo
 
 def _score(model: Path) -> float:
     # What reads the whole record imports torch.
-    return float(json.loads((model / "training.json").read_bytes())["score"])
+    path = model / "training.json"
+    with formats.guarded(path):
+        return float(json.loads(path.read_bytes())["score"])

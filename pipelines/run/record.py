@@ -122,7 +122,7 @@ def read(folder: Path) -> RunRecord:
     path = folder / FILE
     if not path.is_file():
         raise UserError(f"{folder}: not a run's folder ({FILE} is missing)")
-    with formats.reading(path.read_bytes(), FORMAT, path) as content:
+    with formats.reading_file(path, FORMAT) as content:
         tasks = [
             formats.fill(TaskRecord, task | {"candidate": _name(task["candidate"])})
             for task in content["tasks"]

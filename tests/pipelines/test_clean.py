@@ -12,6 +12,8 @@ from pipelines.engine.execution import execute
 from pipelines.engine.folder import locked
 from pipelines.run import record
 
+DIGEST = "a" * 64  # of a shard
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
@@ -46,7 +48,7 @@ def file(path: Path, size: int) -> Path:
 
 def image_set(folder: Path, *uris: str) -> None:
     """Give a task an image set with shards."""
-    shards = [{"uri": uri, "bytes": 3, "images": 1, "sha256": Path(uri).name} for uri in uris]
+    shards = [{"uri": uri, "bytes": 3, "images": 1, "sha256": DIGEST} for uri in uris]
     manifest = file(folder / "images" / "manifest.json", 0)
     manifest.write_text(json.dumps({"format": 1, "shards": shards}))
 
@@ -115,8 +117,8 @@ def test_shards_that_no_needed_image_set_lists_are_freed(run: Path) -> None:
     image_set(outputs(run, "count-right"), "images/new/a.tar")
     kept = file(run / "store" / "images" / "new" / "a.tar", 3)
     file(run / "store" / "images" / "old" / "a.tar", 3)
-    cached = file(run / "cache" / "a.tar.tar", 3)
-    file(run / "cache" / "b.tar.tar", 3)
+    cached = file(run / "cache" / f"{DIGEST}.tar", 3)
+    file(run / "cache" / f"{'b' * 64}.tar", 3)
 
     clean.main([str(run), "--yes"])
 
@@ -148,6 +150,19 @@ def test_unfinished_work_is_kept_only_for_stages_that_are_to_go_on(
 
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["total-0123"]
     assert os.listdir(run / "checkpoints" / "total-0123") == ["0.safetensors"]
+
+
+def test_what_others_have_put_there_stays(run: Path) -> None:
+    folders = ("artifacts", "artifacts/total", "store", "store/images", "store/images/old")
+    folders += ("checkpoints", "cache")
+    foreign = [file(run / folder / ".DS_Store", 3) for folder in folders]
+    foreign += [file(run / folder / "photos" / "Thumbs.db", 3) for folder in folders]
+    file(run / "store" / "images" / "old" / "a.tar", 3)
+
+    clean.main([str(run), "--yes"])
+
+    assert [path for path in foreign if not path.exists()] == []
+    assert not (run / "store" / "images" / "old" / "a.tar").exists()
 
 
 def test_a_folder_in_use_is_not_touched(run: Path, caplog: pytest.LogCaptureFixture) -> None:

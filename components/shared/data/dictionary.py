@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple, Self
 import nltk
 from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
+from components.shared.storage import formats
+
 PartOfSpeech = Literal["noun", "verb", "adj", "adv"]
 _PARTS: dict[PartOfSpeech, str] = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
 _FILES = [f"{kind}{part}{end}" for part in _PARTS for kind, end in [("data.", ""), ("", ".exc")]]
@@ -65,13 +67,15 @@ class Dictionary:
 
         Raises:
             LookupError: They do not hold it.
+            UserError: It is damaged.
         """
         folder = nltk.data.find("corpora/wordnet/")
-        files = {}
-        for name in (*_FILES, "index.noun", "cntlist.rev"):
-            with folder.join(name).open() as file:
-                files[name] = file.read()
-        return cls(files)
+        with formats.guarded(folder, "run `python -m nltk.downloader --force wordnet`"):
+            files = {}
+            for name in (*_FILES, "index.noun", "cntlist.rev"):
+                with folder.join(name).open() as file:
+                    files[name] = file.read()
+            return cls(files)
 
     def base(self, form: str, part: PartOfSpeech) -> str | None:
         """Return the base form of a lower-case word, as NLTK's `morphy` does; None if unknown."""

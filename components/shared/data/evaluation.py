@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
+from components.shared.storage import formats
 
 VALIDATION, LABELS, TEST = "validation", "validation_labels", "test"
 EXTERNAL, EXTERNAL_LABELS, _TITLE = "external", "external_labels", "external_title.txt"
@@ -43,7 +44,10 @@ class External(NamedTuple):
         """
         if not (folder / EXTERNAL).exists():
             return None
-        title = (folder / _TITLE).read_text(encoding="utf-8")
+        with formats.guarded(folder / _TITLE):
+            title = (folder / _TITLE).read_text(encoding="utf-8")
+            if not title or "\0" in title:
+                raise ValueError("no text")
         return cls(title, *_labelled(folder / EXTERNAL, folder / EXTERNAL_LABELS))
 
 

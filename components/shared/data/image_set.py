@@ -22,17 +22,18 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared.data.identity import Identity
 from components.shared.stage import environment
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem, formats, shard_cache
+from components.shared.storage import arrays, filesystem, formats, shard_cache
+from components.shared.storage.formats import FormatError
 from components.shared.storage.shard_cache import Shard as Shard
 
 FORMAT = 1
 INDEX = np.dtype([("shard", "<i4"), ("length", "<i4"), ("offset", "<i8")])
+IDS = pa.schema([pa.field("id", pa.string(), nullable=False)])
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,20 @@ class ImageSet:
         path = folder / "manifest.json"
         if not path.is_file():
             raise UserError(f"{folder}: not an image set (manifest.json is missing)")
-        with formats.reading(path.read_bytes(), FORMAT, path) as manifest:
-            return cls(
-                shards=shards(manifest),
-                # Not as np.memmap, whose elements are slow to access.
-                index=np.load(folder / "index.npy", mmap_mode="r").view(np.ndarray),
-                image_side=manifest["preprocessing"]["image_side"],
-                identity=formats.fill(Identity, manifest),
-                folder=folder,
+        with formats.reading_file(path, FORMAT) as manifest:
+            found, identity = shards(manifest), formats.fill(Identity, manifest)
+            image_side = manifest["preprocessing"]["image_side"]
+            if not isinstance(image_side, int):
+                raise TypeError(f"image_side is {image_side!r:.80}")
+        # Not as np.memmap, whose elements are slow to access.
+        index = arrays.mapped(folder / "index.npy", INDEX).view(np.ndarray)
+        counts = [shard.images for shard in found]
+        if not len(index) == identity.images == sum(counts):
+            raise FormatError(
+                f"{folder}: damaged: {identity.images:,} images, {len(index):,} in index.npy and "
+                f"{sum(counts):,} in the shards: rerun what made it"
             )
+        return cls(found, index, image_side, identity, folder)
 
     @staticmethod
     def save(
@@ -97,9 +103,8 @@ class ImageSet:
             temporary.mkdir()
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
             np.save(temporary / "index.npy", index)
-            schema = pa.schema([pa.field("id", pa.string(), nullable=False)])
-            table = pa.table([ids], schema=identity.in_schema(schema, FORMAT))
-            pq.write_table(table, temporary / "ids.parquet")
+            table = pa.table([ids], schema=identity.in_schema(IDS, FORMAT))
+            arrays.write(temporary / "ids.parquet", table)
         return identity
 
     def __len__(self) -> int:
@@ -107,8 +112,18 @@ class ImageSet:
 
     def ids(self) -> list[str]:
         """Return all ids, in image order (some 100 bytes each)."""
-        ids: list[str] = pq.read_table(self.folder / "ids.parquet")["id"].to_pylist()
+        ids: list[str] = self.id_column().to_pylist()
         return ids
+
+    def id_column(self) -> pa.ChunkedArray:
+        """Return all ids, in image order, in Arrow's memory (some 50 bytes each)."""
+        path = self.folder / "ids.parquet"
+        column = arrays.table(path, IDS)["id"]
+        if len(column) != len(self):
+            raise FormatError(
+                f"{path}: damaged: {len(column):,} ids of {len(self):,} images: rerun what made it"
+            )
+        return column
 
     def read(self, image: int) -> memoryview:
         """Return the encoded bytes of one image."""
@@ -134,12 +149,13 @@ class ImageSet:
     def ids_of(self, images: Sequence[int]) -> list[str]:
         """Return the ids of some images, without holding those of all."""
         found, first = dict[int, str](), 0
-        with pq.ParquetFile(self.folder / "ids.parquet") as ids:
+        path = self.folder / "ids.parquet"
+        with arrays.opened(path, IDS) as ids, formats.guarded(path):
             for batch in ids.iter_batches(columns=["id"]):
                 here = [image for image in images if first <= image < first + len(batch)]
                 found |= {image: batch["id"][image - first].as_py() for image in here}
                 first += len(batch)
-        return [found[image] for image in images]
+            return [found[image] for image in images]
 
     def name(self, image: int) -> str:
         """Return the id of one image, and where it is, for messages."""

@@ -8,21 +8,21 @@ they are enough to compare classifiers without their weights.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.shared.data.identity import Identity
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem, formats
+from components.shared.storage import arrays, filesystem, formats
+from components.shared.storage.formats import FormatError
 
 FORMAT = 2  # 1 had no column `set`
 SCHEMA = pa.schema(
@@ -118,7 +118,7 @@ def write(
     if external:
         tables.append(_table("external", external))
     with filesystem.complete(path) as temporary:
-        pq.write_table(pa.concat_tables(tables).cast(schema), temporary)
+        arrays.write(temporary, pa.concat_tables(tables).cast(schema))
 
 
 def read(
@@ -133,29 +133,38 @@ def read(
     Raises:
         UserError: The file is not a stage's predictions, or has another format.
     """
-    table = pq.read_table(path)
+    table = arrays.table(path, SCHEMA)
     metadata = table.schema.metadata or {}
     if _KEY not in metadata:
         raise UserError(f"{path}: not a stage's predictions")
     identity = Identity.of_schema(table.schema, FORMAT, path)
     with formats.reading(metadata[_KEY], FORMAT, path) as content:
         lineage = [Training(*each) for each in content["lineage"]]
-        chosen = tuple(content.get("chosen", ())) if of == "validation" else ()
-        history = History(lineage, content["curve"], chosen)
+        history = formats.fill(History, content | {"lineage": lineage})
+        if of == "external":
+            history = replace(history, chosen=())
     table = _of(table, of)
     if of == "external":
         identity = Identity.of(table["id"].to_pylist())
+    if len(table) != identity.images:
+        raise FormatError(
+            f"{path}: damaged: predictions of {len(table):,} of {identity.images:,} images: rerun "
+            "what made it"
+        )
     width = len(table["concepts"][0]) if len(table) else TOP
     shape = (len(table), width)
-    predictions = Predictions(
-        _values(table, "concepts").reshape(shape), _values(table, "probabilities").reshape(shape)
-    )
+    with formats.guarded(path):
+        predictions = Predictions(
+            _values(table, "concepts").reshape(shape),
+            _values(table, "probabilities").reshape(shape),
+        )
     return identity, table["label"].to_numpy(), predictions, history
 
 
 def ids(path: Path) -> list[str]:
     """Return the ids of the validation images that a file has predictions for."""
-    table = _of(pq.read_table(path, columns=["set", "id"]), "validation")
+    columns = pa.schema([SCHEMA.field("set"), SCHEMA.field("id")])
+    table = _of(arrays.table(path, columns), "validation")
     found: list[str] = table["id"].to_pylist()
     return found
 

@@ -27,15 +27,26 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.shared.data.identity import Identity
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem
+from components.shared.storage import arrays, filesystem, formats
+from components.shared.storage.formats import FormatError
 
 FORMAT = 1
+SCHEMA = pa.schema([("name", pa.string()), ("title", pa.string()), ("images", pa.int64())])
 CONCEPTS = "concepts.parquet"
+CONCEPTS_SCHEMA = pa.schema(
+    [
+        pa.field("wnid", pa.string(), nullable=False),
+        pa.field("lemmas", pa.list_(pa.string()), nullable=False),
+        pa.field("gloss", pa.string(), nullable=False),
+        pa.field("hypernyms", pa.list_(pa.string()), nullable=False),  # wnids of the direct ones
+        pa.field("label", pa.int32()),  # null for an ancestor
+    ]
+)
 _CHOSEN = b"chosen"
 
 
@@ -67,17 +78,21 @@ class Targets:
         path = folder / "classes.parquet"
         if not path.is_file():
             raise UserError(f"{folder}: not Targets (classes.parquet is missing)")
-        table = pq.read_table(path)
+        table = arrays.table(path, SCHEMA)
         identity = Identity.of_schema(table.schema, FORMAT, path)
-        return cls(
-            offsets=np.load(folder / "offsets.npy", mmap_mode="r"),
-            classes=np.load(folder / "classes.npy", mmap_mode="r"),
-            weights=np.load(folder / "weights.npy", mmap_mode="r"),
-            names=table["name"].to_pylist(),
-            titles=table["title"].to_pylist(),
-            identity=identity,
-            chosen=tuple(json.loads(table.schema.metadata.get(_CHOSEN, "[]"))),
-        )
+        with formats.guarded(path):
+            chosen = tuple(json.loads(table.schema.metadata.get(_CHOSEN, "[]")))
+        offsets = arrays.mapped(folder / "offsets.npy", np.int64)
+        classes = arrays.mapped(folder / "classes.npy", np.int32)
+        weights = arrays.mapped(folder / "weights.npy", np.float32)
+        pairs = {len(classes), len(weights), pc.sum(table["images"]).as_py() or 0}
+        if len(offsets) != identity.images + 1 or pairs != {int(offsets[-1])} or offsets[0]:
+            raise FormatError(
+                f"{folder}: damaged: the numbers of images or pairs differ between its files: "
+                "rerun what made it"
+            )
+        names, titles = table["name"].to_pylist(), table["title"].to_pylist()
+        return cls(offsets, classes, weights, names, titles, identity, chosen)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -174,18 +189,15 @@ class TargetsWriter:
             self._write_classes()
 
     def _write_classes(self) -> None:
-        schema = pa.schema([("name", pa.string()), ("title", pa.string()), ("images", pa.int64())])
-        columns = [self._names, self._titles, self._images_per_class]
-        arrays = [
-            pa.array(column, type) for column, type in zip(columns, schema.types, strict=True)
-        ]
-        schema = self._identity.in_schema(schema, FORMAT)
+        values = [self._names, self._titles, self._images_per_class]
+        columns = [pa.array(each, type) for each, type in zip(values, SCHEMA.types, strict=True)]
+        schema = self._identity.in_schema(SCHEMA, FORMAT)
         if self._chosen:
             schema = schema.with_metadata(
                 {**schema.metadata, _CHOSEN: json.dumps(self._chosen).encode()}
             )
-        table = pa.table(arrays, schema=schema)
-        pq.write_table(table, self._temporary / "classes.parquet")
+        table = pa.table(columns, schema=schema)
+        arrays.write(self._temporary / "classes.parquet", table)
 
 
 class _ArrayFile:

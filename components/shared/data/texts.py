@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components.shared.data.identity import Identity
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem
+from components.shared.storage import arrays, filesystem, formats
+from components.shared.storage.formats import FormatError
 
 FORMAT = 1
 SCHEMA = pa.schema(
@@ -55,8 +55,12 @@ class Texts:
         """Open the Parquet file at `path`."""
         if not path.is_file():
             raise UserError(f"{path}: no such Texts")
-        self._file = pq.ParquetFile(path, memory_map=True)
+        self._path, self._file = path, arrays.opened(path, SCHEMA)
         self.identity = Identity.of_schema(self._file.schema_arrow, FORMAT, path)
+        if (rows := self._file.metadata.num_rows) != len(self):
+            raise FormatError(
+                f"{path}: damaged: {rows:,} texts of {len(self):,} images: rerun what made it"
+            )
 
     def __len__(self) -> int:
         return self.identity.images
@@ -79,8 +83,9 @@ class Texts:
             row_group: Only this row group's.
         """
         groups = None if row_group is None else [row_group]
-        for batch in self._file.iter_batches(batch_size=rows, row_groups=groups, columns=columns):
-            yield batch.to_pydict()
+        with formats.guarded(self._path):
+            for batch in self._file.iter_batches(rows, groups, columns):
+                yield batch.to_pydict()
 
 
 def write(path: Path, identity: Identity, tables: Iterable[pa.Table]) -> None:
@@ -97,7 +102,7 @@ def write(path: Path, identity: Identity, tables: Iterable[pa.Table]) -> None:
     waiting, rows = [SCHEMA.empty_table()], 0
     with (
         filesystem.complete(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        arrays.writer(temporary, schema, compression="zstd") as writer,
     ):
         for table in tables:
             waiting.append(table)

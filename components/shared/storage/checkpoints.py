@@ -41,7 +41,7 @@ class Checkpoints:
     def newest(self) -> Checkpoint | None:
         """Return the newest checkpoint that is intact and of this format; warn about others."""
         filesystem.abandon_uploads(self._uri)
-        self._names = [entry.name for entry in filesystem.listed(self._uri)]
+        self._names = resume.saved(self._uri)
         for name in self._names[::-1]:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "checkpoint"
@@ -89,6 +89,7 @@ def _name(step: int, path: Path) -> str:
 
 def _read(path: Path, source: str) -> Checkpoint:
     with (
+        formats.guarded(source),
         safe_open(path, "pt") as file,
         formats.reading(file.metadata()["webly"], FORMAT, source) as stored,
     ):

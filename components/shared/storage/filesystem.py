@@ -119,19 +119,25 @@ def opened(uri: str) -> BinaryIO:
     return objects.opened(uri) if is_s3(uri) else Path(uri).open("rb")
 
 
-def listed(uri: str, *, skip: Callable[[str], bool] = lambda name: False) -> Iterator[Entry]:
+def listed(
+    uri: str,
+    *,
+    skip: Callable[[str], bool] = lambda name: False,
+    pathless: Callable[[str], object] | None = None,
+) -> Iterator[Entry]:
     """Yield all finished files below a folder, in the order of their names' bytes.
 
     Args:
         uri: The folder. Links are followed, but for those to a folder above them.
         skip: Says by its name whether to leave out a folder; on S3 it is not asked.
+        pathless: Takes the names on S3 that cannot be paths below a folder, such as `a//b` and
+            `../a`, which are left out; by default a warning says so.
 
     Raises:
-        UserError: On S3: a key cannot be a path below a folder. On a disk: a folder is not
-            readable.
+        UserError: A folder on a disk is not readable.
     """
     if is_s3(uri):
-        yield from objects.listed(uri)
+        yield from objects.listed(uri, pathless)
     elif Path(uri).is_dir():
         yield from _walk(uri, "", skip, ())
 

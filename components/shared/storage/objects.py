@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import math
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +34,8 @@ _READ_AHEAD = 8 * 2**20
 _PARALLEL = 8
 _ATTEMPTS = 3
 _PAGE = 1000  # keys, S3's limit
+_SHOWN = 3  # keys that are left out
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
 class Entry(NamedTuple):
@@ -71,7 +74,7 @@ def put(path: Path, uri: str, *, if_absent: bool) -> None:
 def exists(uri: str) -> bool:
     """Return whether there is such an object."""
     try:
-        _head(uri)
+        _get(uri, 0, 1)
     except FileNotFoundError:
         return False
     return True
@@ -101,18 +104,24 @@ def opened(uri: str) -> BinaryIO:
     return io.BufferedReader(_Reader(uri), _READ_AHEAD)
 
 
-def listed(uri: str) -> Iterator[Entry]:
-    """Yield the objects below a prefix."""
+def listed(uri: str, pathless: Callable[[str], object] | None = None) -> Iterator[Entry]:
+    """Yield the objects below a prefix; see `filesystem.listed`."""
     bucket, prefix = _folder(uri)
+    left_out = 0
     for key, size in _keys(uri):
         if key.endswith("/"):  # S3 consoles create such empty objects to show a folder
             continue
         name = key.removeprefix(prefix)
-        if not {"", ".", ".."}.isdisjoint(name.split("/")):
-            raise UserError(
-                f"s3://{bucket}/{key}: a key that cannot be a path below a folder: rename it"
-            )
-        yield Entry(name, size)
+        if {"", ".", ".."}.isdisjoint(name.split("/")):
+            yield Entry(name, size)
+        elif pathless is not None:
+            pathless(name)
+        else:
+            left_out += 1
+            if left_out <= _SHOWN:
+                logger.warning("s3://%s/%s: left out: no path, so rename it", bucket, key)
+    if left_out > _SHOWN:
+        logger.warning("%s: %d such keys are left out", uri, left_out)
 
 
 def remove(uri: str) -> None:
@@ -160,7 +169,7 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._size, self._etag = _head(uri)
+        _, self._size, self._etag = _get(uri, 0, 1)
         self._position = 0
 
     def readable(self) -> bool:
@@ -237,14 +246,15 @@ def _put_in_parts(path: Path, uri: str, condition: dict[str, Any]) -> None:
         raise
 
 
-def _head(uri: str) -> tuple[int, str]:
-    bucket, key = _object(uri)
-    answer = s3.ask(uri, lambda client: client.head_object(Bucket=bucket, Key=key))
-    return answer["ContentLength"], answer["ETag"]
-
-
 def _get(uri: str, start: int, length: int | None, etag: str = "") -> _Block:
-    """Read some bytes of an object, which must have the given ETag, if any."""
+    """Read some bytes of an object, which must have the given ETag, if any.
+
+    All that is asked for, or to its end: what a proxy or a cache has cut is asked for again. An
+    ETag is no digest of what comes, as only some servers have MD5s there; so what must not have a
+    changed byte carries one of its own, as shards, checkpoints and parts do.
+
+    It also stands for HEAD, whose errors have no text: an expired token would be `400`.
+    """
     bucket, key = _object(uri)
     end = "" if length is None else start + max(length, 1) - 1
     changed = UserError(f"{uri}: changed while it was read: start again")
@@ -255,10 +265,15 @@ def _get(uri: str, start: int, length: int | None, etag: str = "") -> _Block:
             if etag not in ("", answer["ETag"]):
                 raise changed
             content = body.read()
-            if "ContentRange" not in answer:  # the whole object, as some servers send an empty one
-                return _Block(content[start:][:length], len(content), answer["ETag"])
-            total = int(answer["ContentRange"].rpartition("/")[2])
-            return _Block(content[:length], total, answer["ETag"])
+        if "ContentRange" not in answer:  # the whole object, as some servers send an empty one
+            _check_length(content, answer["ContentLength"])
+            return _Block(content[start:][:length], len(content), answer["ETag"])
+        said = _RANGE.fullmatch(answer["ContentRange"])
+        first, total = map(int, said.groups()) if said else (-1, 0)
+        if first != start:
+            raise s3.BrokenError(f"{answer['ContentRange']} in place of bytes from {start:,}")
+        _check_length(content, min(total - start, max(length, 1) if length is not None else total))
+        return _Block(content[:length], total, answer["ETag"])
 
     try:
         return s3.ask(uri, request)
@@ -268,6 +283,11 @@ def _get(uri: str, start: int, length: int | None, etag: str = "") -> _Block:
         if etag:
             raise changed from refused
         return _Block(b"", 0, "")  # an empty object, or past its end
+
+
+def _check_length(content: bytes, expected: int) -> None:
+    if len(content) != expected:
+        raise s3.BrokenError(f"{len(content):,} bytes in place of {expected:,}")
 
 
 def _keys(uri: str) -> Iterator[tuple[str, int]]:

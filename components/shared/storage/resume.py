@@ -8,6 +8,7 @@ finished, the folder is removed; on several nodes, once its outputs are safe.
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from components.shared.stage.container import component
 from components.shared.storage import filesystem
 
 logger = logging.getLogger(__name__)
+# What is saved is named by a number and a digest of its content; systems leave files of their own.
+_NAME = re.compile(r"\d{6,}-[0-9a-f]{16}\.safetensors")
 _kept: list[str] | None = None  # folders removed within a block of `kept`
 
 
@@ -40,6 +43,11 @@ def folder(stage: str, inputs: Iterable[Path | None], **parameters: object) -> s
                 content = hashlib.file_digest(file, "sha256").hexdigest()
             digest.update(f"{number} {path.name} {content}\n".encode())
     return f"{environment.checkpoints()}/{stage}-{digest.hexdigest()[:16]}"
+
+
+def saved(uri: str) -> list[str]:
+    """Return the names of what is saved in a folder of unfinished work, in the order of numbers."""
+    return [entry.name for entry in filesystem.listed(uri) if _NAME.fullmatch(entry.name)]
 
 
 def remove(uri: str) -> None:
@@ -67,7 +75,8 @@ def kept() -> Iterator[None]:
 
 
 def _files(source: Path) -> list[Path]:
-    return sorted(path for path in source.rglob("*") if path.is_file()) or [source]
+    paths = (path for path in source.rglob("*") if not path.name.startswith("."))
+    return sorted(path for path in paths if path.is_file()) or [source]
 
 
 class Parts:
@@ -81,8 +90,7 @@ class Parts:
     def __init__(self, uri: str) -> None:
         """Use a folder, which need not exist; parts that others add from now on are not seen."""
         self._uri = uri
-        names = (entry.name for entry in filesystem.listed(uri))
-        self._names = {int(name.partition("-")[0]): name for name in names}
+        self._names = {int(name.partition("-")[0]): name for name in saved(uri)}
 
     def __len__(self) -> int:
         return len(self._names)

@@ -11,37 +11,74 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.shared.stage import environment, retry
 from components.shared.stage.errors import StorageError, UserError
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
+    from botocore.model import OperationModel
     from mypy_boto3_s3 import S3Client
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds
-_RETRIED_CODES = {
-    "ConditionalRequestConflict",  # another conditional write of the same object is under way
-    "IncompleteBody",
-    "OperationAborted",
-    "RequestTimeout",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-}
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_SETTINGS = (
-    "check AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-)
+_SETTINGS = f"check AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, {' and '.join(_SECRETS[:2])}"
+# What Amazon's, MinIO's and Ceph's codes mean where their HTTP status does not say it.
+_AGAIN, _RENEW = "ask again", f"the temporary keys have run out: renew {', '.join(_SECRETS)}"
+_CLOCK = "this machine's clock is off: synchronize it (NTP)"
+_FULL = "the store is full: free space there, or have its quota raised"
+# Else the remedy of what may be right when the stage is tried again: elsewhere, with new keys, …
+_CODES = {
+    "BadDigest": _AGAIN,  # what arrived is not what was sent
+    "BandwidthLimitExceeded": _AGAIN,
+    "ConditionalRequestConflict": _AGAIN,  # another conditional write of the same object
+    "ExpiredToken": _RENEW,
+    "ExpiredTokenException": _RENEW,
+    "IncompleteBody": _AGAIN,
+    "InvalidToken": _RENEW,
+    "InvalidTokenId": _RENEW,  # MinIO's
+    "OperationAborted": _AGAIN,
+    "QuotaExceeded": _FULL,  # Ceph's
+    "RequestExpired": _CLOCK,
+    "RequestLimitExceeded": _AGAIN,
+    "RequestTimeTooSkewed": _CLOCK,
+    "RequestTimeout": _AGAIN,
+    "SlowDown": _AGAIN,
+    "Throttling": _AGAIN,
+    "ThrottlingException": _AGAIN,
+    "TokenRefreshRequired": _RENEW,
+    "XAmzContentSHA256Mismatch": _AGAIN,
+    "XMinioAdminBucketQuotaExceeded": _FULL,
+    "XMinioStorageFull": _FULL,
+}
+# What an answer of S3's has in its body, else, if it is of an object, an ETag.
+_ELEMENTS = {
+    "ListObjectsV2": b"ListBucketResult",
+    "ListMultipartUploads": b"ListMultipartUploadsResult",
+    "CreateMultipartUpload": b"InitiateMultipartUploadResult",
+    "CompleteMultipartUpload": b"CompleteMultipartUploadResult",
+}
+_ERROR = b"Error>"
+_OF_OBJECTS = ("GetObject", "PutObject", "UploadPart")
+_PAGES = ("text/html", "application/json")
 # Once set, requests in this context are not retried: nobody needs their results any more.
 stop: ContextVar[threading.Event] = ContextVar("stop")
 _NEVER = threading.Event()
+_found = set[str]()  # endpoints where S3 has answered this process or its parents
+
+
+class BrokenError(Exception):
+    """An answer that may be whole when it is asked for again; its text says what is wrong."""
+
+
+class _ForeignError(Exception):
+    """An answer that is not S3's; its text says what it is."""
 
 
 class RefusedError(Exception):
@@ -73,20 +110,18 @@ def ask(uri: str, request: Callable[["S3Client"], Answer]) -> Answer:
     """Return a request's result, retrying with backoff while S3 cannot answer.
 
     Raises:
-        StorageError: It could not for `WEBLY_STORAGE_TIMEOUT` seconds after its first failure.
-        UserError: It never will: no credentials, no permission, no bucket.
+        StorageError: It could not for `WEBLY_STORAGE_TIMEOUT` seconds after its first failure, or
+            it will not before keys, a clock or space are put right.
+        UserError: It never will: no credentials, no permission, no bucket, no S3.
         FileNotFoundError: There is no such object.
         RefusedError: A condition does not hold, or a range lies outside the object.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-    from urllib3.exceptions import HTTPError
-
     patience, retries = environment.storage_timeout(), 0
     pauses = retry.pauses(patience, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
     while True:
         try:
             return request(_client())
-        except (BotoCoreError, ClientError, HTTPError) as error:
+        except _errors() as error:
             if not _transient(error):
                 raise _final(uri, error) from error
             pause = next(pauses, None)
@@ -101,42 +136,73 @@ def ask(uri: str, request: Callable[["S3Client"], Answer]) -> Answer:
 
 
 def attempt(request: Callable[["S3Client"], object]) -> None:
-    """Make a request without retries."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    with contextlib.suppress(BotoCoreError, ClientError):
+    """Make a request without retries; whatever comes of it."""
+    with contextlib.suppress(*_errors()):
         request(_client())
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """Return what a request may raise because of the answer, or of none."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
+
+    return (
+        BotoCoreError,
+        ClientError,
+        HTTPError,
+        ResponseParserError,
+        BrokenError,
+        _ForeignError,
+    )
 
 
 def _transient(error: Exception) -> bool:
     from botocore import exceptions
+    from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
 
     if isinstance(error, exceptions.ClientError):
-        status, code = _status(error), _code(error)
-        return code in _RETRIED_CODES or status in (408, 429) or (status >= 500 and status != 501)
+        status, remedy = _status(error), _CODES.get(_code(error))
+        return remedy == _AGAIN or (remedy is None and _is_busy(status))
+    if isinstance(error, _ForeignError):  # a gateway's page, if there was S3 before
+        return _endpoint() in _found
     if isinstance(error, exceptions.SSLError):
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)
     return isinstance(
         error,
         (
             exceptions.ConnectionError,
+            exceptions.CredentialRetrievalError,  # of keys that a service renews
+            exceptions.MetadataRetrievalError,
             exceptions.HTTPClientError,
             exceptions.IncompleteReadError,
             HTTPError,
+            ResponseParserError,  # XML that is cut
+            BrokenError,
         ),
     )
+
+
+def _is_busy(status: int) -> bool:
+    return status in (408, 429) or (status >= 500 and status != 501)
 
 
 def _final(uri: str, error: Exception) -> Exception:
     """Return what to raise for an error that retries cannot fix."""
     from botocore import exceptions
 
+    if isinstance(error, _ForeignError):
+        return UserError(
+            f"{uri}: what answers at {_endpoint()} is no S3: {error}: check AWS_ENDPOINT_URL"
+        )
     if isinstance(error, exceptions.SSLError):
         return UserError(f"{uri}: {error}: set AWS_CA_BUNDLE to the authority's certificate")
     if not isinstance(error, exceptions.ClientError):
         return UserError(f"{uri}: {error}: {_SETTINGS}")
     status, code = _status(error), _code(error)
+    if remedy := _CODES.get(code):
+        return StorageError(f"{uri}: {_text(error)}: {remedy}")
     if code == "NoSuchBucket":
         return UserError(f"{uri}: no bucket {split(uri)[0]} at {_endpoint()}: create it first")
     if code == "NotImplemented":
@@ -164,6 +230,33 @@ def _text(error: Exception) -> str:
         return str(error)
     message = error.response["Error"].get("Message")
     return f"{error.operation_name} got {_code(error)}" + (f" ({message})" if message else "")
+
+
+def _refuse_foreign(
+    response_dict: Mapping[str, Any], operation_model: "OperationModel", **others: object
+) -> None:
+    """Raise for an answer that is not S3's, before botocore reads it.
+
+    Another program's 404 would say that there is no such object, its redirect has botocore ask on
+    and on, and its page may be taken for an object.
+    """
+    status, headers, body = (response_dict[name] for name in ("status_code", "headers", "body"))
+    if _is_busy(status):  # whoever says so: a gateway in front of S3 does in HTML
+        return
+    operation, kind = operation_model.name, headers.get("Content-Type", "").partition(";")[0]
+    if status >= 300:
+        is_s3s = _ERROR in body
+    elif operation in _ELEMENTS:
+        is_s3s = _ELEMENTS[operation] in body or _ERROR in body
+    else:
+        # An object may be a page; then it comes with headers that only S3 sends.
+        is_page = kind in _PAGES and not any(name.lower().startswith("x-amz-") for name in headers)
+        is_s3s = not is_page and (operation not in _OF_OBJECTS or "ETag" in headers)
+    if not is_s3s:
+        to = f", a redirect to {headers['Location']}" if "Location" in headers else ""
+        what = f"of type {kind}" if kind else "of no type"
+        raise _ForeignError(f"{operation} got {status}{to}, {what}")
+    _found.add(_endpoint())
 
 
 def _endpoint() -> str:
@@ -205,4 +298,6 @@ def _client_of(process: int, endpoint: str, timeout: float) -> "S3Client":
         ) from error
     if "@" in client.meta.endpoint_url:  # messages name the endpoint, whichever variable it is from
         raise UserError("the endpoint's URL contains credentials: set AWS_ACCESS_KEY_ID instead")
+    # Called before botocore's own at `s3.*`, which makes a 500 of what is no XML.
+    client.meta.events.register_first("before-parse.*.*", _refuse_foreign)
     return client

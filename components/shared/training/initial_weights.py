@@ -46,7 +46,7 @@ def parsed(uri: str, content: bytes) -> Mapping[str, Any]:
         raise UserError(f"{uri}: not a timm model (config.json is missing)")
     try:
         config = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         config = None
     if not isinstance(config, dict):
         raise UserError(f"{uri}/config.json: not a JSON object, so not a timm model's")

@@ -35,8 +35,7 @@ from components.shared.training.views import CROP_RATIO
 RECORD = "training.json"
 FORMAT = 1  # of it
 _TIMMS_ERRORS = (RuntimeError, TypeError, ValueError)
-_DAMAGED_FILES = (SafetensorError, UnpicklingError, EOFError)
-_LONGEST_TEXT = 300  # of an error of timm's, in one of ours
+_DAMAGED_FILES = (SafetensorError, UnpicklingError, EOFError, FileNotFoundError)
 # Backbones, by the beginning of their names, that train faster on a GPU with channels last. timm's
 # benchmark on an RTX 3090, images/s with channels first / last: resnext101_32x8d 276 / 313,
 # efficientnet_b4 293 / 355, but resnest101e 254 / 96 and resnest200e 83 / 30.
@@ -232,7 +231,9 @@ def _loaded(folder: Path, where: str = "") -> nn.Module:
     try:
         model: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
     except (*_TIMMS_ERRORS, *_DAMAGED_FILES) as error:
-        raise UserError(f"{where}timm does not load these weights: {_in_a_line(error)}") from error
+        raise UserError(
+            f"{where}timm does not load these weights: {formats.in_a_line(error)}"
+        ) from error
     return model
 
 
@@ -244,10 +245,9 @@ def read_record(folder: Path) -> Record:
             f"{folder}: not a model of this pipeline (training.json is missing); `python -m "
             "components.initial_model` makes one of weights that timm loads"
         )
-    with formats.reading(path.read_bytes(), FORMAT, path) as content:
+    with formats.reading_file(path, FORMAT) as content:
         lineage = [Training(*each) for each in content["lineage"]]
-        chosen = tuple(content.get("chosen", ()))
-        return formats.fill(Record, content | {"lineage": lineage, "chosen": chosen})
+        return formats.fill(Record, content | {"lineage": lineage})
 
 
 def to_device(model: nn.Module, backbone: str) -> nn.Module:
@@ -277,15 +277,9 @@ def _build(
     except (*_TIMMS_ERRORS, *_DAMAGED_FILES) as error:
         raise UserError(
             f"backbone={settings.backbone} backbone_args={settings.backbone_args}: timm says: "
-            f"{_in_a_line(error)}"
+            f"{formats.in_a_line(error)}"
         ) from error
     return model.train()
-
-
-def _in_a_line(error: Exception) -> str:
-    """Return the beginning of an error's text; torch's lists tensors over many lines."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} …"
 
 
 def _config(folder: Path) -> Mapping[str, Any]:

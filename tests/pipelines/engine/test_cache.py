@@ -93,3 +93,13 @@ def test_an_image_set_is_taken_if_it_can_be_read(
     ingested(cache, format=number)
 
     assert (cache.find(INGEST, "key") is not None) == is_found
+
+
+def test_what_a_system_leaves_beside_outputs_is_passed_over(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "artifacts")
+    ingested(cache)
+    (cache.folder_of(INGEST, "key") / "images" / ".DS_Store").write_text("x")
+    assert cache.find(INGEST, "key") is not None
+
+    (cache.folder_of(INGEST, "key") / "images" / "manifest.json").unlink()
+    assert cache.find(INGEST, "key") is None

@@ -38,3 +38,30 @@ def test_a_checkpoint_of_yesterday_says_no_number(tmp_path: Path) -> None:
     newest = Checkpoints(str(tmp_path)).newest()
 
     assert newest == Checkpoint(3, {"x": torch.tensor(3)}, {"seconds": 0.5})
+
+
+FOREIGN = (".DS_Store", "Thumbs.db", "notes.txt", "1-a.safetensors", "folder/file")
+
+
+def put_foreign(folder: Path) -> list[Path]:
+    """Put files of others into a folder."""
+    paths = [folder / name for name in FOREIGN]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    return paths
+
+
+def test_what_others_have_put_there_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    foreign = put_foreign(tmp_path)
+    assert Checkpoints(str(tmp_path)).newest() is None
+    for step in range(4):
+        save(tmp_path, step)
+
+    newest = Checkpoints(str(tmp_path)).newest()
+
+    assert newest is not None and newest.step == 3
+    assert all(path.read_text() == "x" for path in foreign)
+    assert caplog.text == ""

@@ -196,14 +196,17 @@ def test_the_empty_objects_that_stand_for_folders_are_no_files(bucket: str, dire
 
 
 @pytest.mark.parametrize("key", ["data/../../x", "data//etc/x", "data/.."])
-def test_a_key_that_leaves_its_folder_is_refused(bucket: str, key: str, direct: Any) -> None:
-    direct.put_object(Bucket=bucket.removeprefix("s3://"), Key=key)
+def test_a_key_that_leaves_its_folder_is_left_out(
+    bucket: str, key: str, direct: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for each in (key, "data/y"):
+        direct.put_object(Bucket=bucket.removeprefix("s3://"), Key=each)
 
-    with (
-        pytest.raises(UserError, match="cannot be a path below a folder"),
-        filesystem.local_folder(f"{bucket}/data"),
-    ):
-        pass
+    with filesystem.local_folder(f"{bucket}/data") as folder:
+        found = [str(path.relative_to(folder)) for path in folder.rglob("*")]
+
+    assert found == ["y"]
+    assert f"{bucket}/{key}: left out" in caplog.text
 
 
 def test_a_folder_that_is_not_there_is_named(location: str) -> None:

@@ -1,4 +1,9 @@
+import errno
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -50,3 +55,56 @@ def test_a_key_that_is_missed_deep_inside_is_damage() -> None:
         formats.reading('{"squares": [{}]}', 1, "squares.json") as content,
     ):
         content["squares"][0]["side"]
+
+
+@dataclass
+class Drawing:
+    shapes: list[str]
+    sizes: dict[str, int | float]
+    scale: float = 1.0
+    kind: Literal["plain", "shaded"] = "plain"
+    anything: Any = None
+    layers: Sequence[int] = ()
+
+
+WHOLE = {"shapes": ["square"], "sizes": {"square": 3.5}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scale": 2},
+        {"kind": "shaded"},
+        {"anything": [1]},
+        {"layers": [1, 2]},
+        {"sizes": {}, "shapes": []},
+    ],
+)
+def test_values_are_of_their_fields_types(change: dict[str, Any]) -> None:
+    assert formats.fill(Drawing, WHOLE | change) == Drawing(**WHOLE | change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shapes": "square"},
+        {"shapes": [1]},
+        {"shapes": None},
+        {"sizes": []},
+        {"sizes": {"square": "x"}},
+        {"scale": True},
+        {"scale": "1"},
+        {"kind": "other"},
+        {"layers": "12"},
+        {"layers": [1.5]},
+    ],
+)
+def test_values_of_other_types_are_named(change: dict[str, Any]) -> None:
+    (name,) = change
+    with pytest.raises(TypeError, match=f"^{name} is "):
+        formats.fill(Drawing, WHOLE | change)
+
+
+def test_a_failing_disk_is_no_damage(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Input/output"), formats.guarded(tmp_path / "file"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))

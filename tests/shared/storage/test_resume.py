@@ -63,3 +63,26 @@ def test_a_place_is_that_of_the_inputs_content_and_of_the_parameters(tmp_path: P
     assert location != folder_of("weighting", [first, None], fields="all")
     second.write_text("other texts")
     assert location != folder_of("tagging", [second, None], fields="all")
+
+
+def test_what_others_have_put_there_is_passed_over(tmp_path: Path) -> None:
+    foreign = [tmp_path / name for name in (".DS_Store", "Thumbs.db", "7-x", "folder/000001-x")]
+    for path in foreign:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+    Parts(str(tmp_path)).save(1, {"a": np.arange(3)})
+
+    parts = Parts(str(tmp_path))
+
+    assert len(parts) == 1
+    assert parts.load(1) is not None and parts.load(7) is None
+    assert all(path.read_text() == "x" for path in foreign)
+
+
+def test_what_a_system_leaves_among_inputs_changes_no_place(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "index.npy").write_text("index")
+    before = folder_of("tagging", [tmp_path / "images"])
+    (tmp_path / "images" / ".DS_Store").write_text("x")
+
+    assert folder_of("tagging", [tmp_path / "images"]) == before

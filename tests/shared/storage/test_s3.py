@@ -3,7 +3,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,15 +17,24 @@ from tests.s3_proxy import Proxy
 pytest.importorskip("boto3")
 
 LARGE = random.Random(1).randbytes(12_000_000)
+BEGUN = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+ENDED = "<CompleteMultipartUploadResult></CompleteMultipartUploadResult>"
+LISTING = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+PAGE = "<html><body>Please log in</body></html>"
 
 
 class ScriptedServer(ThreadingHTTPServer):
-    """Gives prepared answers (status, body), whatever is asked, and notes what was."""
+    """Gives prepared answers (status, body), whatever is asked, and notes what was.
+
+    Attributes:
+        headers: What each answer has besides; an empty text takes one away.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: list[tuple[int, str]] = []
         self.requests: list[str] = []
+        self.headers: dict[str, str] = {}
 
     def answer(self, *answers: tuple[int, str]) -> None:
         self.answers += answers
@@ -42,8 +51,11 @@ class _Handler(BaseHTTPRequestHandler):
         answers = self.server.answers
         status, body = answers.pop(0) if answers else (400, error("Unexpected"))
         self.send_response(status)
-        self.send_header("ETag", str(len(self.server.requests)))  # never the same
-        self.send_header("Content-Length", str(len(body)))
+        headers = {"ETag": str(len(self.server.requests))}  # never the same
+        headers |= {"Content-Length": str(len(body))} | self.server.headers
+        for name, value in headers.items():
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body.encode())
 
@@ -214,13 +226,10 @@ def test_an_upload_whose_end_was_answered_in_vain_is_made_again(
     server: ScriptedServer, large: Path
 ) -> None:
     os.truncate(large, objects._PART + 1)
-    begun = (
-        200,
-        "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>",
-    )
+    begun = (200, BEGUN)
     server.answer(begun, (200, ""), (200, ""), (503, error("SlowDown")))
     server.answer((404, error("NoSuchUpload")), (404, error("NoSuchUpload")))  # of the abort
-    server.answer(begun, (200, ""), (200, ""), (200, ""))
+    server.answer(begun, (200, ""), (200, ""), (200, ENDED))
 
     filesystem.put(large, "s3://bucket/file")
 
@@ -230,7 +239,15 @@ def test_an_upload_whose_end_was_answered_in_vain_is_made_again(
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(500, "InternalError"), (503, "SlowDown"), (429, "x"), (400, "RequestTimeout")],
+    [
+        (500, "InternalError"),
+        (503, "SlowDown"),
+        (429, "x"),
+        (400, "RequestTimeout"),
+        (400, "BadDigest"),
+        (400, "XAmzContentSHA256Mismatch"),
+        (409, "OperationAborted"),
+    ],
 )
 def test_a_server_that_is_busy_is_asked_again(
     server: ScriptedServer, status: int, code: str, caplog: pytest.LogCaptureFixture
@@ -261,16 +278,189 @@ def test_what_asking_again_cannot_help_is_said_at_once(
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "remedy"),
+    [
+        (400, "ExpiredToken", "keys have run out: renew .*AWS_SESSION_TOKEN"),
+        (400, "InvalidToken", "AWS_SESSION_TOKEN"),
+        (400, "TokenRefreshRequired", "AWS_SESSION_TOKEN"),
+        (403, "RequestTimeTooSkewed", "clock is off: synchronize it"),
+        (403, "QuotaExceeded", "the store is full: free space"),
+        (507, "XMinioStorageFull", "the store is full: free space"),
+    ],
+)
+@pytest.mark.parametrize("request_", [filesystem.read, filesystem.exists, filesystem.remove])
+def test_what_may_be_right_at_the_next_try_says_so(
+    server: ScriptedServer,
+    status: int,
+    code: str,
+    remedy: str,
+    request_: Callable[[str], object],
+) -> None:
+    server.answer((status, error(code)))
+
+    with pytest.raises(StorageError, match=f"s3://bucket/file: .*{code}.*: .*{remedy}"):
+        request_("s3://bucket/file")
+
+    assert len(server.requests) == 1
+
+
+FOREIGN = {
+    "a login page": (200, PAGE, {"Content-Type": "text/html; charset=utf-8"}),
+    "a page of a site with ETags": (206, PAGE, {"Content-Type": "text/html", "ETag": '"5f-1"'}),
+    "a page that is not there": (404, PAGE, {"Content-Type": "text/html"}),
+    "one that is forbidden": (403, PAGE, {"Content-Type": "text/html"}),
+    "an empty 404": (404, "", {}),
+    "another API's answer": (200, '{"a": 1}', {"Content-Type": "application/json"}),
+    "another API's refusal": (404, '{"a": 1}', {"Content-Type": "application/json"}),
+    "a redirect": (302, "", {"Location": "https://sso.example/login"}),
+    "a lasting redirect": (301, PAGE, {"Location": "/login", "Content-Type": "text/html"}),
+    "a temporary redirect": (307, "", {"Location": "/login"}),
+    "other XML": (200, "<R/>", {"Content-Type": "application/xml"}),
+    "nothing": (200, "", {}),
+}
+
+
+@pytest.fixture(params=FOREIGN.values(), ids=FOREIGN.keys())
+def foreign(request: pytest.FixtureRequest, server: ScriptedServer) -> ScriptedServer:
+    """A server that is no S3."""
+    status, body, headers = request.param
+    server.headers = {"ETag": ""} | headers
+    server.answer(*[(status, body)] * 20)
+    return server
+
+
+@pytest.fixture(params=["exists", "read", "list", "put", "put in parts", "fetch"])
+def asked(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], object]:
+    """Something that is asked of S3."""
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_text("x")
+    large.write_bytes(LARGE)
+    os.truncate(large, objects._PART + 1) if request.param == "put in parts" else None
+    uri = "s3://bucket/file"
+    asked: dict[str, Callable[[], object]] = {
+        "exists": lambda: filesystem.exists(uri),
+        "read": lambda: filesystem.read(uri),
+        "list": lambda: list(filesystem.listed(uri)),
+        "put": lambda: filesystem.put(small, uri),
+        "put in parts": lambda: filesystem.put(large, uri),
+        "fetch": lambda: filesystem.fetch(uri, tmp_path / "back"),
+    }
+    return asked[request.param]
+
+
+def test_what_is_no_s3_is_said_at_once(
+    foreign: ScriptedServer, asked: Callable[[], object], impatient: None
+) -> None:
+    with pytest.raises(UserError) as raised:
+        asked()
+
+    message = str(raised.value)
+    assert "s3://bucket/file" in message
+    assert f"what answers at http://127.0.0.1:{foreign.server_port} is no S3: " in message
+    assert message.endswith(": check AWS_ENDPOINT_URL")
+    assert "\n" not in message
+    assert len(foreign.requests) == 1
+
+
+def test_a_page_in_place_of_an_s3_that_was_there_goes_away(
+    server: ScriptedServer, asked: Callable[[], object], impatient: None
+) -> None:
+    server.answer((200, LISTING))
+    assert list(filesystem.listed("s3://bucket/file")) == []
+    server.headers = {"Content-Type": "text/html"}
+    server.answer(*[(200, PAGE)] * 20)
+
+    with pytest.raises(StorageError, match="no answer from .* for 1 s: .* 200, of type text/html"):
+        asked()
+
+    assert len(server.requests) > 2
+
+
+def test_a_page_may_be_an_object(server: ScriptedServer) -> None:
+    server.headers = {"Content-Type": "text/html", "x-amz-request-id": "1"}
+    server.answer((200, PAGE))
+
+    assert filesystem.read("s3://bucket/page.html") == PAGE.encode()
+
+
+SHORT = {  # Content-Range and body, for bytes 3 to 6 of ten
+    "cut": ("bytes 3-6/10", "345"),
+    "empty": ("bytes 3-6/10", ""),
+    "less than asked for": ("bytes 3-4/10", "34"),
+    "more than asked for": ("bytes 3-9/10", "3456789"),
+    "of elsewhere": ("bytes 0-3/10", "0123"),
+    "of unknown length": ("bytes 3-6/*", "3456"),
+}
+
+
+@pytest.mark.parametrize(("said", "body"), SHORT.values(), ids=SHORT.keys())
+def test_a_body_that_is_not_what_was_asked_for_is_asked_for_again(
+    server: ScriptedServer, said: str, body: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.headers = {"Content-Range": said}
+    server.answer((206, body))
+    threading.Thread(target=_restore, args=(server,), daemon=True).start()
+
+    assert filesystem.read("s3://bucket/file", 3, 4) == b"3456"
+    assert "s3://bucket/file: " in caplog.text and "; retry 1 in " in caplog.text
+
+
+def _restore(server: ScriptedServer) -> None:
+    while not server.requests:
+        time.sleep(0.001)
+    time.sleep(0.05)  # the answer is under way; the first retry comes later
+    server.headers = {"Content-Range": "bytes 3-6/10"}
+    server.answer((206, "3456"))
+
+
+def test_a_body_that_is_always_short_is_no_answer(server: ScriptedServer, impatient: None) -> None:
+    server.headers = {"Content-Range": "bytes 0-9/10"}
+    server.answer(*[(206, "01234")] * 20)
+
+    with pytest.raises(StorageError, match="s3://bucket/file: .* 5 bytes in place of 10"):
+        filesystem.read("s3://bucket/file")
+
+
+def test_the_last_bytes_may_be_fewer_than_asked_for(server: ScriptedServer) -> None:
+    server.headers = {"Content-Range": "bytes 8-9/10"}
+    server.answer((206, "89"))
+
+    assert filesystem.read("s3://bucket/file", 8, 100) == b"89"
+
+
+def test_a_listing_that_is_cut_is_asked_for_again(server: ScriptedServer) -> None:
+    server.answer((200, LISTING[:-20]), (200, LISTING))
+
+    assert list(filesystem.listed("s3://bucket/folder")) == []
+
+
+def test_keys_that_are_no_paths_are_left_out_of_a_listing(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = ["a//b", "../c", "d/./e", "/f", "g/../h"]
+    keys = "".join(f"<Contents><Key>x/{key}</Key><Size>1</Size></Contents>" for key in ["a", *odd])
+    listing = LISTING.replace("</IsTruncated>", f"</IsTruncated>{keys}")
+    server.answer((200, listing), (200, listing))
+
+    assert list(filesystem.listed("s3://bucket/x")) == [("a", 1)]
+    assert "s3://bucket/x/a//b: left out" in caplog.text
+    assert "5 such keys" in caplog.text
+    found: list[str] = []
+    assert list(filesystem.listed("s3://bucket/x", pathless=found.append)) == [("a", 1)]
+    assert found == odd
+
+
 def test_a_condition_that_the_server_does_not_know_is_left_out(
     server: ScriptedServer, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    server.answer((404, ""), (501, error("NotImplemented")), (200, ""))
+    server.answer((404, error("NoSuchKey")), (501, error("NotImplemented")), (200, ""))
 
     filesystem.put(tmp_path / "file", "s3://bucket/file", if_absent=True)
 
     assert server.requests == [
-        "HEAD /bucket/file",
+        "GET /bucket/file",
         "PUT /bucket/file if none",
         "PUT /bucket/file",
     ]
@@ -281,14 +471,13 @@ def test_an_upload_whose_end_was_answered_in_vain_stays_if_so_wanted(
 ) -> None:
     monkeypatch.setattr(objects, "_PART", 3)
     (tmp_path / "file").write_bytes(b"four")
-    upload = "<R><UploadId>1</UploadId></R>"
-    server.answer((404, ""), (200, upload), (200, ""), (200, ""))
+    server.answer((404, error("NoSuchKey")), (200, BEGUN), (200, ""), (200, ""))
     server.answer((500, error("InternalError")), (404, error("NoSuchUpload")), (204, ""), (200, ""))
 
     filesystem.put(tmp_path / "file", "s3://bucket/file", if_absent=True)
 
     methods = [request.split(" ")[0] for request in server.requests]
-    assert methods == ["HEAD", "POST", "PUT", "PUT", "POST", "POST", "DELETE", "HEAD"]
+    assert methods == ["GET", "POST", "PUT", "PUT", "POST", "POST", "DELETE", "GET"]
 
 
 @pytest.mark.parametrize(

@@ -610,7 +610,7 @@ def test_local_shards_are_read_where_they_are(
         begin_next()
         assert [whole(shard) for shard in shards] == [content(number) for number in range(4)]
 
-    assert not cache.exists()
+    assert {path.suffix for path in cache.iterdir()} == {".verified"}
 
 
 def test_a_local_shard_that_is_gone_or_cut_off_is_named(tmp_path: Path) -> None:
@@ -623,3 +623,85 @@ def test_a_local_shard_that_is_gone_or_cut_off_is_named(tmp_path: Path) -> None:
     os.truncate(shard.uri, SIZE - 1)
     with pytest.raises(UserError, match="shard.tar: 199,999 bytes, not 200,000: run ingest again"):
         whole(shard)
+
+
+@pytest.fixture
+def local(tmp_path: Path, cache: Path) -> Shard:
+    """A shard in a folder."""
+    return stored(str(tmp_path / "store" / "0.tar"), content(0))
+
+
+DAMAGED = {
+    "zeroed": bytes(SIZE),
+    "a bit flipped": bytes([content(0)[0] ^ 1]) + content(0)[1:],
+}
+
+
+@pytest.mark.parametrize("damaged", DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_shard_in_a_folder_is_named(local: Shard, damaged: bytes) -> None:
+    Path(local.uri).write_bytes(damaged)
+
+    with pytest.raises(UserError, match=f"{local.uri}: damaged: .* SHA-256 .*: run ingest again"):
+        shard_cache.read(local, 0, 10)
+
+
+@pytest.mark.parametrize("damaged", DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_shard_that_is_damaged_later_is_verified_anew(local: Shard, damaged: bytes) -> None:
+    os.close(shard_cache._opened(local))
+    Path(local.uri).write_bytes(damaged)
+
+    with pytest.raises(UserError, match="damaged"):
+        shard_cache.read(local, 0, 10)
+    assert descriptors_of(Path(local.uri)) == []
+
+
+def test_a_shard_in_a_folder_is_verified_once_for_all_processes_of_a_node(
+    local: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified: list[Shard] = []
+    damage = shard_cache._damage
+    monkeypatch.setattr(
+        shard_cache, "_damage", lambda shard, file: verified.append(shard) or damage(shard, file)
+    )
+
+    for _ in range(3):
+        shard_cache._local.cache_clear()  # as in another process
+        assert bytes(shard_cache.read(local, 5, 10)) == content(0)[5:15]
+
+    assert verified == [local]
+
+
+def test_without_a_cache_to_write_to_shards_are_verified_each_time(
+    local: Shard, cache: Path
+) -> None:
+    cache.write_text("a file in the folder's place")
+
+    assert whole(local) == content(0)
+
+
+def test_a_glance_verifies_nothing(local: Shard, cache: Path) -> None:
+    assert shard_cache.peek(local, 5, 10) == content(0)[5:15]
+    assert not cache.exists()
+
+
+def test_what_others_have_put_into_the_cache_stays(
+    local: Shard, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.mkdir()
+    foreign = [cache / name for name in (".DS_Store", "Thumbs.db", "photos.tar", "apt.lock")]
+    foreign.append(cache / "apt.x.part")
+    for path in foreign:
+        path.write_bytes(b"x" * 10)
+    (cache / "folder.tar").mkdir()
+    shard = replace(local, uri="s3://bucket/0.tar")
+    limit_to(1, monkeypatch)
+
+    for number in range(2):
+        other = content(number)
+        digest = hashlib.sha256(other).hexdigest()
+        monkeypatch.setattr(filesystem, "fetch", lambda uri, path, o=other: path.write_bytes(o))
+        assert whole(replace(shard, sha256=digest)) == other
+
+    assert kept([replace(shard, sha256=hashlib.sha256(content(1)).hexdigest())]) < names(cache)
+    assert all(path.read_bytes() == b"x" * 10 for path in foreign)
+    assert (cache / "folder.tar").is_dir()
