@@ -12,6 +12,10 @@ from pipelines.steps import PLAIN, PRETRAINING_TITLES, PRETRAININGS, STEPS, Step
 from pipelines.values import Candidate, Recipe
 
 
+# Of one pipeline. A cluster takes about 100 (`cluster/limits.py`); a machine would train for years.
+MOST_TASKS = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """Stands for a value that a pipeline parameter sets."""
@@ -117,10 +121,19 @@ class Tasks:
         for name in [whom] if isinstance(whom, Name) else _names(step, whom.name):
             task = Task(step, name, values, given)
             if self._added.setdefault(task.name, task) == task:
+                self._check_number()
                 return task
         raise UserError(
             f"candidates: two need a task {task.name} with different values: make one a variant"
         )
+
+
+    def _check_number(self) -> None:
+        if len(self._added) > MOST_TASKS:
+            raise UserError(
+                f"more than {MOST_TASKS:,} tasks, the most of one pipeline: divide seeds or "
+                "candidates among recipes of the same name, which share their tasks in the cache"
+            )
 
 
 def _of_candidate(candidate: Candidate) -> dict[str, Value]:

@@ -184,7 +184,7 @@ def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
     ("candidates", "message"),
     [
         ("", "at least one"),
-        ("candidates: [resnet18]", "resnet18: may have backbone, pretraining"),
+        ("candidates: [resnet18]", "'resnet18': may have backbone, pretraining"),
         ("candidates: [{backbone: a, size: 1}]", "may have backbone, pretraining"),
         (
             "candidates: [{backbone: a, pretraining: [x]}]",
@@ -195,7 +195,7 @@ def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
         ("candidates: [{backbone: a, pretraining: wt}]", "must be a list, such as"),
         ("candidates: [{backbone: a, pretraining: []}]", "must be a list, such as"),
         ("candidates: [{backbone: a}, {backbone: A}]", "a-none is listed twice"),
-        ("candidates: [{backbone: 18}]", "backbone must be the name of a timm model"),
+        ("candidates: [{backbone: 18}]", "backbone=18: must be a string"),
         ("candidates: [{backbone: resnet18, backbone_args: [1]}]", "must be a JSON object"),
         (
             "candidates: [{backbone: resnet18, initial_weights: gs://b/w}]",
