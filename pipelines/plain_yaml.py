@@ -81,11 +81,11 @@ def parse(text: str) -> Document:
 
 def _check_size(text: str) -> None:
     """Refuse tags, and too many or too deep values, before anything is built of them."""
-    sizes: dict[str, int] = {}  # of what has an anchor
+    sizes: dict[str | None, int] = {}  # of what has an anchor
     opened: list[tuple[str | None, int]] = []  # anchors, and the number of values before them
     values = 0
     for event in yaml.parse(text, Loader=_LOADER):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         match event:
             case yaml.AliasEvent(anchor=anchor):
                 if any(anchor == name for name, _ in opened):
@@ -100,8 +100,8 @@ def _check_size(text: str) -> None:
             case yaml.CollectionEndEvent():
                 anchor, before = opened.pop()
                 sizes |= {anchor: values - before} if anchor else {}
-        if getattr(event, "tag", None) is not None:
-            raise UserError(f"line {line}: tag {shown(event.tag)}: write the value without it")
+        if tag := getattr(event, "tag", None):
+            raise UserError(f"line {line}: tag {shown(tag)}: write the value without it")
         if len(opened) > MOST_DEPTH:
             raise UserError(f"line {line}: values are nested more than {MOST_DEPTH} deep")
         if values > MOST_VALUES:
@@ -136,9 +136,7 @@ def _check(node: yaml.Node) -> None:
         if not isinstance(key, yaml.ScalarNode):
             raise UserError(f"line {line}: a key must be text")
         if key.tag not in (_STR, _MERGE, *_AS_TEXT):
-            raise UserError(
-                f"line {line}: key {shown(key.value)}: must be text: put it in quotes"
-            )
+            raise UserError(f"line {line}: key {shown(key.value)}: must be text: put it in quotes")
     ordered = sorted(keys, key=lambda key: (key.value, key.start_mark.line))
     for first, second in pairwise(ordered):
         if first.value == second.value:

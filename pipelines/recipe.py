@@ -34,7 +34,6 @@ from pipelines.steps import (
 from pipelines.tasks import MOST_TASKS, Task
 from pipelines.values import Candidate, Recipe
 
-
 _LONGEST_DESCRIPTION = 2_000  # it is shown with the form, and Kubernetes keeps both
 # Candidates set these two, and seeds the third.
 _OF_TRAINING = {each.name: each for each in arguments(finetune.stage)}
@@ -95,14 +94,12 @@ def _recipe(written: Written) -> Recipe:
     for step, section in content.items():
         with mistakes.collected():
             own = {name: said for (of, name), said in written.where.items() if of == step}
-            values[step] = _section(
-                step, {} if section is None else section, defaultdict(str, own)
-            )
+            values[step] = _section(step, {} if section is None else section, defaultdict(str, own))
     mistakes.tell()
     if (number := len(candidates) * len(seeds)) > MOST_TASKS:
         raise UserError(
-            f"{len(candidates):,} candidates × {len(seeds):,} seeds are {number:,} trainings, of at "
-            f"most {MOST_TASKS:,} tasks: divide them among recipes of the same name"
+            f"{len(candidates):,} candidates × {len(seeds):,} seeds are {number:,} trainings, more "
+            f"than {MOST_TASKS:,}: divide them among recipes of the same name"
         )
     recipe = Recipe(name, description, candidates, seeds, drawn, (), values)
     tasks = pretraining(recipe)

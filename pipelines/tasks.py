@@ -11,8 +11,7 @@ from components.shared.stage.interface import Value
 from pipelines.steps import PLAIN, PRETRAINING_TITLES, PRETRAININGS, STEPS, Step
 from pipelines.values import Candidate, Recipe
 
-
-# Of one pipeline. A cluster takes about 100 (`cluster/limits.py`); a machine would train for years.
+# A cluster takes about 100 of a pipeline (`cluster/limits.py`); a machine would train for years.
 MOST_TASKS = 500
 
 
@@ -126,7 +125,6 @@ class Tasks:
         raise UserError(
             f"candidates: two need a task {task.name} with different values: make one a variant"
         )
-
 
     def _check_number(self) -> None:
         if len(self._added) > MOST_TASKS:

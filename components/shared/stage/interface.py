@@ -177,7 +177,8 @@ class Argument:
             UserError: The value is not of that type, not among the choices, or against a rule.
         """
         parsed = self._typed(value)
-        for rule in (plain_text, *self.rules) if self.type is str else self.rules:
+        rules: tuple[Rule, ...] = (plain_text,) if self.type is str else ()
+        for rule in rules + self.rules:
             try:
                 rule(parsed)
             except UserError as error:

@@ -37,19 +37,19 @@ def test_a_limit_of_the_cache_is_taken_as_it_is(
 @pytest.mark.parametrize("text", ["much", "0", "-1", "nan"])
 def test_what_is_no_positive_number_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBLY_STORAGE_TIMEOUT", text)
-    with pytest.raises(UserError, match=f"WEBLY_STORAGE_TIMEOUT={text}: must be a positive number"):
+    with pytest.raises(UserError, match=f"WEBLY_STORAGE_TIMEOUT=.*{text}.*: must be "):
         environment.storage_timeout()
 
 
 def test_a_cache_is_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBLY_CACHE", "s3://bucket/cache")
-    with pytest.raises(UserError, match="WEBLY_CACHE=s3://bucket/cache: must be a local folder"):
+    with pytest.raises(UserError, match="WEBLY_CACHE='s3://bucket/cache': must be a local folder"):
         environment.cache()
 
 
 def test_an_unknown_log_level_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBLY_LOG_LEVEL", "loud")
-    with pytest.raises(UserError, match="WEBLY_LOG_LEVEL=LOUD: use DEBUG"):
+    with pytest.raises(UserError, match="WEBLY_LOG_LEVEL='LOUD': use DEBUG"):
         environment.log_level()
 
 
