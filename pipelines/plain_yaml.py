@@ -75,6 +75,8 @@ def parse(text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         said = ": ".join(filter(None, [error.context, error.problem]))
         raise UserError(f"line {mark.line + 1 if mark else 1}: {said}") from None
+    except UnicodeEncodeError:  # an argument in another encoding
+        raise UserError("not UTF-8") from None
     except yaml.YAMLError as error:
         raise UserError(" ".join(str(error).split())) from None
 

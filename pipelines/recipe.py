@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -52,7 +53,7 @@ def load(name: str, settings: Sequence[str] = ()) -> Recipe:
         OSError: Its file cannot be read.
     """
     path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):  # of no name does it raise an error
         known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
         others = "there are {}, or give the path of a .yaml file"
         raise UserError(f"no recipe {shown(name)}; {meant(path.stem, known, others)}")

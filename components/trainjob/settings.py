@@ -59,7 +59,9 @@ def from_environment() -> Settings:
     volumes = _object("WEBLY_NODE_VOLUMES")
     for name, value in volumes.items():
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-            raise UserError(f"WEBLY_NODE_VOLUMES: {shown(name)}={shown(value)}: must be a list")
+            raise UserError(
+                f"WEBLY_NODE_VOLUMES={shown(volumes)}: {shown(name)} must be a list of mappings"
+            )
     return Settings(
         queue=os.environ.get("WEBLY_TRAINJOB_QUEUE", ""),
         priority=os.environ.get("WEBLY_TRAINJOB_PRIORITY", ""),

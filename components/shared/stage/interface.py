@@ -216,7 +216,8 @@ def _is_integer(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or (isinstance(value, str) and not value.isascii()):
+    written = r"[+-]?[0-9.][0-9_.eE+-]{0,59}"
+    if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(written, value)):
         return False
     try:
         return math.isfinite(float(value))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 _LIKE = 0.6  # as difflib's own
 _MOST = 2
+_MOST_LISTED = 60
 _LONGEST = 100  # characters; what is longer is no misspelt name, and takes long to compare
 
 
@@ -21,10 +22,12 @@ def meant(wrong: object, known: Iterable[str], otherwise: str = "there are {}") 
     known = list(known)
     given = wrong.lower() if isinstance(wrong, str) and len(wrong) <= _LONGEST else ""
     likeness = {name: _likeness(given, name.lower()) for name in known}
-    near = [name for name in sorted(known, key=lambda name: -likeness[name])[:_MOST]
-            if likeness[name] >= _LIKE]  # fmt: skip
+    alike = sorted(known, key=lambda name: -likeness[name])
+    near = [name for name in alike[:_MOST] if likeness[name] >= _LIKE]
     if near:
         return f"did you mean {' or '.join(near)}?"
+    if len(known) > _MOST_LISTED:
+        known = [*sorted(alike[:_MOST_LISTED]), f"… ({len(known)} in all)"]
     return otherwise.format(", ".join(known))
 
 
