@@ -62,13 +62,13 @@ class TrainingSettings:
     epochs: Annotated[int, Range(at_least=1, at_most=MOST_EPOCHS)] = 180
     epoch_images: Annotated[int, Range(at_least=0, at_most=MOST_IMAGES)] = 1_281_167
     optimizer: Literal["sgd", "adamw", "lamb", "nadamw"] = "sgd"
-    learning_rate: Annotated[float, Range(above=0, at_most=100)] = 0.01
+    learning_rate: Annotated[float, Range(above=0, at_most=1_000)] = 0.01
     schedule: Literal["step", "cosine"] = "step"
     decay_epochs: Annotated[int, Range(at_least=1, at_most=MOST_EPOCHS)] = 90
     warmup_epochs: Annotated[float, Range(at_least=0, at_most=MOST_EPOCHS)] = 1.0
     batch_size: Annotated[int, Range(at_least=2, at_most=MOST_IN_A_BATCH)] = 256
     accumulation_steps: Annotated[int, Range(at_least=1, at_most=MOST_IN_A_BATCH)] = 8
-    weight_decay: Annotated[float, Range(at_least=0, at_most=10)] = 1e-4
+    weight_decay: Annotated[float, Range(at_least=0, at_most=100)] = 1e-4
     clip_norm: Annotated[float, Range(above=0, at_most=1_000_000)] = 5.0
     ema: Annotated[float, Range(at_least=0, below=1)] = 0.0
     label_smoothing: Annotated[float, Range(at_least=0, below=1)] = 0.0
