@@ -1,14 +1,14 @@
 # `make demo` and `make test` first install all they need into .venv.
 PYTHON ?= python3
-# cpu: PyTorch's CPU build, 0.2 GB, if its own package index is reachable.
+# cpu: PyTorch's CPU build, 0.2 GB, if its own package index is reachable; without hashes, since the
+# wheels there are others than those that are locked.
 TORCH ?= default
-UV_VERSION := 0.13.9
 # Tests that run in parallel.
 JOBS ?= 2
 # Without bytecode, every process recompiles torch and timm: 10 s instead of 3.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test test-rest test-all fuzz lint format locks clean
+.PHONY: help demo check test test-rest test-all fuzz lint format locks pins audit sbom clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -33,9 +33,10 @@ test-rest: .venv/installed ## Run the rest: S3, containers, browser, multi-proce
 test-all: test test-rest ## Run all tests.
 
 N ?= 100000
-fuzz: .venv/installed ## Give ingest N damaged images, archives and tables; SEED=1 for others. An hour for 100,000.
+fuzz: .venv/installed ## Read N damaged images, archives and tables, N / 5 recipes; SEED=1 for others. 2 hours for 100,000.
 	for kind in mutations archive_mutations text_mutations; do \
 		.venv/bin/python -m tests.ingest.$$kind $(N) $(or $(SEED),0) || exit 1; done
+	.venv/bin/python -m tests.pipelines.recipe_mutations $$(($(N) / 5)) $(or $(SEED),0)
 
 lint: .venv/installed ## Check formatting, style and types.
 	.venv/bin/ruff format --check .
@@ -48,28 +49,49 @@ format: .venv/installed ## Format the code.
 
 # Lock files name no package index, so that they work behind any mirror.
 COMPILE := .venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
-	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+OF_PROJECT := $(COMPILE) pyproject.toml
 locks: .venv/uv ## Update the lock files to the newest versions that pyproject.toml allows.
-	$(COMPILE) --all-extras --group dev --output-file requirements.lock
-	$(COMPILE) --extra text --output-file docker/text.lock --constraint requirements.lock
-	$(COMPILE) --extra train --output-file docker/train.lock --constraint requirements.lock
-	$(COMPILE) --extra launcher --output-file docker/launcher.lock --constraint requirements.lock
-	$(COMPILE) --extra text --extra embedding --output-file docker/embedding.lock --constraint requirements.lock
+	$(OF_PROJECT) --all-extras --group dev --output-file requirements.lock
+	$(OF_PROJECT) --extra text --output-file docker/text.lock --constraint requirements.lock
+	$(OF_PROJECT) --extra train --output-file docker/train.lock --constraint requirements.lock
+	$(OF_PROJECT) --extra launcher --output-file docker/launcher.lock --constraint requirements.lock
+	$(OF_PROJECT) --extra text --extra embedding --output-file docker/embedding.lock --constraint requirements.lock
+	echo uv | $(COMPILE) - --output-file docker/installer.lock
+
+BASE := python:3.11-slim
+pins: ## Pin the images' base to what its tag is now; needs docker buildx and the registry.
+	digest=$$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' $(BASE)) && \
+		echo "$$digest" | grep -qxE 'sha256:[0-9a-f]{64}' && \
+		sed -i -E "s|^ARG BASE=.*|ARG BASE=$(BASE)@$$digest|" docker/Dockerfile
+
+# In environments of their own, which uv keeps.
+AUDIT := .venv/bin/uv tool run pip-audit@2.10.1 --strict --require-hashes --disable-pip --progress-spinner off
+audit: .venv/uv ## Look for known flaws of what the lock files hold; needs PyPI's database of them.
+	for lock in requirements.lock docker/*.lock; do $(AUDIT) --requirement $$lock || exit 1; done
+
+SBOM := .venv/bin/uv tool run --from cyclonedx-bom@7.5.0 cyclonedx-py requirements
+sbom: .venv/uv ## Write what the images hold of Python packages, as CycloneDX, to build/sbom.
+	mkdir -p build/sbom
+	for image in text train embedding launcher; do \
+		$(SBOM) --output-reproducible --output-file build/sbom/$$image.cdx.json docker/$$image.lock || exit 1; done
 
 clean: ## Delete the environment and all runs.
 	rm -rf .venv runs
 
-.venv/uv:
+.venv/uv: docker/installer.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11: make PYTHON=python3.11 …" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv || \
 		{ rm -rf .venv; echo "no venv module: apt install python3-venv, then make again" >&2; exit 1; }
-	.venv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	.venv/bin/pip install --quiet --disable-pip-version-check \
+		--require-hashes --requirement docker/installer.lock
 	@touch $@
 
 .venv/installed: .venv/uv requirements.lock
 ifeq ($(TORCH),default)
-	.venv/bin/uv pip install --quiet --python .venv/bin/python --requirement requirements.lock
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes \
+		--requirement requirements.lock
 else
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --torch-backend $(TORCH) \
 		--no-verify-hashes --constraint requirements.lock --group dev .[text,embedding,train,launcher,export,pipelines]

@@ -14,6 +14,7 @@ launcher (`LAUNCHER`), which starts stages on several nodes.
 import argparse
 import logging
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -24,13 +25,19 @@ from typing import NamedTuple
 from components.shared.stage import machine
 from components.shared.stage.boundary import boundary
 from components.shared.stage.container import Component
-from components.shared.stage.errors import UserError
+from components.shared.stage.errors import UserError, shown
 from components.shared.stage.fingerprint import ROOT
 from pipelines.steps import STEPS
 
 logger = logging.getLogger(__name__)
 _LOCAL_REGISTRY = "webly"
 _DIGITS = 7  # of a fingerprint
+# As Docker's distribution/reference: a host with a port, or a first part; then parts of a path.
+_NAME = (
+    r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:[0-9]{1,5})?"
+    r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+)
+_REFERENCE = rf"{_NAME}(:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?"
 
 
 class Launcher(NamedTuple):
@@ -92,9 +99,21 @@ def reference(component: Component | Launcher) -> str:
     fingerprint, and changing one stage's code reruns that stage and its dependents. The part
     before the target is `WEBLY_REGISTRY`; `WEBLY_IMAGE_FINETUNE` replaces all of it.
     """
-    registry = os.environ.get("WEBLY_REGISTRY") or _LOCAL_REGISTRY
+    registry = _named("WEBLY_REGISTRY", _NAME, "registry.example.org/team") or _LOCAL_REGISTRY
     own = f"{registry}/{component.target}:{component.name}-{component.fingerprint[:_DIGITS]}"
-    return os.environ.get(_variable(component)) or own
+    return _named(_variable(component), _REFERENCE, "registry.example.org/team/image:tag") or own
+
+
+def _named(variable: str, pattern: str, example: str) -> str:
+    """Return the name that a variable has; empty if it is not set.
+
+    Raises:
+        UserError: Docker would not take it.
+    """
+    name = os.environ.get(variable, "")
+    if name and not re.fullmatch(pattern, name):
+        raise UserError(f"{variable}={shown(name)}: must be as in {example}")
+    return name
 
 
 def has_registry(reference: str) -> bool:

@@ -22,6 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.shared.stage.boundary import boundary
+from components.shared.stage.environment import integer, parsed
+from components.shared.stage.interface import Range
 from pipelines.recipe_arguments import add_recipe
 from pipelines.run import terminal
 
@@ -40,7 +42,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    cores = os.cpu_count() or 1
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.local",
         description=__doc__,
@@ -52,8 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--run", type=Path, help="the run's folder (default: runs/RECIPE)")
     add(
         "--jobs",
-        type=int,
-        default=os.environ.get("JOBS", str(min(2, cores))),
+        metavar="NUMBER",
         help="tasks to run in parallel (default: the variable JOBS, else 2)",
     )
     add("--dry-run", action="store_true", help="say what would run, and why; run nothing")
@@ -76,6 +76,7 @@ def _run(given: argparse.Namespace, scratch: Path) -> int:
     from pipelines.pretraining import pretraining
     from pipelines.recipe import load
 
+    jobs = _jobs(given.jobs)
     recipe = load(given.recipe, given.set)
     if any(task.values.get("num_nodes", "1") != "1" for task in pretraining(recipe)):
         logger.info("ignoring num_nodes: this machine is one node")
@@ -83,12 +84,12 @@ def _run(given: argparse.Namespace, scratch: Path) -> int:
     compile_recipe(replace(recipe, one_node=True), compiled)
     pipeline = execution.read(compiled, given.overrides, recipe.drawn)
     folder = (given.run or Path("runs") / Path(given.recipe).stem).absolute()
-    os.environ.update(environment(folder, given.jobs))
+    os.environ.update(environment(folder, jobs))
     if given.dry_run:
         planned = execution.plan(
             pipeline,
             folder,
-            given.jobs,
+            jobs,
             drawn=recipe.drawn,
             docker=given.docker,
             only=given.only,
@@ -104,7 +105,7 @@ def _run(given: argparse.Namespace, scratch: Path) -> int:
                 folder / compiled.name,
                 folder,
                 given.overrides,
-                given.jobs,
+                jobs,
                 given.recipe,
                 drawn=recipe.drawn,
                 docker=given.docker,
@@ -120,6 +121,13 @@ def _run(given: argparse.Namespace, scratch: Path) -> int:
         for what, text in ending.lines(record, folder, page):
             logger.info("%-10s  %s", what, text)
     return int(any(task.status in ("failed", "skipped") for task in record.tasks))
+
+
+def _jobs(given: str | None) -> int:
+    within, default = Range(at_least=1, at_most=256), min(2, os.cpu_count() or 1)
+    if given is not None:
+        return int(parsed("--jobs", given, int, within))
+    return integer("JOBS", default, within)
 
 
 def _report_unfinished(folder: Path, started: float) -> None:

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,11 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from components.finetune.component import finetune
 from components.shared.reports.titles import SCRATCH
-from components.shared.stage.errors import Mistakes, UserError
-from components.shared.stage.interface import Value
+from components.shared.stage.errors import Mistakes, UserError, shortened, shown
+from components.shared.stage.interface import Value, arguments, plain_text
 from components.shared.stage.suggestions import meant
 from pipelines import recipe_files, task_checks
 from pipelines.demo import webvision
@@ -32,8 +32,12 @@ from pipelines.steps import (
     form_fields,
     renamed,
 )
-from pipelines.tasks import Task
+from pipelines.tasks import MOST_TASKS, Task
 from pipelines.values import Candidate, Recipe
+
+_LONGEST_DESCRIPTION = 2_000  # it is shown with the form, and Kubernetes keeps both
+# Candidates set these two, and seeds the third.
+_OF_TRAINING = {each.name: each for each in arguments(finetune.stage)}
 
 
 def load(name: str, settings: Sequence[str] = ()) -> Recipe:
@@ -46,18 +50,17 @@ def load(name: str, settings: Sequence[str] = ()) -> Recipe:
 
     Raises:
         UserError: There is no such recipe, or something in it is unknown or of the wrong type.
+        OSError: Its file cannot be read.
     """
     path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):  # of no name does it raise an error
         known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
         others = "there are {}, or give the path of a .yaml file"
-        raise UserError(f"no recipe {name!r}; {meant(path.stem, known, others)}")
+        raise UserError(f"no recipe {shown(name)}; {meant(path.stem, known, others)}")
     changes = recipe_files.settings(settings)
     try:
         written = recipe_files.read(path)
         return _recipe(recipe_files.over(written.content, changes) if settings else written)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: {error}") from None
     except UserError as error:
         space = "\n" if "\n" in str(error) else " "
         raise UserError(f"{path}:{space}{error}") from None
@@ -69,15 +72,18 @@ def _recipe(written: Written) -> Recipe:
         raise UserError("a recipe must be a mapping with a name")
     name = content.pop("name")
     if not isinstance(name, str):
-        raise UserError(f"name: {name!r}: must be text: put it in quotes")
+        raise UserError(f"name: {shown(name)}: must be text: put it in quotes")
     if not re.fullmatch("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):  # a label's value, too
-        raise UserError(f"name: {name!r}: use at most 63 characters of a-z, 0-9 and hyphens")
+        raise UserError(f"name: {shown(name)}: use at most 63 characters of a-z, 0-9 and hyphens")
     description = content.pop("description", "")
-    if not isinstance(description, str):
-        raise UserError(f"description: {description!r} must be text")
+    if not isinstance(description, str) or len(description) > _LONGEST_DESCRIPTION:
+        raise UserError(
+            f"description: {shown(description)} must be text of at most "
+            f"{_LONGEST_DESCRIPTION:,} characters"
+        )
     form = content.pop("form", [])
     if not isinstance(form, list) or not all(isinstance(field, str) for field in form):
-        raise UserError(f"form: {form!r} must be a list of fields, such as [finetune_epochs]")
+        raise UserError(f"form: {shown(form)} must be a list of fields, such as [finetune_epochs]")
     mistakes, values = Mistakes(), {}
     candidates: tuple[Candidate, ...] = ()
     with mistakes.collected():
@@ -89,8 +95,13 @@ def _recipe(written: Written) -> Recipe:
     for step, section in content.items():
         with mistakes.collected():
             own = {name: said for (of, name), said in written.where.items() if of == step}
-            values[step] = _section(step, section or {}, defaultdict(str, own))
+            values[step] = _section(step, {} if section is None else section, defaultdict(str, own))
     mistakes.tell()
+    if (number := len(candidates) * len(seeds)) > MOST_TASKS:
+        raise UserError(
+            f"{len(candidates):,} candidates × {len(seeds):,} seeds are {number:,} trainings, more "
+            f"than {MOST_TASKS:,}: divide them among recipes of the same name"
+        )
     recipe = Recipe(name, description, candidates, seeds, drawn, (), values)
     tasks = pretraining(recipe)
     taken = {task.step for task in tasks}
@@ -100,15 +111,15 @@ def _recipe(written: Written) -> Recipe:
     values = {step: section for step, section in values.items() if step in taken}
     if "form" not in written.own:
         form = [each for each in form if form_fields().get(each, (each,))[0] in {each, *taken}]
-    shown = dict.fromkeys([*_always_shown(taken), *form])
-    _check_form(shown, taken)
-    recipe = replace(recipe, values=values, form=tuple(shown))
+    fields = dict.fromkeys([*_always_shown(taken), *form])
+    _check_form(fields, taken)
+    recipe = replace(recipe, values=values, form=tuple(fields))
     _check_seeds(recipe)
     used = {each.name for task in pretraining(recipe) for each in task.fields()}
     for field in form if "form" in written.own else ():
         if field not in used:
             raise UserError(f"form: {field} has no effect: its steps have their own values")
-    recipe = replace(recipe, form=tuple(field for field in shown if field in used))
+    recipe = replace(recipe, form=tuple(field for field in fields if field in used))
     _check_models(tasks)
     task_checks.check(tasks)
     return recipe
@@ -117,9 +128,11 @@ def _recipe(written: Written) -> Recipe:
 def _section(step: str, section: Any, where: defaultdict[str, str]) -> dict[str, Value]:
     """Return the values of a step; messages begin with `where` they are written."""
     if step not in STEPS:
-        raise UserError(f"{where['']}no section {step!r}; {meant(step, (*SECTIONS, *STEPS))}")
+        raise UserError(f"{where['']}no section {shown(step)}; {meant(step, (*SECTIONS, *STEPS))}")
     if not isinstance(section, dict):
-        raise UserError(f"{where['']}{step}: must be a mapping of parameters to values")
+        raise UserError(
+            f"{where['']}{step}: must be a mapping of parameters to values, not {shown(section)}"
+        )
     mistakes, values = Mistakes(), {}
     for name, value in section.items():
         with mistakes.collected(f"{where[name]}{step}: "):
@@ -133,71 +146,90 @@ def _value(step: str, name: str, value: object) -> Value:
     if name in OF_CANDIDATES:
         raise UserError(f"{name} belongs to the candidates")
     if name not in known:
-        raise UserError(f"no parameter {name!r}; {meant(name, known)}")
+        raise UserError(f"no parameter {shown(name)}; {meant(name, known)}")
     return known[name].parse(value)
 
 
 def _drawn(entries: Any) -> Iterator[tuple[str, DataSettings]]:
     if not isinstance(entries, dict):
         raise UserError(
-            f"drawn: {entries}: must map folders to settings, such as runs/demo/data: {{}}"
+            f"drawn: {shown(entries)}: must map folders to settings, such as runs/demo/data: {{}}"
         )
     for folder, settings in entries.items():
         try:
-            yield str(folder), webvision.parse(settings)
+            if not isinstance(settings, dict):
+                raise UserError(f"{shown(settings)}: must be a mapping of settings, such as {{}}")
+            plain_text(folder)
+            yield folder, webvision.parse(settings)
         except UserError as error:
-            raise UserError(f"drawn: {folder}: {error}") from None
+            raise UserError(f"drawn: {shortened(folder)}: {error}") from None
 
 
 def _seeds(entries: Any) -> Iterator[int | None]:
     if entries is None:
         yield None
         return
-    whole = isinstance(entries, list) and all(type(seed) is int and seed >= 0 for seed in entries)
+    whole = isinstance(entries, list) and all(type(seed) is int for seed in entries)
     if not whole or not entries or len(set(entries)) < len(entries):
-        raise UserError(f"seeds: {entries}: must be distinct integers, such as [0, 1]")
-    yield from entries
+        raise UserError(f"seeds: {shown(entries)}: must be distinct integers, such as [0, 1]")
+    for seed in entries:
+        yield int(_of_training("seed", "seeds: ", seed))
 
 
 def _candidates(entries: Any) -> Iterator[Candidate]:
     if not entries:
         raise UserError("candidates: there must be at least one")
-    known, seen = ("backbone", "pretraining", "backbone_args", "initial_weights", "variant"), set()
+    if not isinstance(entries, list):
+        raise UserError(f"candidates: {shown(entries)}: must be a list of mappings")
+    seen = set()
     for entry in entries:
-        unknown = set(entry) - {*known, *STEPS} if isinstance(entry, dict) else {str(entry)}
-        for name in unknown or {"backbone"} - set(entry):
-            others = f"may have {', '.join(known)}, and values by step"
-            hint = others if name == "backbone" else meant(name, (*known, *STEPS), others)
-            raise UserError(f"candidates: {entry}: {hint}")
-        if not isinstance(entry["backbone"], str):
-            raise UserError(f"candidates: {entry}: backbone must be the name of a timm model")
-        variant, values = str(entry.get("variant", "")), dict(_own_values(entry))
-        if (values and not variant) or (variant and not (values or "initial_weights" in entry)):
-            raise UserError(
-                f"candidates: {entry}: a variant must have values of its own, and a name"
-            )
-        if "initial_weights" in entry:
-            values["initial_model"] = {"weights": _weights(entry["initial_weights"])}
-        if variant and not re.fullmatch(r"(?!seed\d)[a-z0-9]+", variant):
-            raise UserError(f"candidates: variant {variant!r}: use a-z and 0-9, but not like seed1")
-        pretrainings = entry.get("pretraining", [SCRATCH])
-        if not isinstance(pretrainings, list) or not pretrainings:
-            raise UserError(f"candidates: {entry}: pretraining must be a list, such as [wt, none]")
-        for each in pretrainings:
-            if each not in PRETRAININGS:
-                hint = meant(each, PRETRAININGS, "choose from {}")
-                raise UserError(f"candidates: pretraining {each!r}: {hint}")
-            candidate = Candidate(
-                entry["backbone"],
-                each,
-                json.dumps(entry.get("backbone_args", {})),
-                variant,
-                values,
-            )
+        for candidate in _of_entry(entry):
             if candidate.name in seen:
                 raise UserError(f"candidates: {candidate.name} is listed twice")
             seen.add(candidate.name)
             yield candidate
+
+
+def _of_entry(entry: Any) -> Iterator[Candidate]:
+    """Yield an entry's candidates, one for each of its pretrainings."""
+    known = ("backbone", "pretraining", "backbone_args", "initial_weights", "variant")
+    unknown = set(entry) - {*known, *STEPS} if isinstance(entry, dict) else {""}
+    for name in unknown or {"backbone"} - set(entry):
+        others = f"may have {', '.join(known)}, and values by step"
+        hint = others if name == "backbone" else meant(name, (*known, *STEPS), others)
+        raise UserError(f"candidates: {shown(entry)}: {hint}")
+    where = f"candidates: {shown(entry)}: "
+    backbone = str(_of_training("backbone", where, entry["backbone"]))
+    variant, values = entry.get("variant", ""), dict(_own_values(entry))
+    if not isinstance(variant, str):
+        raise UserError(f"{where}variant must be text: put it in quotes")
+    if (values and not variant) or (variant and not (values or "initial_weights" in entry)):
+        raise UserError(f"{where}a variant must have values of its own, and a name")
+    if "initial_weights" in entry:
+        values["initial_model"] = {"weights": _weights(entry["initial_weights"])}
+    if variant and not re.fullmatch(r"(?!seed[0-9])[a-z0-9]{1,40}", variant):
+        raise UserError(
+            f"candidates: variant {shown(variant)}: use a-z and 0-9, at most 40 of them, but not "
+            "like seed1"
+        )
+    backbone_args = json.dumps(entry.get("backbone_args", {}))
+    _of_training("backbone_args", where, backbone_args)
+    pretrainings = entry.get("pretraining", [SCRATCH])
+    if not isinstance(pretrainings, list) or not pretrainings:
+        raise UserError(f"{where}pretraining must be a list, such as [wt, none]")
+    for each in pretrainings:
+        if not isinstance(each, str) or each not in PRETRAININGS:
+            hint = meant(each, PRETRAININGS, "choose from {}")
+            raise UserError(f"candidates: pretraining {shown(each)}: {hint}")
+        yield Candidate(backbone, each, backbone_args, variant, values)
+
+
+def _of_training(name: str, where: str, value: object) -> Value:
+    """Return the value of a training's parameter that the recipe sets elsewhere."""
+    try:
+        return _OF_TRAINING[name].parse(value)
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
 
 
 def _weights(value: object) -> Value:
@@ -252,7 +284,7 @@ def _check_form(form: Collection[str], taken: Collection[str]) -> None:
             step = max((each for each in taken if name.startswith(f"{each}_")), key=len, default="")
             own = [each for each in sorted(allowed) if each.startswith(step)]
             hint = f"it is {new} now" if new in allowed else meant(name, own, "choose from {}")
-            raise UserError(f"form: {name!r} cannot be a field; {hint}")
+            raise UserError(f"form: {shown(name)} cannot be a field; {hint}")
 
 
 def _check_seeds(recipe: Recipe) -> None:

@@ -1,13 +1,12 @@
 """Recipes as they are written: YAML, what it extends, and what the command line sets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from components.shared.stage.errors import UserError
+from components.shared.stage.errors import UserError, shortened, shown
 from components.shared.stage.suggestions import meant
+from pipelines import plain_yaml
 from pipelines.steps import STEPS, form_fields
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -35,28 +34,20 @@ def read(path: Path) -> Written:
     """Read a recipe's file.
 
     Raises:
-        UserError: It is no mapping in UTF-8, sets something twice, or extends no recipe.
-        yaml.YAMLError: It is not YAML.
+        UserError: It is no mapping of plain values, or extends no recipe.
+        OSError: It cannot be read.
     """
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"line {line}: not UTF-8: save the file in that encoding") from None
-    content = yaml.safe_load(text)
-    lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
-    where = {at: f"line {line}: " for at, line in lines}
+    content, lines = plain_yaml.read(path)
+    where = {at: f"line {line}: " for at, line in lines.items()}
     if not isinstance(content, dict):
         raise UserError("a recipe must be a mapping with a name")
     written = Written(content, frozenset(content), where)
     if "extends" in content:
-        base = FOLDER / f"{content.pop('extends')}.yaml"
-        if not base.is_file():
-            known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-            raise UserError(
-                f"extends: no recipe {base.stem!r} in {FOLDER}; {meant(base.stem, known)}"
-            )
-        return over(read(base).content | {"form": []}, written)
+        base, known = content.pop("extends"), {path.stem: path for path in FOLDER.glob("*.yaml")}
+        if not isinstance(base, str) or base not in known:
+            hint = meant(base, sorted(known))
+            raise UserError(f"extends: no recipe {shown(base)} in {FOLDER}; {hint}")
+        return over(read(known[base]).content | {"form": []}, written)
     if "without" in content:
         raise UserError("without: this recipe extends no other, so it inherits nothing")
     return written
@@ -71,14 +62,15 @@ def over(below: Mapping[str, Any], written: Written) -> Written:
     above = dict(written.content)
     left_out = above.pop("without", [])
     if not isinstance(left_out, list):
-        raise UserError(f"without: {left_out!r}: must be a list, such as [finetune_large]")
+        raise UserError(f"without: {shown(left_out)}: must be a list, such as [finetune_large]")
     inherited = [step for step in STEPS if step in below]
     for step in left_out:
         if step not in inherited:
-            raise UserError(f"without: no section {step!r} to leave out; {meant(step, inherited)}")
+            hint = meant(step, inherited)
+            raise UserError(f"without: no section {shown(step)} to leave out; {hint}")
         if step in above:
             raise UserError(f"without: {step} is left out, and has a section: remove one of them")
-    sections = {step: above[step] or {} for step in STEPS if step in above}
+    sections = {step: {} if above[step] is None else above[step] for step in STEPS if step in above}
     values = {
         step: (below.get(step) or {}) | section
         for step, section in sections.items()
@@ -99,24 +91,26 @@ def settings(given: Sequence[str]) -> Written:
     for setting in given:
         name, separator, text = setting.partition("=")
         section, dot, parameter = name.partition(".")
+        at = f"--set {shortened(setting)}: "
         if not separator:
-            raise UserError(f"--set {setting}: write step.parameter=value")
+            raise UserError(f"{at}write step.parameter=value")
         if section not in (STEPS if dot else (*_SETTABLE, *STEPS)):
-            raise UserError(
-                f"--set {setting}: no {'step' if dot else 'section'} {section!r}; "
-                f"{_meant_setting(name)}"
-            )
+            kind = "step" if dot else "section"
+            raise UserError(f"{at}no {kind} {shown(section)}; {_meant_setting(name)}")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UserError(f"--set {setting}: {text!r} is not YAML: put it in quotes") from None
+            value = plain_yaml.parse(text).content
+        except UserError as error:
+            raise UserError(f"{at}{shown(text)} is not YAML: put it in quotes ({error})") from None
         if dot:
             known = STEPS[section].arguments().get(parameter)
             if known and known.type is str and not isinstance(value, str):
                 value = text  # such as gpus, a number that is a string to KFP
-            value = {**(content.get(section) or {}), parameter: value}
+            before = content.get(section, {})
+            if not isinstance(before, dict):
+                raise UserError(f"{at}{section} is set to {shown(before)} already")
+            value = {**before, parameter: value}
         content[section] = value
-        where[section, parameter] = f"--set {setting}: "
+        where[section, parameter] = at
     return Written(content, frozenset(content), where)
 
 
@@ -127,21 +121,3 @@ def _meant_setting(name: str) -> str:
         return f"did you mean {step}.{argument.name}?"
     section, dot, parameter = name.partition(".")
     return meant(section, STEPS if dot else (*_SETTABLE, *STEPS))
-
-
-def _lines(root: Any) -> Iterator[tuple[tuple[str, str], int]]:
-    """Yield the lines of sections (with an empty second part) and of values in them."""
-
-    def entries(node: Any) -> Iterator[tuple[str, int, Any]]:
-        seen = set()
-        for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise UserError(f"line {line}: {key.value} is set twice")
-            seen.add(key.value)
-            yield key.value, line, value
-
-    for section, line, node in entries(root):
-        yield (section, ""), line
-        for name, inner, _ in entries(node):
-            yield (section, name), inner

@@ -41,8 +41,18 @@ def _setting(name: str, help: str, default: Any, *rules: Rule) -> PodSetting:
 # What each step has besides its stage's parameters. KFP takes resources only as strings.
 _RERUN = _setting("rerun", "Any text; a new one reruns the stage and all that follows.", "")
 _COMMON = (
-    _setting("retries", "How often a stage that fails is retried.", 2, Range(at_least=0)),
-    _setting("timeout_hours", "Time limit of a pod, in hours.", 72, Range(at_least=1)),
+    _setting(
+        "retries",
+        "How often a stage that fails is retried.",
+        2,
+        Range(at_least=0, at_most=100),
+    ),
+    _setting(
+        "timeout_hours",
+        "Time limit of a pod, in hours.",
+        72,
+        Range(at_least=1, at_most=8_760),  # a year
+    ),
     _setting("queue", "Kueue queue that the pod waits in; or none.", "none", kubernetes.queue),
     _setting(
         "queue_priority",
@@ -144,7 +154,7 @@ class Pretraining(NamedTuple):
     about: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """A stage in one of its roles in the method.
 
@@ -181,7 +191,8 @@ class Step:
             for argument in _arguments(self.component.stage)
         )
 
-    def arguments(self) -> dict[str, Argument]:
+    @functools.cache  # noqa: B019, steps live as long as the process
+    def arguments(self) -> Mapping[str, Argument]:
         """Return the parameters that a recipe may set, by name."""
         found: list[Argument] = []
         if self.component is not None:

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import get_args
 
 from components.shared.stage.boundary import boundary
+from components.shared.stage.environment import parsed
 from components.shared.stage.errors import UserError
+from components.shared.stage.interface import Range
 from pipelines import task_checks
 from pipelines.cluster import difference, history, preflight
 from pipelines.cluster.kfp_api import Access, Cluster, ClusterError
@@ -80,14 +82,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--check", action="store_true", help="check that everything a run needs is there")
     add(
         "--images",
-        type=int,
-        default=0,
+        default="0",
+        metavar="NUMBER",
         help="number of training images, for the estimate of --check",
     )
     add(
         "--images-per-second",
-        type=float,
-        default=0.0,
+        default="0",
+        metavar="NUMBER",
         help="training throughput of a GPU at 224 pixels, likewise",
     )
     add("--experiment", default="", help="the run's experiment (default: the pipeline's name)")
@@ -217,7 +219,11 @@ def _check(submission: Submission, given: argparse.Namespace, access: Access) ->
     ):
         logger.info("%s", check)
         missing |= check.state == "missing"
-    for line in preflight.estimates(submission.graph, given.images, given.images_per_second):
+    images = parsed("--images", given.images, int, Range(at_least=0, at_most=10**12))
+    rate = parsed(
+        "--images-per-second", given.images_per_second, float, Range(at_least=0, at_most=10**6)
+    )
+    for line in preflight.estimates(submission.graph, int(images), float(rate)):
         logger.info("%s", line)
     return int(missing)
 

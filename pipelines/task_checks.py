@@ -3,6 +3,7 @@
 A recipe's tasks are checked when it is read, those of a compiled file again with the form's values.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from components.ingest.survey import Survey
 
 IMAGENET = "imagenet"
+_MOST_BYTES = 60_000  # of the 128 KiB of an argument on Linux, beside the artifacts' URIs
 _DATA_SETS = ("dataset", "external_validation")  # parameters of ingest
 
 
@@ -95,6 +97,7 @@ def check(tasks: Iterable[Task]) -> None:
     first: dict[str, str] = {}  # of several steps with the same mistake, which share its cause
     for task, component in _of_steps(by_name.values()):
         try:
+            _check_size(task.parameters)
             training = bound(component.stage, task.parameters).get("training")
             if isinstance(training, TrainingSettings):
                 _check_training(task, training, by_name)
@@ -226,6 +229,17 @@ def _of_steps(tasks: Iterable[Task]) -> Iterator[tuple[Task, Component]]:
         component = STEPS[task.step].component if task.step in STEPS else None
         if component is not None:
             yield task, component
+
+
+def _check_size(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that no command could be given: each stage gets all as one argument."""
+    taken = len(json.dumps(dict(parameters), default=str).encode())
+    if taken > _MOST_BYTES:
+        longest = max(parameters, key=lambda name: len(str(parameters[name])))
+        raise UserError(
+            f"all parameters together take {taken:,} bytes, of at most {_MOST_BYTES:,} in one "
+            f"argument of a command: shorten {longest}"
+        )
 
 
 def _check_training(task: Task, training: TrainingSettings, by_name: Mapping[str, Task]) -> None:

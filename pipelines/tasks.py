@@ -11,6 +11,9 @@ from components.shared.stage.interface import Value
 from pipelines.steps import PLAIN, PRETRAINING_TITLES, PRETRAININGS, STEPS, Step
 from pipelines.values import Candidate, Recipe
 
+# A cluster takes about 100 of a pipeline (`cluster/limits.py`); a machine would train for years.
+MOST_TASKS = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -117,10 +120,18 @@ class Tasks:
         for name in [whom] if isinstance(whom, Name) else _names(step, whom.name):
             task = Task(step, name, values, given)
             if self._added.setdefault(task.name, task) == task:
+                self._check_number()
                 return task
         raise UserError(
             f"candidates: two need a task {task.name} with different values: make one a variant"
         )
+
+    def _check_number(self) -> None:
+        if len(self._added) > MOST_TASKS:
+            raise UserError(
+                f"more than {MOST_TASKS:,} tasks, the most of one pipeline: divide seeds or "
+                "candidates among recipes of the same name, which share their tasks in the cache"
+            )
 
 
 def _of_candidate(candidate: Candidate) -> dict[str, Value]:

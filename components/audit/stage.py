@@ -26,9 +26,9 @@ def audit(
     initial_model: InputModel | None = None,
     *,
     training: TrainingSettings,
-    folds: Annotated[int, Range(at_least=2)] = 2,
+    folds: Annotated[int, Range(at_least=2, at_most=100)] = 2,
     top_k: Annotated[int, Range(at_least=1, at_most=100)] = 5,
-    text_floor: Annotated[float, Range(above=0)] = 0.1,
+    text_floor: Annotated[float, Range(above=0, at_most=1_000)] = 0.1,
     silent_weight: Annotated[float, Range(at_least=0, at_most=1)] = 0.5,
 ) -> None:
     """Find training images whose labels look wrong, and near-duplicates.

@@ -31,7 +31,7 @@ def ensemble(
     *,
     views: Views = "multi",
     weights: Literal["equal", "weighted", "greedy"] = "weighted",
-    batch_size: Annotated[int, Range(at_least=1)] = 256,
+    batch_size: Annotated[int, Range(at_least=1, at_most=65_536)] = 256,
 ) -> None:
     """Average the models' probabilities, evaluate, and predict the test images.
 

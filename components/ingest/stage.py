@@ -25,12 +25,12 @@ def ingest(
     layout: Literal["auto", "webvision", "folders", "classes", "table", "webdataset"] = "auto",
     label_field: str = "auto",
     sources: Literal["both", "google", "flickr"] = "both",
-    num_classes: Annotated[int, Range(at_least=0)] = 0,
+    num_classes: Annotated[int, Range(at_least=0, at_most=10_000_000)] = 0,
     external_validation: Annotated[str, Location(other="none", named="none")] = "none",
-    image_side: Annotated[int, Range(at_least=1)] = 256,
-    limit: Annotated[int, Range(at_least=0)] = 0,
+    image_side: Annotated[int, Range(at_least=1, at_most=4_096)] = 256,
+    limit: Annotated[int, Range(at_least=0, at_most=1_000_000_000)] = 0,
     validation_share: Annotated[float, Range(at_least=0, below=1)] = 0.05,
-    shard_megabytes: Annotated[int, Range(at_least=1)] = 256,
+    shard_megabytes: Annotated[int, Range(at_least=1, at_most=100_000)] = 256,
     seed: Annotated[int, Range(at_least=0, below=2**32)] = 0,
 ) -> None:
     """Read a web-image data set; write the image set, texts and given labels.

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from components.shared.stage.interface import Location, OutputModel
+from components.shared.stage.interface import Location, OutputModel, model_name
 
 _NAMED = "imagenet, hf-hub:org/name[@revision]"
 
@@ -11,7 +11,7 @@ def initial_model(
     model: OutputModel,
     *,
     weights: Annotated[str, Location(other="imagenet|hf-hub:.*", named=_NAMED)] = "imagenet",
-    backbone: str = "resnet50",
+    backbone: Annotated[str, model_name] = "resnet50",
 ) -> None:
     """Fetch the weights that trainings start from, check them, and keep them.
 

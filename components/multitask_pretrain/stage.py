@@ -22,7 +22,7 @@ def multitask_pretrain(
     initial_model: InputModel | None = None,
     *,
     training: TrainingSettings,
-    concepts_weight: Annotated[float, Range(above=0)] = 1.0,
+    concepts_weight: Annotated[float, Range(above=0, at_most=1_000_000)] = 1.0,
     target_norm: TargetNorm = "sum",
 ) -> None:
     """Pretrain on keywords and weighted concepts at once: a head for each.

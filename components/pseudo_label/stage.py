@@ -22,16 +22,16 @@ def pseudo_label(
     report: OutputHTML,
     weights: InputDataset | None = None,
     *,
-    num_teachers: Annotated[int, Range(at_least=1)] = 2,
+    num_teachers: Annotated[int, Range(at_least=1, at_most=1_000)] = 2,
     top_k: Annotated[int, Range(at_least=1, at_most=100)] = 5,
     sharpness: Annotated[float, Range(above=0, at_most=10)] = 2.0,
     with_texts: bool = False,
-    text_floor: Annotated[float, Range(above=0)] = 0.05,
+    text_floor: Annotated[float, Range(above=0, at_most=1_000)] = 0.05,
     silent_weight: Annotated[float, Range(at_least=0, at_most=1)] = 0.5,
     label_share: Annotated[float, Range(at_least=0, below=1)] = 0.0,
     keep_share: Annotated[float, Range(above=0, at_most=1)] = 1.0,
     views: Views = "one",
-    batch_size: Annotated[int, Range(at_least=1)] = 256,
+    batch_size: Annotated[int, Range(at_least=1, at_most=65_536)] = 256,
 ) -> None:
     """Label every training image with the best models' predictions.
 

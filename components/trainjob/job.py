@@ -147,8 +147,8 @@ def number_of_nodes(text: str) -> int:
     Raises:
         UserError: It is not a positive integer.
     """
-    if not re.fullmatch("[1-9][0-9]*", text):
-        raise UserError(f"num_nodes={text}: must be a positive integer; 1 needs no Trainer")
+    if not re.fullmatch("[1-9][0-9]{0,3}", text):
+        raise UserError(f"num_nodes={text}: must be from 1 to 9999; 1 needs no Trainer")
     return int(text)
 
 

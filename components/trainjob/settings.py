@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.shared.stage import environment
-from components.shared.stage.errors import UserError
+from components.shared.stage.errors import UserError, shown
+from components.shared.stage.interface import Range
 
 DEFAULT_RUNTIME = "torch-distributed"  # Trainer's own
 
@@ -56,12 +57,18 @@ def from_environment() -> Settings:
         UserError: A variable has an invalid value.
     """
     volumes = _object("WEBLY_NODE_VOLUMES")
+    for name, value in volumes.items():
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise UserError(
+                f"WEBLY_NODE_VOLUMES={shown(volumes)}: {shown(name)} must be a list of mappings"
+            )
     return Settings(
         queue=os.environ.get("WEBLY_TRAINJOB_QUEUE", ""),
         priority=os.environ.get("WEBLY_TRAINJOB_PRIORITY", ""),
         pull_secret=os.environ.get("WEBLY_TRAINJOB_PULL", ""),
         runtime=os.environ.get("WEBLY_TRAINJOB_RUNTIME") or DEFAULT_RUNTIME,
-        seconds=3600 * environment.number("WEBLY_TRAINJOB_HOURS", 72.0),
+        seconds=3600
+        * environment.number("WEBLY_TRAINJOB_HOURS", 72.0, Range(above=0, at_most=8_760)),
         limits=_texts("WEBLY_TRAINJOB_RESOURCES"),
         environment=_texts("WEBLY_NODE_ENV"),
         volumes=volumes.get("volumes", []),
@@ -77,8 +84,8 @@ def _object(name: str) -> dict[str, Any]:
     text = os.environ.get(name) or "{}"
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise UserError(f'{name}={text}: must be a JSON object, such as {{"name": "value"}}')
+        raise UserError(f'{name}={shown(text)}: must be a JSON object, such as {{"name": "value"}}')
     return content

@@ -23,7 +23,7 @@ def weighting(
     weights: OutputDataset,
     report: OutputHTML,
     *,
-    neighbors: Annotated[int, Range(at_least=0)] = 5,
+    neighbors: Annotated[int, Range(at_least=0, at_most=1_000)] = 5,
     top_k: Annotated[int, Range(at_least=1, at_most=100)] = 5,
     fallback_weight: Annotated[float, Range(at_least=0, at_most=1)] = 0.1,
     label_weight: Annotated[float, Range(at_least=0, at_most=1)] = 0.1,

@@ -7,7 +7,7 @@ from components.shared.stage.errors import UserError
 from components.shared.stage.interface import Range, check_fields
 from pipelines.demo.concepts import CONCEPTS, PATTERNS
 
-_ONE_OF_EACH = Range(at_least=len(CONCEPTS))
+_ONE_OF_EACH = Range(at_least=len(CONCEPTS), at_most=10_000_000)
 _SHARE = Range(at_least=0, at_most=1)
 
 
@@ -36,7 +36,7 @@ class DataSettings:
     test_images: Annotated[int, _ONE_OF_EACH] = 300
     wrong_images: Annotated[float, _SHARE] = 0.32
     off_topic_texts: Annotated[float, _SHARE] = 0.1
-    imbalance: Annotated[float, Range(at_least=1)] = 10.0
+    imbalance: Annotated[float, Range(at_least=1, at_most=1_000_000)] = 10.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn.

@@ -19,7 +19,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.shared.reports.titles import Name
 from components.shared.stage.container import LAUNCHER_MODULE, parameter, parameters_of
-from components.shared.stage.errors import Mistakes, UserError
+from components.shared.stage.errors import Mistakes, UserError, shortened, shown
 from components.shared.stage.machine import OWN_INPUT
 from components.shared.stage.suggestions import meant
 from components.trainjob.job import number_of_nodes
@@ -36,6 +36,7 @@ ENVIRONMENT = frozenset(
         *("WEBLY_TRAINJOB_QUEUE", "WEBLY_TRAINJOB_PRIORITY", "WEBLY_TRAINJOB_PULL"),
     )
 )
+_LARGEST = 2**53  # to KFP's API each number is a double
 # The annotation of a task's pod that says step and candidate, as JSON. KFP has no field for them.
 IDENTITY = "webly/task"
 
@@ -229,16 +230,16 @@ def _override(fields: Mapping[str, Any], override: str) -> tuple[str, Any]:
     """Return the name and the value of a `name=value`."""
     name, separator, value = override.partition("=")
     if not separator:
-        raise UserError(f"{override!r}: write name=value")
+        raise UserError(f"{shown(override)}: write name=value")
     if name not in fields:
         new = renamed(name)
         hint = f"it is {new} now" if new in fields else meant(name, sorted(fields))
-        raise UserError(f"{name}: no such parameter; {hint}")
+        raise UserError(f"{shortened(name)}: no such parameter; {hint}")
     typed = _typed(name, value, fields[name]["parameterType"])
     choices = fields[name].get("literals", [typed])
     if typed not in choices:
         said = meant(value, map(str, choices), "choose one of {}")
-        raise UserError(f"{name}={value}: {said}")
+        raise UserError(f"{name}={shortened(value)}: {said}")
     if name in form_fields():
         _, argument = form_fields()[name]
         replace(argument, name=name).parse(typed)
@@ -268,11 +269,13 @@ def _typed(name: str, text: str, kind: str) -> Any:
     }
     try:
         value = json.loads(text.lower() if kind == "BOOLEAN" else text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also of a number with thousands of digits
         value = None
     fits = isinstance(value, python[kind])  # type: ignore[arg-type]
     if not fits or (isinstance(value, bool) and kind != "BOOLEAN"):
-        raise UserError(f"{name}={text}: must be a {kind}, written as JSON")
+        raise UserError(f"{name}={shortened(text)}: must be a {kind}, written as JSON")
+    if isinstance(value, int | float) and not abs(value) <= _LARGEST:
+        raise UserError(f"{name}={shortened(text)}: must be at most {_LARGEST:,}, as in Kubeflow")
     return float(value) if kind == "NUMBER_DOUBLE" else value
 
 

@@ -20,9 +20,10 @@ def test_the_environment_replaces_one_stage_s_whole_reference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     others = [reference(component) for component in components() if component is not finetune]
-    monkeypatch.setenv("WEBLY_IMAGE_FINETUNE", "elsewhere/mine@sha256:12")
+    own = f"elsewhere/mine@sha256:{64 * '1'}"
+    monkeypatch.setenv("WEBLY_IMAGE_FINETUNE", own)
 
-    assert reference(finetune) == "elsewhere/mine@sha256:12"
+    assert reference(finetune) == own
     assert [reference(each) for each in components() if each is not finetune] == others
 
 

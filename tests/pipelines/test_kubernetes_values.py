@@ -76,7 +76,7 @@ def test_what_kubernetes_accepts_is_accepted(rule: Rule, value: object) -> None:
         (values.node_selector, {"Example.com/pool": "b"}, "is no key"),
         (values.node_selector, {"/pool": "b"}, "is no key"),
         (values.tolerations, {"key": "pool"}, "must be a list of tolerations"),
-        (values.tolerations, ["pool"], "toleration pool: must be a mapping with some of key"),
+        (values.tolerations, ["pool"], "toleration 'pool': must be a mapping with some of key"),
         (values.tolerations, [{"name": "x"}], "no key 'name'; there are key, operator, value"),
         (values.tolerations, [{"key": "a", "operator": "exists"}], "did you mean Exists"),
         (values.tolerations, [{"key": "a", "effect": "Never"}], "choose one of NoSchedule, P"),

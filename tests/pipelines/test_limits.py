@@ -108,6 +108,27 @@ def test_more_tasks_than_kubeflow_starts_are_refused_with_their_size(
         submission.prepare(tmp_path / "own.yaml", [])
 
 
+def test_more_text_than_kubernetes_keeps_is_refused_with_its_size(tmp_path: Path) -> None:
+    compile_recipe(load("smoke"), tmp_path / "smoke.yaml")
+    spec, *platforms = graph.documents(tmp_path / "smoke.yaml")
+    spec["pipelineInfo"]["description"] = 800_000 * "x"
+    (tmp_path / "long.yaml").write_text(json.dumps(spec))
+
+    limits.check(tmp_path / "smoke.yaml")
+    with pytest.raises(UserError, match=r"takes 8\d\d,\d{3} bytes, .* keeps at most 750,000"):
+        limits.check(tmp_path / "long.yaml")
+
+
+def test_a_form_that_makes_a_command_too_long_is_refused(tmp_path: Path) -> None:
+    compile_recipe(load("smoke"), tmp_path / "smoke.yaml")
+    long = [f"{name}={29_000 * 'x'}" for name in ("dataset", "dataset_version", "rerun_ingest")]
+
+    with pytest.raises(UserError, match="dataset='xx.* has 40,000 characters, of at most 30,000"):
+        submission.prepare(tmp_path / "smoke.yaml", [f"dataset={40_000 * 'x'}"])
+    with pytest.raises(UserError, match="ingest: all parameters together take .* shorten"):
+        submission.prepare(tmp_path / "smoke.yaml", long)
+
+
 def test_a_workflow_fits_etcd(path: Path) -> None:
     """By an estimate: Argo keeps the specification as it is, and packs the nodes."""
     pipeline = graph.read(path, [])

@@ -22,6 +22,11 @@ BACKBONE = "candidates: [{backbone: resnet18, pretraining: [wt, none]}]\n"
 LARGE = "finetune_large: {epochs: 3, image_size: 256}\n"
 
 
+def short(value: str) -> str:
+    """Return the name of a case."""
+    return value[:80]
+
+
 def recipe(tmp_path: Path, text: str, head: str = HEAD + BACKBONE) -> Recipe:
     path = tmp_path / "test.yaml"
     path.write_text(head + text)
@@ -165,7 +170,39 @@ candidates:
         ("ingest: {image_side: 200}", "wt_pretrain: image_size=224 .* image_side=200 to 224"),
         ("finetune_large: {image_size: 300}", "finetune_large: image_size=300 .*image_side=256"),
         ("a: [", "while parsing"),
+        ("seeds: [0, 1.5]", r"seeds: \[0, 1.5\]: must be distinct integers"),
+        ("seeds: {0: 1}", "line 3: key '0': must be text"),
+        ("seeds: [100000000000000000000000]", "seeds: seed=1000.*: must be at least 0 and below"),
+        (f"seeds: {list(range(3_000))}", "2 candidates × 3,000 seeds are 6,000 trainings, more"),
+        ("description: [1]", r"description: \[1\] must be text"),
+        (f"description: {3_000 * 'x'}", "description: 'xx.*xx' must be text of at most 2,000 char"),
+        ("form: 5", "form: 5 must be a list of fields"),
+        ("form: [finetune_epochs, [1]]", "must be a list of fields"),
+        ("drawn: 5", "drawn: 5: must map folders to settings"),
+        ("drawn: {here: }", "drawn: here: None: must be a mapping of settings"),
+        ("drawn: {here: {kinds: 1000000}}", "drawn: here: kinds=1000000: must be at least 1"),
+        ("finetune: 0", "line 3: finetune: must be a mapping of parameters to values, not 0"),
+        ('finetune: ""', "line 3: finetune: must be a mapping of parameters to values, not ''"),
+        (f"finetune: {{epochs: {400 * '9'}}}", r"an integer of about 40\d digits\): must be at"),
+        ("finetune: {epochs: 1.0e+300}", r"about 301 digits\): must be at least"),
+        ("finetune: {learning_rate: 1e999}", "learning_rate='1e999': must be a finite number"),
+        ("finetune: {epochs: 2020-01-01}", "epochs='2020-01-01': must be an integer"),
+        ('tagging: {tagger: "{{$.inputs}}"}', "placeholder of Kubeflow's"),
+        ("training: {gpus: '1000'}", "at most '999'"),
+        ("training: {num_nodes: '99999'}", "at most '9999'"),
+        (
+            "pods: {tolerations: [{operator: Exists, tolerationSeconds: .inf}]}",
+            "inf: must be a who",
+        ),
+        ("pods: {node_selector: {pool: [1]}}", r"pool: \[1\] must be text"),
+        (f"ingest: {{dataset: {31_000 * 'x'}}}", "has 31,000 characters, of at most 30,000"),
+        (
+            f"ingest: {{dataset: {29_000 * 'x'}, dataset_version: {29_000 * 'x'}, label_field: "
+            f"{9_000 * 'x'}}}",
+            "ingest: all parameters together take 6.* bytes, of at most 60,000 .* shorten dataset",
+        ),
     ],
+    ids=short,
 )
 def test_what_is_wrong_is_named_with_what_is_allowed(
     tmp_path: Path, text: str, message: str
@@ -184,7 +221,7 @@ def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
     ("candidates", "message"),
     [
         ("", "at least one"),
-        ("candidates: [resnet18]", "resnet18: may have backbone, pretraining"),
+        ("candidates: [resnet18]", "'resnet18': may have backbone, pretraining"),
         ("candidates: [{backbone: a, size: 1}]", "may have backbone, pretraining"),
         (
             "candidates: [{backbone: a, pretraining: [x]}]",
@@ -195,8 +232,21 @@ def test_a_name_that_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
         ("candidates: [{backbone: a, pretraining: wt}]", "must be a list, such as"),
         ("candidates: [{backbone: a, pretraining: []}]", "must be a list, such as"),
         ("candidates: [{backbone: a}, {backbone: A}]", "a-none is listed twice"),
-        ("candidates: [{backbone: 18}]", "backbone must be the name of a timm model"),
+        ("candidates: [{backbone: 18}]", "backbone=18: must be a string"),
         ("candidates: [{backbone: resnet18, backbone_args: [1]}]", "must be a JSON object"),
+        ("candidates: [{backbone: resnet18, backbone_args: {a: .nan}}]", "JSON object.* of finite"),
+        ("candidates: [{backbone: [1]}]", r"backbone=\[1\]: must be a string"),
+        ('candidates: [{backbone: "---"}]', "backbone='---': must be the name of a timm model"),
+        ("candidates: 5", "candidates: 5: must be a list of mappings"),
+        ("candidates: {a: 1}", "candidates: {'a': 1}: must be a list of mappings"),
+        ("candidates: [{backbone: a, pretraining: [[wt]]}]", r"pretraining \['wt'\]: choose from"),
+        ("candidates: [{backbone: a, variant: 5, finetune: {epochs: 1}}]", "variant must be text"),
+        ("candidates: [{backbone: a, variant: [1], finetune: {}}]", "variant must be text"),
+        ("candidates: [{backbone: a, finetune: 5, variant: b}]", "must be a mapping of parameters"),
+        (
+            "candidates: [{backbone: resnet18, initial_weights: [1]}]",
+            r"candidates: initial_weights: weights=\[1\]: must be a string",
+        ),
         (
             "candidates: [{backbone: resnet18, initial_weights: gs://b/w}]",
             "must be a folder, or s3",
@@ -257,6 +307,31 @@ def test_a_compiled_task_tells_its_step_and_candidate(tmp_path: Path) -> None:
     assert {task.name: (task.step, task.candidate) for task in tasks} == {
         task.name: (task.step, task.candidate) for task in pretraining(read)
     }
+
+
+def test_a_recipe_of_too_many_tasks_is_refused_before_they_are_made() -> None:
+    with pytest.raises(UserError, match="more than 500 tasks, the most of one pipeline: divide"):
+        load("ablation-noise-drawn", ["seeds=[0, 1, 2, 3, 4, 5, 6, 7]"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/", ".", "/dev/zero", "/dev/stdin.yaml", "../recipes", "x" * 100_000, "a\nb", "", "a\0b"],
+)
+def test_what_is_no_recipes_name_is_refused_at_once(name: str) -> None:
+    with pytest.raises(UserError, match="no recipe") as refused:
+        load(name)
+    assert len(str(refused.value).splitlines()) == 1
+    assert len(str(refused.value)) < 1_000
+
+
+def test_a_device_and_a_folder_are_no_recipes(tmp_path: Path) -> None:
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "device.yaml").symlink_to("/dev/zero")
+
+    for name in ("folder.yaml", "device.yaml"):
+        with pytest.raises(UserError, match=f"no recipe '.*{name}'"):
+            load(str(tmp_path / name))
 
 
 STARTS = """

@@ -171,7 +171,7 @@ def test_what_is_terminated_goes_on_when_it_is_started_again(
 def test_an_error_of_the_user_s_is_the_launcher_s(
     api: KubernetesApi, task: Callable[[TrainingSettings], Task]
 ) -> None:
-    settings = replace(SETTINGS, learning_rate=1e30, clip_norm=1e30, warmup_epochs=0.0)
+    settings = replace(SETTINGS, learning_rate=1_000.0, weight_decay=100.0, warmup_epochs=0.0)
     finetuning = task(settings)
 
     assert finetuning.launch(checkpoints=RARELY).wait(TIMEOUT) == USER_ERROR

@@ -28,13 +28,17 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from components.shared.stage.errors import UserError
+from components.shared.stage.errors import UserError, shown
 from components.shared.stage.suggestions import meant
 
 Stage = Callable[..., None]
 Value = int | float | str | bool
 # Takes a parameter's value, and raises a UserError that says what it must be.
 Rule = Callable[[Any], object]
+# A parameter travels in one argument of a command, of which Linux takes 128 KiB, as JSON within
+# JSON: each of its characters may take four bytes there.
+MOST_CHARACTERS = 30_000
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +116,32 @@ class Location:
 
 
 def json_object(value: str) -> None:
-    """Refuse a text that is no JSON object."""
+    """Refuse a text that is no JSON object, or has numbers that are none in JSON."""
     try:
-        is_object = isinstance(json.loads(value), dict)
-    except json.JSONDecodeError:
-        is_object = False
-    if not is_object:
-        raise UserError('must be a JSON object, such as {"drop_rate": 0.1}')
+        content = json.loads(value)
+        json.dumps(content, allow_nan=False)  # 1e999 is infinite, too
+    except (ValueError, RecursionError):  # also of a number with thousands of digits
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(
+            'must be a JSON object, such as {"drop_rate": 0.1}, of finite numbers and text'
+        )
+
+
+def model_name(value: str) -> None:
+    """Refuse what cannot be the name of a timm model."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,119}", value):
+        raise UserError("must be the name of a timm model, such as resnet50")
+
+
+def plain_text(value: str) -> None:
+    """Refuse what commands, files and KFP cannot carry unchanged."""
+    if len(value) > MOST_CHARACTERS:
+        raise UserError(f"has {len(value):,} characters, of at most {MOST_CHARACTERS:,}")
+    if _UNPRINTABLE.search(value):
+        raise UserError("must be text in UTF-8 on one line, without control characters")
+    if "{{" in value:
+        raise UserError("must not have {{, which begins a placeholder of Kubeflow's")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,17 +177,18 @@ class Argument:
             UserError: The value is not of that type, not among the choices, or against a rule.
         """
         parsed = self._typed(value)
-        for rule in self.rules:
+        rules: tuple[Rule, ...] = (plain_text,) if self.type is str else ()
+        for rule in rules + self.rules:
             try:
                 rule(parsed)
             except UserError as error:
-                raise UserError(f"{self.name}={parsed!r}: {error}") from None
+                raise UserError(f"{self.name}={shown(parsed)}: {error}") from None
         return parsed
 
     def _typed(self, value: object) -> Value:
         if self.choices and value not in self.choices:
             said = meant(value, self.choices, "choose one of {}")
-            raise UserError(f"{self.name}={value!r}: {said}")
+            raise UserError(f"{self.name}={shown(value)}: {said}")
         words = {"true": True, "false": False}
         match self.type, value:
             case (builtins_bool, bool()) if builtins_bool is bool:
@@ -177,7 +201,7 @@ class Argument:
                 return int(float(value)) if isinstance(value, float) else int(value)
             case (real, int() | float() | str()) if real is float and _is_number(value):
                 return float(value)
-        raise UserError(f"{self.name}={value!r}: must be {_KINDS[self.type]}")
+        raise UserError(f"{self.name}={shown(value)}: must be {_KINDS[self.type]}")
 
 
 _KINDS = {int: "an integer", float: "a finite number", bool: "true or false", str: "a string"}
@@ -186,17 +210,19 @@ _KINDS = {int: "an integer", float: "a finite number", bool: "true or false", st
 def _is_integer(value: object) -> bool:
     if isinstance(value, bool):
         return False
-    if isinstance(value, str):
-        return re.fullmatch(r"[+-]?\d[\d_]*", value) is not None
+    if isinstance(value, str):  # of no more digits than any parameter may have
+        return re.fullmatch("[+-]?[0-9][0-9_]{0,39}", value) is not None
     return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
 
 
 def _is_number(value: object) -> bool:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    written = r"[+-]?[0-9.][0-9_.eE+-]{0,59}"
+    if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(written, value)):
         return False
-    return math.isfinite(number) and not isinstance(value, bool)
+    try:
+        return math.isfinite(float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def arguments(stage: Stage) -> list[Argument]:

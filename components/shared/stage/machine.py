@@ -17,6 +17,7 @@ from pathlib import Path
 from components.shared.stage import environment
 from components.shared.stage.errors import UserError
 from components.shared.stage.fingerprint import ROOT
+from components.shared.stage.interface import Range
 from components.shared.stage.parallel import cores
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,9 @@ def _requested(values: Mapping[str, object]) -> int | None:
     reference = OWN_INPUT.fullmatch(str(count))  # not every launcher resolves it
     if reference:
         count = values[reference[1]]
-    return None if count is None else int(str(count))
+    if count is None:
+        return None
+    return int(environment.parsed("WEBLY_GPUS", str(count), int, Range(at_least=0, at_most=999)))
 
 
 def _check_gpus(requested: int, where: str, in_pod: bool) -> None:

@@ -20,6 +20,7 @@ If node 0 is lost, so is the store: the others' agents exit, and new ones wait f
 import atexit
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -46,6 +47,8 @@ from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from components.shared.stage import environment
 from components.shared.stage.boundary import USER_ERROR
+from components.shared.stage.errors import UserError
+from components.shared.stage.interface import Range
 from components.shared.stage.parallel import cores
 
 logger = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ _TERMINATING, _TERMINATED = "terminating", "terminated"
 _AGENT = "WEBLY_AGENT"
 # How often an agent restarts its processes; more failures are not due to lost nodes.
 _RESTARTS = 3
+_MOST_NODES = 9_999
 _store: TCPStore
 
 
@@ -68,11 +72,10 @@ def launch() -> None:
         _join()
         return
     processes = environment.processes() or max(1, torch.cuda.device_count())
-    nodes = int(os.environ.get("PET_NNODES", "1"))
+    nodes = environment.integer("PET_NNODES", 1, Range(at_least=1, at_most=_MOST_NODES))
     if nodes > 1:
-        number = int(os.environ["PET_NODE_RANK"])
+        number, address, port = _place_among(nodes)
         logger.info("node %d of %d: continuing in %d processes", number, nodes, processes)
-        address, port = os.environ["PET_MASTER_ADDR"], int(os.environ["PET_MASTER_PORT"])
         # Rank 0's agent would host the ranks' store, too, and keep it: after a loss, ranks would
         # find their predecessors' keys, or look for it on the lost node. So rank 0 hosts the store,
         # a new one each time.
@@ -86,6 +89,27 @@ def launch() -> None:
         logger.info("continuing in %d processes", processes)
         # No restarts: KFP retries the pod, and that resumes from the checkpoint as well.
         sys.exit(_run(processes))
+
+
+def _place_among(nodes: int) -> tuple[int, str, int]:
+    """Return this node's number, and where they meet, as Kubeflow's Trainer says.
+
+    Raises:
+        UserError: It does not say so, or nothing that can be.
+    """
+    for name in ("PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT"):
+        if not os.environ.get(name):
+            raise UserError(f"{name} is not set, but PET_NNODES={nodes}: Trainer sets both")
+    return (
+        environment.integer("PET_NODE_RANK", 0, Range(at_least=0, below=nodes)),
+        str(environment.parsed("PET_MASTER_ADDR", os.environ["PET_MASTER_ADDR"], str, _host)),
+        environment.integer("PET_MASTER_PORT", 0, Range(at_least=1, at_most=65_535)),
+    )
+
+
+def _host(value: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_.:\[\]-]{1,253}", value):
+        raise UserError("must be the name or address of a host")
 
 
 def rank() -> int:

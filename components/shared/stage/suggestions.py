@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 _LIKE = 0.6  # as difflib's own
 _MOST = 2
+_MOST_LISTED = 60
+_LONGEST = 100  # characters; what is longer is no misspelt name, and takes long to compare
 
 
 def meant(wrong: object, known: Iterable[str], otherwise: str = "there are {}") -> str:
@@ -18,11 +20,14 @@ def meant(wrong: object, known: Iterable[str], otherwise: str = "there are {}") 
         otherwise: What to say if none is like it; `{}` stands for all of them.
     """
     known = list(known)
-    likeness = {name: _likeness(str(wrong).lower(), name.lower()) for name in known}
-    near = [name for name in sorted(known, key=lambda name: -likeness[name])[:_MOST]
-            if likeness[name] >= _LIKE]  # fmt: skip
+    given = wrong.lower() if isinstance(wrong, str) and len(wrong) <= _LONGEST else ""
+    likeness = {name: _likeness(given, name.lower()) for name in known}
+    alike = sorted(known, key=lambda name: -likeness[name])
+    near = [name for name in alike[:_MOST] if likeness[name] >= _LIKE]
     if near:
         return f"did you mean {' or '.join(near)}?"
+    if len(known) > _MOST_LISTED:
+        known = [*sorted(alike[:_MOST_LISTED]), f"… ({len(known)} in all)"]
     return otherwise.format(", ".join(known))
 
 

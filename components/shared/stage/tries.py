@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from components.shared.stage import environment
+from components.shared.stage.interface import Range
 
 logger = logging.getLogger(__name__)
 _TEMPLATE = Path("/var/run/argo/template")  # what Argo's executor runs, in each of its pods
@@ -29,14 +30,14 @@ _FIRST_PAUSE = 60.0  # seconds; doubled each time, as Argo does (`pod_settings`)
 
 def retries() -> int:
     """Return how often this pod must retry a stage that fails: `WEBLY_RETRIES` times, or never."""
-    if "WEBLY_RETRIES" not in os.environ:
+    number = environment.integer("WEBLY_RETRIES", 0, Range(at_least=0, at_most=100))
+    if not number:
         return 0
     try:
         policy = json.loads(_TEMPLATE.read_text())["retryStrategy"]["retryPolicy"]
     except (OSError, ValueError, LookupError, TypeError):  # Argo's default, or no pod of Argo's
         return 0
-    only_lost_pods = policy in _POLICIES_FOR_LOST_PODS
-    return int(environment.number("WEBLY_RETRIES", 0)) if only_lost_pods else 0
+    return number if policy in _POLICIES_FOR_LOST_PODS else 0
 
 
 def in_child_processes(number: int, hopeless: int) -> None:

@@ -147,19 +147,22 @@ def train(
         shard_cache.ahead(windows) as advance,
         _explaining_out_of_memory(settings.batch_size, division.size, settings.image_size),
     ):
+        begun = state.step
         num_left = (settings.epochs * steps - state.step) * division.micro_batches
         order = _advancing(islice(left, num_left), advance)
         examples = batches(_TrainingImages(images, targets, settings), order)
         for epoch in range(len(state.curve), settings.epochs):
             model.train()
             end, what = (epoch + 1) * steps, f"epoch {epoch + 1} of {settings.epochs}"
-            termination.at_once = False
+            # Before its first step has ended, a process has nothing to save; a step may take long.
+            termination.at_once = ranks.world_size() == 1 and state.step == begun
             for step in progress(
                 range(state.step, end), total=end - state.step, unit="step", what=what
             ):
                 started = time.monotonic()
                 rate = schedule.rate(step)
                 state.losses += _gradients(parallel, examples, loss, division, settings)
+                termination.at_once = False
                 state.take_step(rate, settings.clip_norm)
                 if state.step % _STEPS_BETWEEN_CHECKS == 0 or state.step == end:
                     _check_finite(state.losses, rate, epoch + 1)

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from components.shared.stage.errors import UserError
-from components.shared.stage.interface import Range, check_fields, json_object
+from components.shared.stage.interface import Range, check_fields, json_object, model_name
 
 # How a pretraining weighs an image: by the sum of its targets' weights, by this relative to the
 # average image's, or like every other image.
 TargetNorm = Literal["sum", "scaled", "mean"]
+MOST_EPOCHS = 100_000
+MOST_IMAGES = 1_000_000_000  # plans number images by int32
+MOST_IN_A_BATCH = 65_536  # the largest that ImageNet has been trained well with (LAMB and LARS)
 LEARNING_RATE_ENDED = (
     "continue_learning_rate=true: the initial model's schedule=cosine takes its learning rate to "
     "0: set continue_learning_rate=false, and a learning_rate"
@@ -52,29 +55,29 @@ class TrainingSettings:
         seed: Seed of weights, draws and augmentation.
     """
 
-    backbone: str = "resnest101e"
+    backbone: Annotated[str, model_name] = "resnest101e"
     backbone_args: Annotated[str, json_object] = "{}"
-    image_size: Annotated[int, Range(at_least=1)] = 224
+    image_size: Annotated[int, Range(at_least=1, at_most=4_096)] = 224
     smallest_crop: Annotated[float, Range(above=0, at_most=1)] = 0.08
-    epochs: Annotated[int, Range(at_least=1)] = 180
-    epoch_images: Annotated[int, Range(at_least=0)] = 1_281_167
+    epochs: Annotated[int, Range(at_least=1, at_most=MOST_EPOCHS)] = 180
+    epoch_images: Annotated[int, Range(at_least=0, at_most=MOST_IMAGES)] = 1_281_167
     optimizer: Literal["sgd", "adamw", "lamb", "nadamw"] = "sgd"
-    learning_rate: Annotated[float, Range(above=0)] = 0.01
+    learning_rate: Annotated[float, Range(above=0, at_most=1_000)] = 0.01
     schedule: Literal["step", "cosine"] = "step"
-    decay_epochs: Annotated[int, Range(at_least=1)] = 90
-    warmup_epochs: Annotated[float, Range(at_least=0)] = 1.0
-    batch_size: Annotated[int, Range(at_least=2)] = 256
-    accumulation_steps: Annotated[int, Range(at_least=1)] = 8
-    weight_decay: Annotated[float, Range(at_least=0)] = 1e-4
-    clip_norm: Annotated[float, Range(above=0)] = 5.0
+    decay_epochs: Annotated[int, Range(at_least=1, at_most=MOST_EPOCHS)] = 90
+    warmup_epochs: Annotated[float, Range(at_least=0, at_most=MOST_EPOCHS)] = 1.0
+    batch_size: Annotated[int, Range(at_least=2, at_most=MOST_IN_A_BATCH)] = 256
+    accumulation_steps: Annotated[int, Range(at_least=1, at_most=MOST_IN_A_BATCH)] = 8
+    weight_decay: Annotated[float, Range(at_least=0, at_most=100)] = 1e-4
+    clip_norm: Annotated[float, Range(above=0, at_most=1_000_000)] = 5.0
     ema: Annotated[float, Range(at_least=0, below=1)] = 0.0
     label_smoothing: Annotated[float, Range(at_least=0, below=1)] = 0.0
-    mixup: Annotated[float, Range(at_least=0)] = 0.0
-    cutmix: Annotated[float, Range(at_least=0)] = 0.0
+    mixup: Annotated[float, Range(at_least=0, at_most=100)] = 0.0
+    cutmix: Annotated[float, Range(at_least=0, at_most=100)] = 0.0
     randaugment: Annotated[int, Range(at_least=0, at_most=9)] = 0
     balance: Annotated[float, Range(at_least=0, at_most=1)] = 0.0
-    max_repeats: Annotated[int, Range(at_least=1)] = 20
-    window_gigabytes: Annotated[float, Range(above=0)] = 32.0
+    max_repeats: Annotated[int, Range(at_least=1, at_most=1_000_000)] = 20
+    window_gigabytes: Annotated[float, Range(above=0, at_most=100_000)] = 32.0
     compile: bool = False
     seed: Annotated[int, Range(at_least=0, below=2**32)] = 0
 

@@ -31,6 +31,8 @@ from tests.untimed import untimed
 pytestmark = pytest.mark.containers
 TOY = Path(__file__).parents[1] / "toy"
 SECRET = "secret-of-the-test"
+# Where the Dockerfile's own base image cannot be pulled, a name of one like it.
+BASE = [f"--build-arg=BASE={base}"] if (base := os.environ.get("WEBLY_TEST_BASE")) else []
 
 TINY = """
 name: webly-tiny
@@ -92,7 +94,7 @@ def images(engine: None, context: Path, tmp_path_factory: pytest.TempPathFactory
     """The images of this tree's code, and the toy stages'."""
     with (tmp_path_factory.getbasetemp().parent / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one of several pytest-xdist workers builds
-        command = [sys.executable, "-m", "pipelines.images", "build"]
+        command = [sys.executable, "-m", "pipelines.images", "build", "--", *BASE]
         built = subprocess.run(command, cwd=context, capture_output=True, text=True)
         assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
         dockerfile = f"FROM {reference(components()[0])}\nCOPY . /app/"
@@ -340,7 +342,7 @@ def test_a_build_that_gets_no_nltk_data_names_the_remedy(
     for name in ("corpora", "taggers"):
         shutil.rmtree(tmp_path / "docker" / "nltk_data" / name, ignore_errors=True)
     nowhere = "--add-host=raw.githubusercontent.com:127.0.0.1"
-    command = [sys.executable, "-m", "pipelines.images", "build", "--", nowhere]
+    command = [sys.executable, "-m", "pipelines.images", "build", "--", *BASE, nowhere]
 
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
 

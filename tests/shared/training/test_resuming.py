@@ -22,7 +22,7 @@ from components.shared.stage import ranks
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 from components.shared.storage.checkpoints import Checkpoints
-from components.shared.training import models
+from components.shared.training import loop, models
 from components.shared.training.loop import train
 from components.shared.training.losses import TargetsLoss
 from components.shared.training.schedule import Division
@@ -455,10 +455,28 @@ def test_two_processes_that_are_terminated_go_on_as_if_they_were_not(
 def test_a_users_error_in_one_of_several_processes_is_the_stages(
     data: ColouredSquares, tmp_path: Path
 ) -> None:
-    settings = replace(SETTINGS, learning_rate=1e30, clip_norm=1e30, warmup_epochs=0.0)
+    settings = replace(SETTINGS, learning_rate=1_000.0, weight_decay=100.0, warmup_epochs=0.0)
     stage = Stage(data, tmp_path / "stage", settings, WEBLY_PROCESSES="2")
     assert stage.end() == 2
     assert "lower learning_rate" in stage.log
+
+
+def test_a_step_that_may_never_end_does_not_keep_the_first_signal_waiting(
+    data: ColouredSquares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradients, after = loop._gradients, list[int]()
+
+    def signalled(*arguments: object) -> Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        after.append(1)
+        return gradients(*arguments)
+
+    monkeypatch.setattr(loop, "_gradients", signalled)
+    with pytest.raises(SystemExit, match="143"):
+        trained(data, str(tmp_path / "checkpoints"))
+
+    assert not after
+    assert not (tmp_path / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(
