@@ -105,7 +105,7 @@ TINY = Sizes(
     layers=1,
     seconds=0.1,
     round_seconds=0.01,
-    minutes=1.7,
+    minutes=3.0,
     group_minutes=0.5,
 )
 

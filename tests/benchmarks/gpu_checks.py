@@ -27,10 +27,12 @@ from tests.benchmarks.bounded import in_process
 from tests.benchmarks.rounds import Row
 from tests.synthetic import COLOURS, TRAINING, ColouredSquares
 
-SETTINGS = replace(TRAINING, epochs=3)
+# Few steps of many images: each magnifies what two trainings differ by.
+SETTINGS = replace(TRAINING, epochs=2, epoch_images=128, batch_size=32, learning_rate=0.005)
 SECONDS = 60.0  # for each training
-# A GPU's sums have no fixed order, and each step magnifies what they differ by.
-RESUMED_APART, CPU_APART = 0.05, 0.02
+# A GPU's sums have no fixed order. On a CPU, two threads end 0.01 from one, bf16 0.14 from fp32,
+# and a training that resumes without its momentum 0.11 from one that was not interrupted.
+SAME_APART, FP32_APART, BF16_APART = 0.02, 0.05, 0.5
 TWICE, RESUMED = "two equal trainings", "one that was interrupted and resumed"
 FP32, BF16 = "the GPU's and the CPU's, in fp32", "the GPU's in bf16 and the CPU's"
 ROWS = (TWICE, RESUMED, FP32, BF16)
@@ -41,7 +43,7 @@ class InterruptionError(Exception):
 
 
 class Stopping:
-    """In place of a validation: ends the first training that asks for it, after its first epoch."""
+    """In place of a validation: measures nothing, but may end the training after an epoch."""
 
     score, per_class = "", None
 
@@ -112,15 +114,16 @@ def rows(folder: Path) -> Iterator[Row]:
         if found == 0:
             return Row(what, remark="equal, bit for bit")
         verdict = "passed" if found <= most else "FAILED"
-        return Row(what, remark=f"{verdict}: {found:.2g} apart, at most {most:g}")
+        return Row(what, remark=f"{verdict}: {found:.2g} apart, at most {most:.2g}")
 
     run("whole")
     run("again")
     run("resumed", stops=True)
     run("resumed")
-    yield row(TWICE, "whole", "again", RESUMED_APART)
-    yield row(RESUMED, "whole", "resumed", RESUMED_APART)
+    yield row(TWICE, "whole", "again", SAME_APART)
+    most = max(SAME_APART, 2 * apart("whole", "again"))
+    yield row(RESUMED, "whole", "resumed", most)
     run("fp32", fp32=True)
     run("cpu", on="cpu", fp32=True)
-    yield row(FP32, "cpu", "fp32", CPU_APART)
-    yield row(BF16, "cpu", "whole", 1.0)
+    yield row(FP32, "cpu", "fp32", FP32_APART)
+    yield row(BF16, "cpu", "whole", BF16_APART)
