@@ -188,8 +188,7 @@ def _is_resource(tagger: str) -> bool:
 
 def _tagger(name: str) -> Iterator[str]:
     """Load a tagger as tagging will, and yield what its language lacks."""
-    import nltk
-
+    from components.shared.data.bare_nltk import nltk
     from components.tagging import taggers
 
     if taggers.PLURALS & set(taggers.load(name).tags):

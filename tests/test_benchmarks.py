@@ -1,6 +1,7 @@
 """Benchmarks are run by hand, rarely: so that they are not broken by then."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from components.weighting.weights import Weights
-from tests.benchmarks import at_scale_stages, weights, weights_data
+from tests.benchmarks import at_scale_stages, gpu, gpu_checks, weights, weights_data
 from tests.benchmarks.weights_data import CLUTTER, Known
 
 
@@ -58,3 +59,28 @@ def test_the_demos_images_are_as_it_draws_them(
     assert len(known.texts) == len(known.labels) == len(known.truth)
     row = weights.measured(known, weights.Weighing(known)({}))
     assert row[:3] == pytest.approx(figures, abs=0.02)
+
+
+@pytest.mark.slow
+def test_the_gpus_benchmark_runs_to_its_end_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # set again, and restored afterwards
+    monkeypatch.setattr(sys, "argv", ["gpu", "--tiny", "--output", str(tmp_path / "figures.json")])
+
+    gpu.main()
+
+    rows = {
+        f"{row['group']}: {row['what']}": row
+        for row in json.loads((tmp_path / "figures.json").read_text())["rows"]
+    }
+    for check in gpu_checks.ROWS:
+        assert rows[f"check: {check}"]["remark"] == "equal, bit for bit"
+    for step in ("timm, channels first", "ours, channels last", "ours, fused optimizer"):
+        assert rows[f"resnet10t, 4 × 32 px: {step}"]["rate"] > 0
+    for what in (
+        "loading: loader",
+        "labelling: crops in memory",
+        "labelling: from shards, views=one",
+    ):
+        assert rows[what]["rate"] > 0

@@ -46,8 +46,9 @@ def from_wordnet(wnids: Sequence[str]) -> pa.Table:
     Raises:
         UserError: NLTK does not find WordNet 3.0, or WordNet does not have a wnid.
     """
-    from nltk.corpus import wordnet
+    from components.shared.data.bare_nltk import nltk
 
+    wordnet = nltk.corpus.wordnet
     try:
         version = wordnet.get_version()
     except LookupError:

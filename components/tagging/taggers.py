@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-import nltk
-
+from components.shared.data.bare_nltk import nltk
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 from components.tagging.perceptron import Perceptron

@@ -18,12 +18,12 @@ _SENTENCES = 1_000
 
 def train(folder: Path, concepts: Sequence[Concept], *, seed: int) -> None:
     """Train an averaged perceptron and write NLTK's three JSON files to `folder`."""
-    from nltk.tag.perceptron import PerceptronTagger  # takes half a second, which `--help` saves
+    from components.shared.data.bare_nltk import nltk  # takes a second, which `--help` saves
 
     # It logs each round over the sentences, under its own name.
     logging.getLogger("nltk.tag.perceptron").setLevel(logging.WARNING)
     random.seed(seed)  # NLTK shuffles the sentences with the global generator
-    tagger = PerceptronTagger(load=False)
+    tagger = nltk.tag.perceptron.PerceptronTagger(load=False)
     tagger.train(sentences(concepts, _SENTENCES, np.random.default_rng(seed)))
     weights, words, classes = tagger.encode_json_obj()
     folder.mkdir(parents=True)

@@ -4,8 +4,9 @@
 
 Of the first backbone of the paper's recipe, one every `WEBLY_CHECKPOINT_MINUTES`, and of the
 demo's, one every epoch (which takes as long as its steps do here, without decoding). To a local
-folder, and to a bucket of its own on the S3 server at `AWS_ENDPOINT_URL` or `WEBLY_TEST_S3`, if one
-is set: it needs 2 GB there (a Ceph of its own, for it keeps what was removed for hours).
+folder, beside `torch.save` of the same tensors there, until the disk has them; and to a bucket of
+its own on the S3 server at `AWS_ENDPOINT_URL` or `WEBLY_TEST_S3`, if one is set: it needs 2 GB
+there (a Ceph of its own, for it keeps what was removed for hours).
 """
 
 import argparse
@@ -24,7 +25,7 @@ from torch import nn
 
 from components.shared.stage import environment
 from components.shared.storage import filesystem
-from components.shared.storage.checkpoints import Checkpoints
+from components.shared.storage.checkpoints import Checkpoint, Checkpoints
 from components.shared.training import models, optimizers
 from components.shared.training.loop import _Examples, _gradients
 from components.shared.training.losses import TargetsLoss
@@ -107,6 +108,14 @@ class Training:
         return _median(self.step, rounds=30) * images / self._settings.batch_size
 
 
+def saved(checkpoint: Checkpoint) -> None:
+    """Save a checkpoint as torch does."""
+    with tempfile.NamedTemporaryFile() as file:
+        torch.save(checkpoint.tensors, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _median(run: Callable[[], object], rounds: int) -> float:
     taken = []
     for _ in range(rounds + 1):
@@ -135,6 +144,7 @@ def main() -> None:
                 checkpoints = Checkpoints(uri)
                 writing = _median(lambda: checkpoints.save(training.state.checkpoint()), rounds)  # noqa: B023
                 reading = _median(checkpoints.newest, rounds)
+                peer = _median(lambda: saved(training.state.checkpoint()), rounds)  # noqa: B023
                 size = max(entry.bytes for entry in filesystem.listed(uri)) / 1e6
                 share = writing / (period + writing)
                 row = [
@@ -142,11 +152,14 @@ def main() -> None:
                     location,
                     f"{size:.1f}",
                     f"{writing:.3f}",
+                    f"{peer:.3f}" if location == "local" else "",
                     f"{share:.2%}",
                 ]
                 rows.append([*row, when, f"{reading:.3f}"])
                 filesystem.remove_folder(uri)
-    print_table(["model", "location", "MB", "write s", "of training", "if", "read s"], rows)
+    print_table(
+        ["model", "location", "MB", "write s", "torch.save s", "of training", "if", "read s"], rows
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""Photographs a core prepares per second, and torchvision and webdataset: images/s and ratios.
+"""Photographs a core prepares per second, and others' loaders: images/s and ratios.
 
-    uv pip install webdataset
+    uv pip install webdataset mosaicml-streaming
     python -m tests.benchmarks.loader [photos.tar]
 
 All make batches of 64 crops of 224 pixels, as uint8, with their targets, of the same JPEGs: of the
 size they come in, and with 256 pixels on the short side as ingest stores them. torchvision and
 webdataset do so as their documentation has it, with PIL, and as fast as they can: decoded to a
-tensor by torchvision, cropped and flipped by transforms.v2 in uint8. One core, no workers; what
-counts is processor time.
+tensor by torchvision, cropped and flipped by transforms.v2 in uint8; Streaming likewise. The limit
+is the decoder that all of these call, without reading, cropping or anything else. One core, no
+workers; what counts is processor time.
 """
 
 import argparse
@@ -16,7 +17,9 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from io import BytesIO
+from itertools import chain, cycle, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +28,22 @@ import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader, RandomSampler
 from torchvision.datasets import ImageFolder
-from torchvision.io import ImageReadMode, decode_image, decode_jpeg
+from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
 from components.ingest.encoding import stored
 from components.shared.data.image_set import INDEX, ImageSet
 from components.shared.storage.shard_cache import Shard
+from components.shared.training import transforms
 from components.shared.training.loop import _TrainingImages
 from components.shared.training.sampling import Plan
 from components.shared.training.settings import TrainingSettings
+from components.shared.training.transforms import empty_batch
 from tests.benchmarks.rounds import interleaved, machine, on_one_core, print_table, ratio
 from tests.synthetic import targets
 
 BATCH, SIZE, CLASSES, FULL = 64, 224, 10, 65_500
+OURS = "ours"
 CROP = [v2.RandomResizedCrop(SIZE), v2.RandomHorizontalFlip()]
 FAST, USUAL = v2.Compose(CROP), v2.Compose([*CROP, v2.PILToTensor()])
 
@@ -96,47 +102,78 @@ def torchvisions(folder: Path, **arguments: Any) -> Iterator[Any]:
 
 def webdatasets(folder: Path, decode: Callable[[Any], Any]) -> Iterator[Any]:
     """Yield batches of webdataset."""
-    try:
-        import webdataset  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    except ImportError:
-        raise SystemExit("no webdataset: uv pip install webdataset") from None
+    import webdataset  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
     shard = str(folder / "shard.tar")
     endless = webdataset.WebDataset(shard, resampled=True, shardshuffle=False)
     dataset = decode(endless.shuffle(1000)).batched(BATCH)
     return iter(DataLoader(dataset, batch_size=None))
 
 
+def streaming(folder: Path) -> Iterator[Any]:
+    """Yield batches of Streaming's data set, in its own format."""
+    from streaming import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        MDSWriter,
+        StreamingDataset,
+    )
+
+    class Crops(StreamingDataset):  # type: ignore[misc, no-any-unimported, unused-ignore]
+        def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
+            sample = super().__getitem__(number)
+            return FAST(decoded(sample["image"])), sample["label"]
+
+    columns = {"image": "bytes", "label": "int"}
+    with MDSWriter(out=str(folder / "streaming"), columns=columns) as writer:
+        for path in sorted((folder / "folders").rglob("*.jpg")):
+            writer.write({"image": path.read_bytes(), "label": int(path.parent.name)})
+    dataset = Crops(local=str(folder / "streaming"), shuffle=True, batch_size=BATCH)
+    return chain.from_iterable(repeat(DataLoader(dataset, BATCH, drop_last=True)))
+
+
+def decoder(encoded: list[bytes]) -> Iterator[Any]:
+    """Yield the decoder's work for a batch, and crops that are always the same."""
+    crops, stream = empty_batch(BATCH, SIZE), cycle(encoded)
+    while True:
+        for content in islice(stream, BATCH):
+            decoded(content)
+        yield (crops,)
+
+
 def decoded(encoded: bytes) -> torch.Tensor:
     """Return an image as a tensor."""
-    data = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
-    pixels: torch.Tensor = decode_jpeg(data, mode=ImageReadMode.RGB)
-    return pixels
+    return transforms.decoded(memoryview(encoded))
 
 
-def contestants(folder: Path) -> Mapping[str, Iterator[Any]]:
-    """Return the loaders, which never end."""
+def contestants(folder: Path, encoded: list[bytes]) -> Mapping[str, Callable[[], Iterator[Any]]]:
+    """Return what makes the loaders, which never end."""
     return {
-        "ours": ours(folder),
-        "torchvision, PIL": torchvisions(folder, transform=USUAL),
-        "torchvision, tensors": torchvisions(
+        OURS: partial(ours, folder),
+        "the decoder alone": partial(decoder, encoded),
+        "torchvision, PIL": partial(torchvisions, folder, transform=USUAL),
+        "torchvision, tensors": partial(
+            torchvisions,
             folder,
             transform=FAST,
             loader=lambda path: decode_image(path, mode=ImageReadMode.RGB),
         ),
-        "webdataset, PIL": webdatasets(
+        "webdataset, PIL": partial(
+            webdatasets,
             folder,
             lambda images: images.decode("pil").to_tuple("jpg", "cls").map_tuple(USUAL, int),
         ),
-        "webdataset, torchrgb8": webdatasets(
+        "webdataset, torchrgb8": partial(
+            webdatasets,
             folder,
             lambda images: images.decode("torchrgb8").to_tuple("jpg", "cls").map_tuple(FAST, int),
         ),
-        "webdataset, tensors": webdatasets(
+        "webdataset, tensors": partial(
+            webdatasets,
             folder,
             lambda images: images.to_tuple("jpg", "cls").map_tuple(
                 lambda encoded: FAST(decoded(encoded)), int
             ),
         ),
+        "Streaming, tensors": partial(streaming, folder),
     }
 
 
@@ -144,7 +181,12 @@ def measure(encoded: list[bytes], rounds: int, batches: int) -> Iterator[list[st
     """Yield a row for each contestant: its name, images/s and the ratio to ours."""
     with tempfile.TemporaryDirectory() as temporary:
         write(Path(temporary), encoded)
-        loaders = contestants(Path(temporary))
+        loaders = dict[str, Iterator[Any]]()
+        for name, make in contestants(Path(temporary), encoded).items():
+            try:
+                loaders[name] = make()
+            except ImportError as error:
+                yield [name, f"not run: {error}", ""]
 
         def take(name: str) -> None:
             for _ in range(batches):
@@ -152,13 +194,11 @@ def measure(encoded: list[bytes], rounds: int, batches: int) -> Iterator[list[st
                 assert crops.shape == (BATCH, 3, SIZE, SIZE) and crops.dtype == torch.uint8
 
         seconds = interleaved(
-            {name: lambda name=name: take(name) for name in loaders},  # type: ignore[misc]
-            rounds,
-            time.process_time,
+            {name: partial(take, name) for name in loaders}, rounds, time.process_time
         )
         for name in loaders:
             rate = BATCH * batches * rounds / sum(seconds[name])
-            yield [name, f"{rate:.0f}", f"{ratio(seconds, 'ours', name):.2f}"]
+            yield [name, f"{rate:.0f}", f"{ratio(seconds, OURS, name):.2f}"]
 
 
 def main() -> None:

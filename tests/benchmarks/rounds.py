@@ -4,6 +4,8 @@ All run in one process, each in every round, and are compared within a round. Wh
 the median of these ratios.
 """
 
+import gc
+import itertools
 import json
 import os
 import platform
@@ -11,11 +13,32 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
+_ROUNDS, _MOST_TIMES = 3, 50
 Seconds = Mapping[str, Sequence[float]]  # what each round took, by contestant
+
+
+class Row(NamedTuple):
+    """What was measured of one thing; None where it does not apply.
+
+    Attributes:
+        what: What was measured.
+        rate: Of it per second.
+        ratio: How many times as long the peer takes.
+        gibibytes: Memory that it needs.
+        remark: Whatever else is to be said, or why there is no figure.
+    """
+
+    what: str
+    rate: float | None = None
+    ratio: float | None = None
+    gibibytes: float | None = None
+    remark: str = ""
 
 
 def machine() -> str:
@@ -52,6 +75,51 @@ def interleaved(
     return seconds
 
 
+class Contestant:
+    """What is done again and again, on a GPU if there is one, warmed up.
+
+    Attributes:
+        seconds: How long it takes, about.
+        start: How long the first time took, with all that it needs.
+        gibibytes: Of the GPU's memory, with what torch keeps for the next time; None on the CPU.
+    """
+
+    def __init__(self, make: Callable[[], Callable[[], object]]) -> None:
+        """Do it a few times: cuDNN tries its kernels, and what is compiled is compiled."""
+        on_gpu = torch.cuda.is_available()
+        gc.collect()
+        torch.cuda.empty_cache()
+        others = torch.cuda.memory_reserved() if on_gpu else 0
+        start = time.perf_counter()
+        self._step = make()
+        self.run(1)
+        self.start = time.perf_counter() - start
+        self.run(2)
+        torch.cuda.empty_cache()
+        self.seconds = self.run(1)
+        memory = torch.cuda.memory_reserved() - others if on_gpu else 0
+        self.gibibytes = memory / 2**30 if on_gpu else None
+
+    def run(self, times: int) -> float:
+        """Return how long so many times take."""
+        start = time.perf_counter()
+        for _ in range(times):
+            self._step()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+
+def in_turns(contestants: Mapping[str, Contestant], round_seconds: float) -> Seconds:
+    """Return how long each takes once, by rounds in which the slowest takes about so long."""
+    slowest = max(each.seconds for each in contestants.values())
+    times = max(1, min(_MOST_TIMES, round(round_seconds / slowest)))
+    runs = {name: partial(each.run, times) for name, each in contestants.items()}
+    return {
+        name: [took / times for took in found] for name, found in interleaved(runs, _ROUNDS).items()
+    }
+
+
 def ratio(seconds: Seconds, one: str, other: str) -> float:
     """Return how many times as long as `one` the other takes."""
     pairs = zip(seconds[one], seconds[other], strict=True)
@@ -79,6 +147,6 @@ def peak_bytes(run: Callable[[], object]) -> int:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table in Markdown."""
-    for row in (header, ["---", *("--:" for _ in header[1:])], *rows):
-        print("|", " | ".join(map(str, row)), "|")
+    """Print a table in Markdown, each row as it comes."""
+    for row in itertools.chain((header, ["---", *("--:" for _ in header[1:])]), rows):
+        print("|", " | ".join(map(str, row)), "|", flush=True)

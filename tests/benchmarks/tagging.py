@@ -7,7 +7,8 @@ The sentences are WordNet's glosses, 1.3 M tokens, or those of a stage's Texts. 
 by piece, all contestants on a piece before the next one; the first meets most of the new words.
 `Perceptron.tag_sents` takes and gives strings, as NLTK does; `Perceptron.tag` numbers, as the stage
 does. The last row is all of the stage's first pass: cleaning, tokens, tags, lemmas, names of
-several words. It reads the same texts, and its tokens are its own.
+several words. It reads the same texts, and its tokens are its own. spaCy's small tagger, whose tags
+are other ones, takes part if it is installed: `uv pip install spacy` and its `en_core_web_sm`.
 """
 
 import argparse
@@ -61,13 +62,30 @@ def numbered(perceptron: Perceptron, sentences: Sentences) -> tuple[NDArray[np.i
     return np.array(words, np.int32), np.array([len(sentence) for sentence in sentences])
 
 
+def spacys() -> Callable[[Sentences], object] | None:
+    """Return spaCy's tagger without its other steps, if it is here."""
+    try:
+        import spacy  # type: ignore[import-not-found, unused-ignore]
+
+        tagger = spacy.load("en_core_web_sm", exclude=["parser", "ner", "lemmatizer"])
+    except (ImportError, OSError) as error:
+        print(f"spaCy is not run: {error}\n")
+        return None
+
+    def tags(sentences: Sentences) -> object:
+        docs = (spacy.tokens.Doc(tagger.vocab, words=sentence) for sentence in sentences)
+        return [[token.tag_ for token in doc] for doc in tagger.pipe(docs)]
+
+    return tags
+
+
 def compare(texts: Iterator[str], piece_tokens: int) -> None:
     """Tag all texts, and print the table."""
     perceptron = load(TAGGER)
     known = language(perceptron.tags)
     extract = Extractor(load(TAGGER), known, phrases(known), "title", "nouns+adjectives", True)
     seconds: dict[str, list[float]] = {}
-    tokens, read, different = 0, 0, 0
+    tokens, read, different, spacy = 0, 0, 0, spacys()
 
     def timed(name: str, run: Callable[..., Any], *arguments: object) -> Any:
         start = time.perf_counter()
@@ -79,6 +97,8 @@ def compare(texts: Iterator[str], piece_tokens: int) -> None:
         sentences = [[*text.split(), "."] for text in piece]
         theirs = timed("nltk.pos_tag_sents", nltk.pos_tag_sents, sentences)
         ours = timed("Perceptron.tag_sents", perceptron.tag_sents, sentences)
+        if spacy:
+            timed("spaCy's en_core_web_sm", spacy, sentences)
         timed("Perceptron.tag", perceptron.tag, *numbered(perceptron, sentences))
         read += timed("the stage's first pass", extract, {"title": piece}).tokens
         tokens += sum(map(len, sentences))

@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Self
 
-import nltk
-from nltk.corpus.reader.wordnet import WordNetCorpusReader
+from components.shared.data.bare_nltk import nltk
 
 from components.shared.storage import formats
 
 PartOfSpeech = Literal["noun", "verb", "adj", "adv"]
 _PARTS: dict[PartOfSpeech, str] = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
 _FILES = [f"{kind}{part}{end}" for part in _PARTS for kind, end in [("data.", ""), ("", ".exc")]]
+_RULES = nltk.corpus.reader.wordnet.WordNetCorpusReader.MORPHOLOGICAL_SUBSTITUTIONS
 
 
 class _Synset(NamedTuple):
@@ -81,7 +81,7 @@ class Dictionary:
         """Return the base form of a lower-case word, as NLTK's `morphy` does; None if unknown."""
         bases = self._exceptions[part].get(form)
         if bases is None:
-            rules = WordNetCorpusReader.MORPHOLOGICAL_SUBSTITUTIONS[_PARTS[part]]
+            rules = _RULES[_PARTS[part]]
             bases = [form[: -len(old)] + new for old, new in rules if form.endswith(old)]
         return next((each for each in (form, *bases) if each in self._names[part]), None)
 
