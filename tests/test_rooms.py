@@ -5,7 +5,7 @@ from components.shared.stage.fingerprint import ROOT
 SHARED = ("stage", "storage", "data", "reports", "training")
 STAGES = [f"components.{path.parent.name}" for path in ROOT.glob("components/*/component.py")]
 PIPELINES = ("demo", "backbones", "kubernetes_values", "steps", "images", "values", "tasks")
-PIPELINES += ("display_names", "task_checks", "pretraining", "recipe_files", "recipe")
+PIPELINES += ("display_names", "task_checks", "pretraining", "plain_yaml", "recipe_files", "recipe")
 PIPELINES += ("recipe_arguments", "form")
 PIPELINES += ("run", "trial", "engine", "cluster", "argo", "compile")
 PIPELINES += ("report", "local", "clean", "submit", "prediction", "predict", "export")

@@ -148,7 +148,9 @@ def number_of_nodes(text: str) -> int:
         UserError: It is not a positive integer.
     """
     if not re.fullmatch("[1-9][0-9]{0,3}", text):
-        raise UserError(f"num_nodes={text}: must be from 1 to 9999; 1 needs no Trainer")
+        raise UserError(
+            f"num_nodes={text}: must be a positive integer, at most 9999; 1 needs no Trainer"
+        )
     return int(text)
 
 

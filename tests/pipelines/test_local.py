@@ -217,7 +217,11 @@ def test_a_data_set_that_is_not_understood_is_refused_before_anything_runs(
         (["--recipe", "demo", "--set", "finetune.epoch=2"], "did you mean epochs?"),
         (["--recipe", "demo", "--only", "finetun", "--dry-run"], "did you mean finetune"),
         (["--recipe", "demo", "finetune_lr=1"], "finetune_learning_rate"),
-        (["--recipe", "demo", "--jobs", "0"], "jobs=0"),
+        (["--recipe", "demo", "--jobs", "0"], "--jobs=0: must be at least 1 and at most 256"),
+        (["--recipe", "demo", "--jobs", 5_000 * "9"], "9': must be an integer"),
+        (["--recipe", "demo", "finetune_epochs=" + 5_000 * "9"], "must be a NUMBER_INTEGER"),
+        (["--recipe", "demo", f"finetune_epochs={2**60}"], "must be at most 9,007,199,254,740,992"),
+        (["--recipe", "demo", "cpu_node_selector=" + 9_000 * "["], "must be a STRUCT"),
         (["--recipe", "demo", "finetune_epochs=-3"], "finetune_epochs=-3: must be at least 1"),
         (["--recipe", "sample", "dataset=nowhere"], "ingest: dataset=nowhere: no such folder"),
     ],
@@ -229,6 +233,18 @@ def test_what_the_user_can_put_right_ends_with_one_line_and_exit_code_2(
         local.main(["--run", str(tmp_path / "run"), *argv])
 
     assert named in errors(caplog)
+
+
+@pytest.mark.parametrize("jobs", ["x", "-1", "1000000", "1.5"])
+def test_a_number_of_jobs_that_cannot_be_names_the_variable(
+    jobs: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("JOBS", jobs)
+
+    with pytest.raises(SystemExit, match="2"):
+        local.main(["--recipe", "demo", "--dry-run"])
+
+    assert "JOBS=" in errors(caplog) and jobs in errors(caplog)
 
 
 @pytest.mark.parametrize("words", [["--recipe", "dmeo"], ["finetune_epochs=0"], ["--dry-run"]])
