@@ -14,7 +14,6 @@ from components.ensemble.averaging import (
     CROSSED,
     CROSSED_SINGLE,
     ENSEMBLE,
-    EQUAL,
     ExternalValidation,
     Measured,
     Validation,
@@ -124,13 +123,13 @@ def _results(
         )
     ]
     if selection:
-        rows[ENSEMBLE + 1] = (f"ensemble of {len(selection.members)}, chosen", *rows[-1][1:])
+        rows[-1] = (f"ensemble of {len(selection.members)}, chosen", *rows[-1][1:])
         columns += ["share", "top-1, choosing half"]
         shares = [*(f"{share:.0%}" for share in selection.shares), "", ""]
         chose = map(_percent, validation.accuracies(~reported)[:CROSSED, 0])
         rows = [(*row, *more) for row, *more in zip(rows, shares, chose, strict=True)]
     else:
-        del rows[EQUAL + 1]
+        del rows[-2]  # it is the ensemble
     page.table(columns, rows)
     page.paragraph(
         "Accuracy per class, averaged over the classes. Training images count as often as they "

@@ -274,7 +274,7 @@ def _typed(name: str, text: str, kind: str) -> Any:
     fits = isinstance(value, python[kind])  # type: ignore[arg-type]
     if not fits or (isinstance(value, bool) and kind != "BOOLEAN"):
         raise UserError(f"{name}={shortened(text)}: must be a {kind}, written as JSON")
-    if isinstance(value, int | float) and not abs(value) <= _LARGEST:
+    if isinstance(value, int | float) and abs(value) > _LARGEST:
         raise UserError(f"{name}={shortened(text)}: must be at most {_LARGEST:,}, as in Kubeflow")
     return float(value) if kind == "NUMBER_DOUBLE" else value
 

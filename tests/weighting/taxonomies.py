@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from components.ingest.concepts import SCHEMA
+from components.shared.data.targets import CONCEPTS_SCHEMA
 
 
 def table(num_classes: int, concepts: Sequence[tuple[str, str, str, Sequence[str]]]) -> pa.Table:
@@ -19,4 +19,4 @@ def table(num_classes: int, concepts: Sequence[tuple[str, str, str, Sequence[str
         }
         for label, (name, lemmas, gloss, hypernyms) in enumerate(concepts)
     ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_pylist(rows, schema=CONCEPTS_SCHEMA)

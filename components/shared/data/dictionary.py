@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Self
 
 from components.shared.data.bare_nltk import nltk
-
 from components.shared.storage import formats
 
 PartOfSpeech = Literal["noun", "verb", "adj", "adv"]

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import logging
 import subprocess
@@ -241,12 +242,16 @@ def test_what_a_worker_raises_for_users_is_raised_as_it_is(
     assert seen == 3
 
 
-def overwrite(images: ImageSet, number: int, content: bytes) -> None:
-    """Write into an image's place in its shard."""
-    shard, length, offset = images.index[number].tolist()
-    with Path(images.shards[shard].uri).open("r+b") as file:
+def overwrite(images: ImageSet, number: int, content: bytes) -> ImageSet:
+    """Write into an image's place in its shard, as if it had always been there."""
+    changed, length, offset = images.index[number].tolist()
+    path = Path(images.shards[changed].uri)
+    with path.open("r+b") as file:
         file.seek(offset)
         file.write(content[:length])
+    shards = list(images.shards)
+    shards[changed] = replace(shards[changed], sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    return replace(images, shards=shards)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -256,7 +261,7 @@ def test_an_image_that_cannot_be_decoded_is_named_with_its_shard(
 ) -> None:
     monkeypatch.setattr(transforms, "num_workers", lambda: workers)
     images = image_set(tmp_path, coloured_squares(7, 40, seed=0)[0], images_per_shard=3)
-    overwrite(images, 4, content)
+    images = overwrite(images, 4, content)
     with pytest.raises(UserError) as caught:
         list(transforms.evaluation_batches(images, [range(7)], [Crop(8)], batch_size=2))
     message = str(caught.value)
@@ -269,7 +274,7 @@ def test_what_a_decoder_complains_of_is_logged_with_the_images_id(
 ) -> None:
     images = image_set(tmp_path, coloured_squares(3, 40, seed=0)[0])
     encoded = bytes(images.read(1))
-    overwrite(images, 1, encoded[: len(encoded) * 3 // 4] + b"\xff\xd9")
+    images = overwrite(images, 1, encoded[: len(encoded) * 3 // 4] + b"\xff\xd9")
     with caplog.at_level(logging.WARNING):
         pixels = [transforms.picture(images, number) for number in range(3)]
     assert [tuple(each.shape) for each in pixels] == 3 * [(3, 40, 40)]
