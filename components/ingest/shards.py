@@ -123,7 +123,7 @@ class Shards:
         """Return the bytes of finished shards by name, after removing those that never will be."""
         filesystem.abandon_uploads(self.prefix)
         if not filesystem.is_s3(self.prefix):
-            for path in Path(self.prefix).glob("**/.*.part"):
+            for path in filter(Path.is_file, Path(self.prefix).glob("**/.*.part")):
                 path.unlink()
         there = {entry.name: entry.bytes for entry in filesystem.listed(self.prefix)}
         names = (shard.name for shard in self.ranges)
