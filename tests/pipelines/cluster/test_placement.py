@@ -252,8 +252,8 @@ def test_a_machine_is_one_node(
     argv = ["--recipe", str(tmp_path / "small.yaml"), "--run", str(run), "dataset=nowhere"]
     caplog.set_level(logging.INFO)
 
-    with pytest.raises(SystemExit):  # compiled, then stopped: no jobs
-        local.main([*argv, "num_nodes_pseudo_label=3", "--jobs=0"])
+    with pytest.raises(SystemExit):  # compiled, then stopped: no data set
+        local.main([*argv, "num_nodes_pseudo_label=3"])
 
     assert "ignoring num_nodes: this machine is one node" in caplog.messages
     assert not any(task.num_nodes for task in tasks(run / "pipeline.yaml").values())
