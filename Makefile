@@ -79,7 +79,7 @@ sbom: .venv/uv ## Write what the images hold of Python packages, as CycloneDX, t
 clean: ## Delete the environment and all runs.
 	rm -rf .venv runs
 
-.venv/uv: docker/installer.lock
+.venv/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11: make PYTHON=python3.11 …" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv || \
