@@ -169,7 +169,7 @@ def write_pages(folder: Path, inputs: Inputs) -> dict[str, Path]:
     truth = np.asarray(inputs.validation_labels.classes, np.int64)
     found = _predictions(random, truth, 0.6)
     right = found.classes == truth[:, None]
-    hits = np.stack([np.stack([right[:, 0], right.any(axis=1)])] * (len(records) + 3))
+    hits = np.stack([np.stack([right[:, 0], right.any(axis=1)])] * (len(records) + 4))
     ensemble_report.draw(
         pages["ensemble"],
         Validation(truth, found, hits, np.ones(len(truth), np.bool_), None),
