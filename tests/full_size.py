@@ -20,6 +20,7 @@ from components.compare.stage import compare
 from components.ensemble import report as ensemble_report
 from components.ensemble.averaging import Validation
 from components.ingest import report as ingest_report
+from components.ingest.dataset import REJECTS, Reject
 from components.pseudo_label import report as pseudo_label_report
 from components.pseudo_label.comparison import Comparison
 from components.pseudo_label.labelling import Labels
@@ -216,10 +217,11 @@ def write_run(folder: Path, inputs: Inputs, pages: dict[str, Path]) -> RunRecord
         "compare": {"comparison": pages["compare"].parent / "comparison.json"},
     }
     rejects = [
-        {"split": "train", "kind": "truncated image", "source": "google", "id": f"{i}.jpg"}
+        Reject("train", "truncated image", "google", f"{i}.jpg", "ends early")._asdict()
         for i in range(50_000)
     ]
-    pq.write_table(pa.Table.from_pylist(rejects), inputs.images.folder / "rejects.parquet")
+    table = pa.Table.from_pylist(rejects, schema=REJECTS)
+    pq.write_table(table, inputs.images.folder / "rejects.parquet")
     folder.mkdir(parents=True, exist_ok=True)
     tasks: list[TaskRecord] = []
 
