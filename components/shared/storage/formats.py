@@ -17,7 +17,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
-from components.shared.stage.errors import StorageError, UserError
+from components.shared.stage.errors import TransientError, UserError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -47,7 +47,7 @@ def guarded(source: object, remedy: str = "rerun what made it") -> Iterator[None
     """
     try:
         yield
-    except (UserError, StorageError):
+    except (UserError, TransientError):
         raise
     except Exception as error:  # parsers raise whatever they come upon
         if isinstance(error, OSError) and error.errno not in _NO_FILE:
