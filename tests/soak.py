@@ -105,7 +105,7 @@ class Runs:
     def round(self, number: int) -> Round:
         """Run once with new seeds, perhaps after a run that ends early, and clean."""
         started = time.monotonic()
-        seed = f"seed={number}"
+        seed = f"seeds=[{number}]"
         ends = [None, signal.SIGINT, signal.SIGKILL][number % 3]
         early = self._run(seed, ends) if ends else (0.0, 0)
         peak, files = map(max, early, self._run(seed))
@@ -135,7 +135,7 @@ class Runs:
         with (
             self._folder.with_suffix(".log").open("w") as log,
             subprocess.Popen(
-                [sys.executable, "-m", *command, seed],
+                [sys.executable, "-m", *command, "--set", seed],
                 cwd=ROOT,
                 env=self._environment | {"SOAK": str(self._folder)},
                 stdout=log,

@@ -139,7 +139,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "predictions" / "predictions.parquet"
     comparisons.write(path, predicted, predicted.labels, np.array([True, False, True]))
     tiny_models.save(folder / "model", ["a", "b"])
-    comparison = Comparison(Names([], {}, {}), np.zeros(0, np.int64), {}, [], [])
+    comparison = Comparison(Names([], {}, {}), np.zeros(0, np.int64), {}, [], [], [])
     write_comparison(folder / "comparison" / "comparison.json", comparison)
     rejects = pa.Table.from_pylist([dict.fromkeys(REJECTS.names, "x")] * 3, schema=REJECTS)
     arrays.write(folder / "rejects" / "rejects.parquet", rejects)

@@ -157,7 +157,7 @@ FORMATS = {
         "gains",
         lambda folder: write_comparison(
             folder / "comparison.json",
-            Comparison(Names([], {}, {}), np.zeros(0, np.int64), {}, [], []),
+            Comparison(Names([], {}, {}), np.zeros(0, np.int64), {}, [], [], []),
         ),
         lambda folder: read_comparison(folder / "comparison.json"),
     ),

@@ -23,13 +23,14 @@ class _Results:
     accuracy: list[dict[str, Any]]
     gains: list[dict[str, Any]]
     tricks: list[dict[str, Any]]
+    variants: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, dict[str, str]] = field(default_factory=dict)
     external: dict[str, Any] = field(default_factory=dict)
     chosen: list[str] = field(default_factory=list)
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Write all results: `accuracy`, `gains` and `tricks`, each a list of records; and `best`.
+    """Write all results: `accuracy`, `gains`, `variants`, `tricks`, lists of records; and `best`.
 
     That names the best `model` by step and candidate and, if it is better, the `ensemble`. What the
     half of the validation images that is left out has `chosen` is listed, too. Results on an
@@ -51,7 +52,7 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
 def read_comparison(path: Path) -> dict[str, Any]:
     """Return all results, as written by `write_comparison`.
 
-    Earlier versions lack `best`, `chosen` and `external`.
+    Earlier versions lack `variants`, `best`, `chosen` and `external`.
 
     Raises:
         UserError: They have another format.
@@ -113,6 +114,7 @@ def _results(comparison: Comparison) -> dict[str, Any]:
             for cell, classifiers in comparison.cells.items()
         ],
         "gains": list(map(_difference, comparison.gains)),
+        "variants": list(map(_difference, comparison.variants)),
         "tricks": list(map(_difference, comparison.tricks)),
     }
 

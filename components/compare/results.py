@@ -108,6 +108,7 @@ class Comparison:
         cells: Their classifiers.
         gains: Differences to training from scratch, after the same step; for each cell the most
             meaningful one first.
+        variants: Differences of pretrained variants to the plain candidate, after the same step.
         tricks: Differences to what came before the step, as `_to_before` pairs them.
         chosen: What the half of the validation images that is then left out has chosen.
         title: What the images are called, if they are those of an external validation set.
@@ -118,6 +119,7 @@ class Comparison:
     labels: NDArray[np.int64]
     cells: dict[Cell, Classifiers]
     gains: list[Difference]
+    variants: list[Difference]
     tricks: list[Difference]
     chosen: tuple[str, ...] = ()
     title: str = ""
@@ -227,9 +229,11 @@ def compare(
         )
         for cell, each in found.items()
     }
-    gains = list(_differences(cells, list(_to_scratch(cells)), classes))
-    tricks = list(_differences(cells, list(_to_before(cells, names)), classes))
-    return Comparison(names, classes, cells, gains, tricks, chosen)
+    gains, variants, tricks = (
+        list(_differences(cells, list(pairs), classes))
+        for pairs in (_to_scratch(cells), _to_plain(cells), _to_before(cells, names))
+    )
+    return Comparison(names, classes, cells, gains, variants, tricks, chosen)
 
 
 def _unseeded(cell: Cell) -> Cell:
@@ -280,6 +284,14 @@ def _to_scratch(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
         for other in dict.fromkeys(others):
             if other in cells and other != cell:
                 yield cell, other
+
+
+def _to_plain(cells: dict[Cell, Classifiers]) -> Iterator[tuple[Cell, Cell]]:
+    """Pair each pretrained variant with the plain candidate; scratch's are among the gains."""
+    for cell in cells:
+        plain = cell._replace(candidate=replace(cell.candidate, variant=""))
+        if cell.candidate.is_pretrained and cell != plain and plain in cells:
+            yield cell, plain
 
 
 def _to_before(cells: dict[Cell, Classifiers], names: Names) -> Iterator[tuple[Cell, Cell]]:

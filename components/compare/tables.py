@@ -107,6 +107,11 @@ def _differences(comparison: Comparison, titles: Titles) -> Iterator[Table]:
             comparison.gains,
         ),
         (
+            "What each variant adds",
+            "to the candidate that it is a variant of, after the same step",
+            comparison.variants,
+        ),
+        (
             "What each step adds",
             "to the same candidate: a larger resolution to what it continues, a second round to "
             "the first; the ensemble's, with what its views add, to the best of its members of "

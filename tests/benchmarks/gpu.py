@@ -105,8 +105,8 @@ TINY = Sizes(
     layers=1,
     seconds=0.1,
     round_seconds=0.01,
-    minutes=3.0,
-    group_minutes=0.5,
+    minutes=60.0,
+    group_minutes=15.0,
 )
 
 

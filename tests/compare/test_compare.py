@@ -30,6 +30,10 @@ def figures(folder: Path) -> dict[str, Any]:
     return found
 
 
+def pairs(differences: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(each["of"]["candidate"], each["to"]["candidate"]) for each in differences]
+
+
 def right_of(
     seeds: range, count: int, step: str = "finetune", more: float = 0.0
 ) -> dict[tuple[str, str], NDArray[np.bool_]]:
@@ -77,25 +81,23 @@ def test_means_and_errors_are_those_over_the_seeds(folder: Path) -> None:
 
 def test_differences_are_paired_by_seed(folder: Path) -> None:
     right = right_of(range(5), 1200)
-    pairs = [
+    differences = [
         right["finetune", f"net-wt-seed{seed}"].mean()
         - right["finetune", f"net-none-seed{seed}"].mean()
         for seed in range(5)
     ]
     found = figures(folder)["gains"][0]
     assert (found["of"]["candidate"], found["to"]["candidate"]) == ("net-wt", "net-none")
-    assert found["mean"] == pytest.approx(np.mean(pairs))
-    half = 2.776445 * np.std(pairs, ddof=1) / 5**0.5  # Student's t of four degrees of freedom
-    assert found["seeds"] == pytest.approx([np.mean(pairs) - half, np.mean(pairs) + half])
+    assert found["mean"] == pytest.approx(np.mean(differences))
+    half = 2.776445 * np.std(differences, ddof=1) / 5**0.5  # Student's t of four degrees of freedom
+    assert found["seeds"] == pytest.approx(
+        [np.mean(differences) - half, np.mean(differences) + half]
+    )
 
 
 def test_pretrained_candidates_meet_every_variant_of_scratch(folder: Path) -> None:
-    pairs = [
-        (each["of"]["candidate"], each["to"]["candidate"])
-        for each in figures(folder)["gains"]
-        if each["of"]["step"] == "finetune"
-    ]
-    assert pairs == [
+    gains = figures(folder)["gains"]
+    assert pairs([each for each in gains if each["of"]["step"] == "finetune"]) == [
         ("net-wt", "net-none"),
         ("net-wt", "net-none-longer"),
         ("net-lw", "net-none"),
@@ -111,15 +113,28 @@ def test_variants_with_a_scratch_of_their_own_meet_that_one(tmp_path: Path) -> N
         for number, name in enumerate(["wt-noisy", "none-noisy", "none-clean", "wt-titles", "none"])
     }
     run(tmp_path, images, right)
-    pairs = [
-        (each["of"]["candidate"], each["to"]["candidate"]) for each in figures(tmp_path)["gains"]
-    ]
-    assert pairs == [
+    assert pairs(figures(tmp_path)["gains"]) == [
         ("net-wt-noisy", "net-none-noisy"),
         ("net-none-noisy", "net-none"),
         ("net-none-clean", "net-none"),
         ("net-wt-titles", "net-none"),
     ]
+
+
+def test_pretrained_variants_meet_the_plain_candidate(tmp_path: Path) -> None:
+    images = Images(tmp_path, labels(60))
+    right = {
+        (step, f"net-{name}"): np.arange(60) % 7 < number
+        for number, name in enumerate(["wt", "wt-cosine", "lw-cosine", "none", "none-longer"])
+        for step in ("finetune", "finetune_large")
+    }
+    run(tmp_path, images, right)
+    variants = figures(tmp_path)["variants"]
+    assert pairs(variants) == 2 * [("net-wt-cosine", "net-wt")]
+    assert [each["of"]["step"] for each in variants] == ["finetune", "finetune_large"]
+    assert [each["to"]["step"] for each in variants] == ["finetune", "finetune_large"]
+    assert variants[0]["mean"] == pytest.approx(1 / 7, abs=0.02)
+    assert "What each variant adds" in (tmp_path / "report.html").read_text()
 
 
 def test_steps_are_compared_with_those_before_and_the_ensemble_with_the_best(folder: Path) -> None:
