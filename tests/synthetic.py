@@ -132,8 +132,8 @@ class ColouredSquares:
                     [] if number % 10 == 9 else [(label, 1.0), (3 + (label > 0), 1.0)]
                     for number, label in enumerate(labels)
                 ]
-                names = [*COLOURS, "warm", "cold"]
-                targets(folder / split / "keywords", images.identity, keywords, names)
+                temperatures = [*COLOURS, "warm", "cold"]
+                targets(folder / split / "keywords", images.identity, keywords, temperatures)
                 weights = [[(label, 0.77), ((label + 1) % 3, 0.11)] for label in labels]
                 targets(folder / split / "weights", images.identity, weights, COLOURS)
         train, evaluation = folder / "train", folder / "validation"

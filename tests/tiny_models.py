@@ -7,7 +7,6 @@ import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from components.shared.data.halves import CHOOSING
 from components.shared.data.image_set import ImageSet
@@ -35,7 +34,7 @@ def save(
     Its accuracy on the half of the validation images that may choose is the score, unless given.
     """
     torch.manual_seed(seed)
-    model: nn.Module = timm.create_model(
+    model = timm.create_model(
         "resnet10t",
         num_classes=len(names),
         layers=(1, 1, 1, 1),

@@ -29,12 +29,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.audit.scoring import Texts
 from components.audit.selection import select
 from components.audit.tables import PredictionsWriter
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import CONCEPTS, Targets, TargetsWriter
 from components.shared.stage.interface import call
+from components.shared.training.evidence import Texts
 from components.shared.training.inference import ShardPredictions
 from pipelines.demo import webvision
 from pipelines.demo.settings import DataSettings
@@ -156,7 +156,9 @@ def contestants(
     yield "this stage", (np.argsort(score, kind="stable"), selection.suspects.numbers)
     if importlib.util.find_spec("cleanlab") is None:
         return
-    from cleanlab.filter import find_label_issues
+    from cleanlab.filter import (  # type: ignore[import-not-found, unused-ignore]
+        find_label_issues,
+    )
 
     said, p = texts(part.numbers), dense + 0.0
     factors = np.full_like(p, TEXT_FLOOR)

@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from components.audit.duplicates import Pairs
-from components.audit.scoring import Texts
 from components.audit.selection import select
 from components.audit.tables import PredictionsWriter
 from components.shared.data.identity import Identity
 from components.shared.data.image_set import INDEX, ImageSet
 from components.shared.data.targets import Targets
 from components.shared.storage.shard_cache import Shard
+from components.shared.training.evidence import Texts
 from components.shared.training.inference import ShardPredictions
 from tests.benchmarks.rounds import on_one_core
 

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from timm.data.loader import PrefetchLoader
 
@@ -117,9 +118,9 @@ def draw(folder: Path, number: int) -> None:
     """
     random = np.random.default_rng(0)
 
-    def octave(width: int) -> Image.Image:
-        noise = random.integers(0, 256, (3 * width // 4, width, 3), np.uint8)
-        return Image.fromarray(noise).resize((341, 256), Image.Resampling.BICUBIC)
+    def octave(width: int) -> NDArray[np.uint8]:
+        noise = Image.fromarray(random.integers(0, 256, (3 * width // 4, width, 3), np.uint8))
+        return np.asarray(noise.resize((341, 256), Image.Resampling.BICUBIC))
 
     photographs = [
         Image.fromarray(np.mean([octave(2**n) for n in range(2, 9)], axis=0).astype(np.uint8))
@@ -235,7 +236,7 @@ def embedding(folder: Path, sizes: Sizes) -> Iterator[Row]:
     """Yield how fast texts are embedded by a random network of the size of all-MiniLM-L6."""
     try:
         from sentence_transformers import SentenceTransformer
-        from transformers import BertConfig, BertModel, BertTokenizerFast
+        from transformers import BertConfig, BertModel, BertTokenizer
     except ImportError as error:
         yield Row("texts of 32 words", remark=f"not run: {error}")
         return
@@ -252,7 +253,7 @@ def embedding(folder: Path, sizes: Sizes) -> Iterator[Row]:
         intermediate_size=1536,
     )
     BertModel(config).save_pretrained(folder / "bert")
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
     model = SentenceTransformer(str(folder / "bert"), device=str(device()))
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(words, 32)) for _ in range(8 * _TEXTS_AT_ONCE)]

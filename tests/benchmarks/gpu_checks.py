@@ -45,7 +45,8 @@ class InterruptionError(Exception):
 class Stopping:
     """In place of a validation: measures nothing, but may end the training after an epoch."""
 
-    score, per_class = "", None
+    score = ""
+    per_class: NDArray[np.float64] | None = None
 
     def __init__(self, stops: bool) -> None:
         self._stops = stops

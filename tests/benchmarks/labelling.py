@@ -68,11 +68,12 @@ def private_bytes() -> int:
 
 def run(folder: Path, models: list[Path]) -> None:
     """Label the images of a folder."""
-    inputs, outputs = ("images", "labels"), ("pseudo_labels", "report.html")
     pseudo_label(
-        *(folder / name for name in inputs),
+        folder / "images",
+        folder / "labels",
         models,
-        *(folder / name for name in outputs),
+        folder / "pseudo_labels",
+        folder / "report.html",
         top_k=TOP_K,
         keep_share=0.9,
         batch_size=BATCH_SIZE,

@@ -1,14 +1,14 @@
 """Photographs a core prepares per second, and others' loaders: images/s and ratios.
 
-    uv pip install webdataset mosaicml-streaming
+    uv pip install webdataset litdata mosaicml-streaming cramjam
     python -m tests.benchmarks.loader [photos.tar]
 
 All make batches of 64 crops of 224 pixels, as uint8, with their targets, of the same JPEGs: of the
 size they come in, and with 256 pixels on the short side as ingest stores them. torchvision and
 webdataset do so as their documentation has it, with PIL, and as fast as they can: decoded to a
-tensor by torchvision, cropped and flipped by transforms.v2 in uint8; Streaming likewise. The limit
-is the decoder that all of these call, without reading, cropping or anything else. One core, no
-workers; what counts is processor time.
+tensor by torchvision, cropped and flipped by transforms.v2 in uint8. So do Streaming and LitData.
+The limit is the decoder that all of these call, without reading, cropping or anything else. One
+core, no workers; what counts is processor time.
 """
 
 import argparse
@@ -130,6 +130,36 @@ def streaming(folder: Path) -> Iterator[Any]:
     return chain.from_iterable(repeat(DataLoader(dataset, BATCH, drop_last=True)))
 
 
+def litdatas(folder: Path) -> Iterator[Any]:
+    """Yield batches of LitData's data set, in its own format."""
+    from litdata import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        StreamingDataLoader,
+        StreamingDataset,
+        optimize,
+    )
+
+    class Crops(StreamingDataset):  # type: ignore[misc, no-any-unimported, unused-ignore]
+        def __getitem__(self, number: Any) -> tuple[torch.Tensor, int]:
+            image, label = super().__getitem__(number)
+            return FAST(decoded(image)), label
+
+    optimize(
+        fn=_labelled,
+        inputs=[str(path) for path in sorted((folder / "folders").rglob("*.jpg"))],
+        output_dir=str(folder / "litdata"),
+        chunk_bytes="64MB",
+        num_workers=1,
+    )
+    dataset = Crops(str(folder / "litdata"), shuffle=True)
+    return chain.from_iterable(
+        repeat(StreamingDataLoader(dataset, batch_size=BATCH, drop_last=True))
+    )
+
+
+def _labelled(path: str) -> tuple[bytes, int]:
+    return Path(path).read_bytes(), int(Path(path).parent.name)
+
+
 def decoder(encoded: list[bytes]) -> Iterator[Any]:
     """Yield the decoder's work for a batch, and crops that are always the same."""
     crops, stream = empty_batch(BATCH, SIZE), cycle(encoded)
@@ -174,6 +204,7 @@ def contestants(folder: Path, encoded: list[bytes]) -> Mapping[str, Callable[[],
             ),
         ),
         "Streaming, tensors": partial(streaming, folder),
+        "LitData, tensors": partial(litdatas, folder),
     }
 
 

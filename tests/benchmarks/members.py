@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ def compare(
         reported, truth = Opinions.of(classes[:, reports], shares[:, reports]), labels[reports]
         row = []
         for way in ways:
-            taken = np.ones(models)
+            taken: NDArray[Any] = np.ones(models)
             if way != "equal":
                 taken = parts(way, [(choosing, labels[chooses])], models)
             row.append(balanced(reported.mean(taken / taken.sum()).classes[:, 0], truth))
@@ -102,11 +102,11 @@ def compare(
         best = max(range(models), key=lambda i: balanced(firsts[i, chooses], labels[chooses]))
         found.append([*row, balanced(firsts[best, reports], truth)])
     *ensembles, alone = np.array(found).T
-    for way, each in zip(ways, ensembles, strict=True):
-        figures = [f for other in (ensembles[0], alone) for f in _spread(each - other)]
+    for way, accuracies in zip(ways, ensembles, strict=True):
+        figures = [f for other in (ensembles[0], alone) for f in _spread(accuracies - other)]
         logger.info(
             "%s: %-8s %.1f; - equal %+.2f ± %.2f, - best model %+.2f ± %.2f",
-            *(what, way, each.mean(), *figures),
+            *(what, way, accuracies.mean(), *figures),
         )
     logger.info("%s: best model %.1f", what, alone.mean())
 

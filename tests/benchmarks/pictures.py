@@ -15,6 +15,7 @@ from pathlib import Path
 
 from components.ingest.encoding import stored
 from components.shared.training.transforms import decoded, evaluation_crop
+from components.shared.training.views import Crop
 from pipelines.prediction import pictures
 from pipelines.prediction.classifying import classified
 from tests import tiny_models
@@ -35,7 +36,7 @@ def contestants(folder: Path, model: Path) -> Mapping[str, Callable[[], object]]
     return {
         LIMIT: lambda: crops(lambda encoded: encoded),
         "with ingest's checks": lambda: crops(lambda encoded: stored(encoded, 1_024)),
-        "predict's pictures": lambda: [*pictures.batches(files, [SIZE], workers=0)],
+        "predict's pictures": lambda: [*pictures.batches(files, [Crop(SIZE)], workers=0)],
         "predict, a tiny network": lambda: [*classified([model], files, 5, 0, "one")],
     }
 

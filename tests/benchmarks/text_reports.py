@@ -43,7 +43,8 @@ def draw_both(folder: Path, num_images: int) -> None:
     )
     first = slice(_TEXTS * KEYWORDS)
     tally = Tally(KEYWORDS)
-    part = Weights(np.full(_TEXTS, KEYWORDS), weights.classes[first], weights.weights[first], 0)
+    classes = weights.classes[first].astype(np.int64)
+    part = Weights(np.full(_TEXTS, KEYWORDS), classes, weights.weights[first], 0)
     tally.add(part, labels.classes[:_TEXTS])
     near = [np.arange(5) for _ in range(NUM_CLASSES)]
     for _ in range(2):

@@ -54,17 +54,18 @@ def our_step(
     optimizer = optimizers.create(settings.optimizer, model, settings.weight_decay)
     for group in optimizer.param_groups:
         group["fused"] = fused or None  # else torch's own choice
-    state, parallel = TrainingState(model, optimizer), model
+    state = TrainingState(model, optimizer)
+    parallel: Any = model
     crops = pinned(random_crops(settings))
     if compiled:
-        parallel = torch.compile(model, mode=compiled)  # type: ignore[assignment]
+        parallel = torch.compile(model, mode=compiled)
     if graphs:
         # What is captured must not depend on weights that autocast has cached.
         with torch.autocast(device().type, torch.bfloat16, cache_enabled=False):
             parallel = torch.cuda.make_graphed_callables(model, (normalized(crops, device()),))
     classes = torch.randint(NUM_CLASSES, (settings.batch_size, TARGETS))
-    given = map(pinned, (classes, torch.rand(classes.shape)))
-    examples, loss = repeat(_Examples(crops, *given, first=0)), TargetsLoss()
+    given = _Examples(crops, pinned(classes), pinned(torch.rand(classes.shape)), first=0)
+    examples, loss = repeat(given), TargetsLoss()
     division = Division(1, settings.batch_size)
 
     def step() -> None:

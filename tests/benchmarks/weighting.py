@@ -16,6 +16,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,10 +48,12 @@ class ScikitLearn:
 
     def __init__(self, concepts: pa.Table, classes: NDArray[np.int64], analyzer: Analyzer) -> None:
         try:
-            from sklearn.feature_extraction.text import TfidfVectorizer
+            from sklearn.feature_extraction.text import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+                TfidfVectorizer,
+            )
         except ImportError:
             raise SystemExit("no scikit-learn: uv pip install scikit-learn") from None
-        settings = {"sublinear_tf": True, "analyzer": analyzer}
+        settings: dict[str, Any] = {"sublinear_tf": True, "analyzer": analyzer}
         if analyzer == "word":
             settings |= {"token_pattern": r"[^\W_]+", "stop_words": sorted(STOP_WORDS)}
         documents = concept_texts(concepts)
@@ -69,7 +72,9 @@ class ScikitLearn:
 
     def all_concepts(self, texts: Sequence[str], labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return cosines (B, K), taken from those with all concepts."""
-        from sklearn.metrics.pairwise import linear_kernel
+        from sklearn.metrics.pairwise import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+            linear_kernel,
+        )
 
         vectors, found = self._vectorizer.transform(texts), []
         for start in range(0, len(texts), _PIECE):
@@ -79,7 +84,9 @@ class ScikitLearn:
         return np.concatenate(found)
 
 
-def check(ours: TfIdfSimilarity, theirs: ScikitLearn, texts: list[str], labels: NDArray) -> None:
+def check(
+    ours: TfIdfSimilarity, theirs: ScikitLearn, texts: list[str], labels: NDArray[np.int64]
+) -> None:
     """Assert that scikit-learn finds our cosines, by both of its ways."""
     images, found, cosines = ours.similarities(texts, labels)
     expected = np.zeros((len(labels), inputs.NUM_CLASSES))

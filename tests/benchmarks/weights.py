@@ -67,7 +67,7 @@ class Weighing:
 
     def __call__(self, options: Mapping[str, Any]) -> Weights:
         """Return the weights of all images."""
-        values = dict(TODAY) | options
+        values = {**TODAY, **options}
         similarity = self._similarity(values.pop("neighbors"), values.pop("naming"))
         weigh = Weigher(similarity=similarity, **values)
         return weigh(self.known.texts, self.known.labels)

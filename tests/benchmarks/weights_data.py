@@ -146,7 +146,7 @@ def _wnid(synset: Any) -> str:
 
 
 def _one(names: Sequence[str], rng: Generator) -> str:
-    return names[rng.integers(len(names))]
+    return names[int(rng.integers(len(names)))]
 
 
 def _said(
@@ -165,7 +165,7 @@ def _said(
     labels, texts = truth.copy(), []
     for image in np.flatnonzero(rng.random(images) < 0.33):
         others = families[truth[image]] if families and rng.random() < 0.7 else range(num_classes)
-        labels[image] = others[rng.integers(len(others))]
+        labels[image] = others[int(rng.integers(len(others)))]
 
     def filled(patterns: Sequence[str], shows: int) -> str:
         names = {"name": name(shows), "other": name(shows)}
