@@ -51,7 +51,7 @@ class Round(NamedTuple):
     peak_megabytes: float
     open_files: int
     processes_left: int
-    temporary_files: int
+    temporary_megabytes: float
     run_megabytes: float
     stored_megabytes: float
 
@@ -126,7 +126,7 @@ class Runs:
             peak,
             int(files),
             len(list(self._processes())),
-            sum(1 for _ in Path(self._environment["TMPDIR"]).iterdir()),
+            _megabytes(self._environment["TMPDIR"]),
             _megabytes(str(self._folder)),
             _megabytes(self._store) if self._store else 0.0,
         )

@@ -19,9 +19,10 @@ from pipelines.engine.cache import ENTRY
 _KEY = re.compile(r"[0-9a-f]{16}")
 _STORED = re.compile(r"images/[^/]+/(parts/)?[^/]+\.(tar|parquet|part)|ingest/.+")
 _WORK = re.compile(r"\w+-[0-9a-f]+")
+_LOG = re.compile(r"[a-z0-9-]+\.log")
 _CACHED = re.compile(r"\.?[0-9a-f]{64}\..+|lock|ingest")
 # The kinds of what a run leaves, by their folders; all else in a run's folder is small.
-KINDS = ("artifacts", "store", "checkpoints", "cache")
+KINDS = ("artifacts", "store", "checkpoints", "cache", "logs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def unneeded(folder: Path, tasks: Collection[Needed]) -> dict[str, list[Path]]:
         "store": _of_store(folder, {shard.uri for shard in shards}, tasks),
         "checkpoints": _of_checkpoints(folder, tasks),
         "cache": _of_cache(folder, {shard.sha256 for shard in shards}),
+        "logs": _of_logs(folder, {task.name for task in tasks}),
     }
 
 
@@ -145,6 +147,16 @@ def _of_cache(folder: Path, digests: Collection[str]) -> list[Path]:
         path
         for path in _listed(folder / "cache")
         if _CACHED.fullmatch(path.name) and path.name not in kept
+    ]
+
+
+def _of_logs(folder: Path, names: Collection[str]) -> list[Path]:
+    return [
+        path
+        for path in _listed(folder / "logs")
+        if _LOG.fullmatch(path.name)
+        and path.stem not in names
+        and not path.stem.startswith("forkserver-")  # of no task
     ]
 
 

@@ -76,6 +76,18 @@ def test_the_last_runs_outputs_are_kept_and_the_next_run_is_cached(
     assert {task.status for task in again.tasks} == {"cached"}
 
 
+def test_logs_of_tasks_that_are_no_more_are_freed(run: Path) -> None:
+    logs = run / "logs"
+    file(logs / "total-seed1.log", 3)
+    file(logs / "my notes.txt", 3)
+    before = sorted(os.listdir(logs))
+
+    clean.main([str(run), "--yes"])
+
+    assert sorted(os.listdir(logs)) == [name for name in before if name != "total-seed1.log"]
+    assert "forkserver-others.log" in before and "total.log" in before
+
+
 def test_of_a_task_that_has_not_run_yet_the_newest_outputs_are_kept(
     run: Path, tmp_path: Path
 ) -> None:
