@@ -1,6 +1,7 @@
 """Photographs a core prepares per second, and others' loaders: images/s and ratios.
 
-    uv pip install webdataset litdata mosaicml-streaming cramjam
+    uv pip install webdataset litdata mosaicml-streaming
+    uv pip install --no-deps mosaicml-streaming  # its newest; it asks for transformers 4
     python -m tests.benchmarks.loader [photos.tar]
 
 All make batches of 64 crops of 224 pixels, as uint8, with their targets, of the same JPEGs: of the
