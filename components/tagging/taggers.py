@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from components.shared.data.bare_nltk import nltk
+from components.shared.stage.boundary import is_transient
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
 from components.tagging.perceptron import Perceptron
@@ -52,6 +53,8 @@ def _read(open_part: Callable[[str], IO[bytes]], tagger: str) -> Perceptron:
             with open_part(part) as file:
                 parts.append(json.load(file))
         except (OSError, ValueError) as error:
+            if is_transient(error):
+                raise
             raise UserError(f"tagger={tagger}: cannot read its {part}: {error}") from None
     if list(map(type, parts)) != [dict, dict, list]:
         raise UserError(f"tagger={tagger}: its files are not a perceptron's, as NLTK saves it")

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from components.shared.stage.boundary import is_transient
 from components.shared.stage.errors import UserError
 from components.shared.stage.parallel import cores
 from components.shared.storage import filesystem
@@ -128,6 +129,8 @@ def load(embedding_model: str) -> "SentenceTransformer":
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
         except (ImportError, OSError, SafetensorError, ValueError) as error:
+            if is_transient(error):
+                raise
             raise UserError(f"embedding_model={embedding_model}: {error}") from None
     torch.set_num_threads(min(torch.get_num_threads(), cores()))
     logger.info(

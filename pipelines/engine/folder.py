@@ -14,14 +14,11 @@ def locked(folder: Path) -> Iterator[None]:
     """Lock a run's folder for this process; it is made if it is not there.
 
     Raises:
-        UserError: Another process holds the lock, or there cannot be such a folder.
+        UserError: Another process holds the lock.
+        OSError: There cannot be such a folder.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a+")
-    except OSError as error:
-        raise UserError(f"--run {folder}: cannot be a run's folder: {error.strerror}") from None
-    with file:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,3 +1,4 @@
+import errno
 import json
 import random
 import shutil
@@ -42,6 +43,18 @@ def test_refuses_a_folder_that_lacks_a_part(tiny_tagger: Path, tmp_path: Path) -
     (folder / "tiny_en.tagdict.json").unlink()
     with pytest.raises(UserError, match="cannot read its tagdict"):
         load(str(folder))
+
+
+def test_a_disk_that_fails_is_not_the_taggers_fault(
+    tiny_tagger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(file: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(tiny_tagger))
+
+    monkeypatch.setattr(json, "load", fail)
+
+    with pytest.raises(OSError, match="Input/output error"):  # the boundary's: to be tried again
+        load(str(tiny_tagger))
 
 
 def test_refuses_tags_none_of_which_is_known_for_nouns(tiny_tagger: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ _TO_PUT_RIGHT = {
     errno.ENOENT: "no such file or folder: check the path",
     errno.ENOTDIR: "one of these folders is a file: use another path",
     errno.EISDIR: "a folder, where a file should be: use another path",
-    errno.EEXIST: "exists already: remove it, or use another path",
+    errno.EEXIST: "exists already: use another path",
     errno.ENOTEMPTY: "other files are there: remove them, or use another path",
     errno.EACCES: "no permission: change its owner or mode, or use another path",
     errno.EPERM: "not permitted: change its owner or mode, or use another path",
@@ -46,6 +46,7 @@ _TO_PUT_RIGHT = {
     errno.ENOSYS: "the file system does not support this: use another one",
     errno.ENOLCK: "the file system has no locks: use another one",
 }
+_A_FILE = "a file, where a folder should be: use another path"
 _TO_TRY_AGAIN = {
     errno.ENOSPC: "no space is left there: free some, and try again",
     errno.EDQUOT: "the quota is used up there: free some space, and try again",
@@ -103,6 +104,11 @@ def ending(error: Exception) -> tuple[int, str] | None:
             return USER_ERROR, str(error)
         case TransientError():
             return TRANSIENT, str(error)
+        case FileExistsError(filename=str(path)) if os.path.isfile(path):  # of mkdir
+            return (
+                USER_ERROR,
+                f"{_where(error)}: {_A_FILE}",
+            )
         case OSError(errno=number) if number in _TO_PUT_RIGHT:
             return USER_ERROR, f"{_where(error)}: {_TO_PUT_RIGHT[number]}"
         case OSError(errno=number) if number in _TO_TRY_AGAIN:
@@ -116,6 +122,12 @@ def ending(error: Exception) -> tuple[int, str] | None:
             "accumulation_steps"
         )
     return None
+
+
+def is_transient(error: Exception) -> bool:
+    """Return whether what failed may succeed when tried again."""
+    end = ending(error)
+    return end is not None and end[0] == TRANSIENT
 
 
 def _where(error: OSError) -> str:

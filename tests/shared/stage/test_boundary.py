@@ -54,6 +54,8 @@ class OutOfMemoryError(RuntimeError):
         (OSError(errno.EIO, "Input/output", "/x"), 1, "/x: the disk fails"),
         (OSError(errno.ESTALE, "Stale", "/x"), 1, "/x: the network file system lost it"),
         (OSError(errno.EROFS, "Read-only", "/x"), 2, "/x: the file system is read-only"),
+        (FileExistsError(errno.EEXIST, "File exists", __file__), 2, f"{__file__}: a file, where a"),
+        (OSError(errno.EEXIST, "File exists", "/x"), 2, "/x: exists already: use another path"),
         (OSError(errno.EACCES, "Permission denied", b"/x"), 2, "/x: no permission"),
         (OSError(errno.ENOTDIR, "Not a directory", Path("/x/y")), 2, "/x/y: one of these folders"),
         (OSError(errno.ENOENT, "No such file", "/a\nb"), 2, r"'/a\nb': no such file or folder"),
