@@ -115,7 +115,7 @@ def test_a_terminated_stage_unwinds(command: list[str], tmp_path: Path) -> None:
 
     stage.send_signal(signal.SIGTERM)
 
-    assert stage.wait(20) == 128 + signal.SIGTERM
+    assert stage.wait(60) == 128 + signal.SIGTERM
     assert not (tmp_path / "table").exists()
 
 

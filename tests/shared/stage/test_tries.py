@@ -110,7 +110,7 @@ def test_a_terminated_pod_ends_its_try_and_starts_no_other(tmp_path: Path) -> No
     time.sleep(0.2)  # the handler is set after that
     parent.send_signal(signal.SIGTERM)
 
-    assert parent.wait(20) == 7
+    assert parent.wait(60) == 7
     assert tried(tmp_path) == 1
 
 
