@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from components.shared.stage.boundary import boundary
-from components.shared.stage.errors import UserError
+from components.shared.stage.environment import parsed
+from components.shared.stage.interface import Range
 from components.shared.stage.parallel import cores
 from components.shared.stage.progress import progress
 from components.shared.training.views import Views
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pipelines.predict")  # also where this is `__main__`
 _NAMED = 10  # of the pictures that cannot be read
+_TOP, _WORKERS = Range(at_least=1, at_most=100_000), Range(at_least=0, at_most=1_024)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,18 +39,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     It exits with 1 if no picture at all could be read.
     """
-    given = parsed(argv)
+    given = arguments(argv)
     logging.basicConfig(format="%(message)s")
     for package in ("components", "pipelines"):
         logging.getLogger(package).setLevel(logging.INFO)
     with boundary(stopped="stopped; nothing was written" if given.output else "stopped"):
-        read = predict(
-            given.models, given.images, given.output, given.top, given.workers, given.views
-        )
+        top = int(parsed("--top", given.top, int, _TOP))
+        workers = int(parsed("--workers", given.workers, int, _WORKERS))
+        read = predict(given.models, given.images, given.output, top, workers, given.views)
     sys.exit(0 if read else 1)
 
 
-def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's arguments; imports nothing slow."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.predict",
@@ -64,7 +66,9 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, help="a table to write instead: .csv, .jsonl or .parquet"
     )
-    parser.add_argument("--top", type=int, default=5, help="classes of each picture (default: 5)")
+    parser.add_argument(
+        "--top", default=5, metavar="NUMBER", help=f"classes of each picture, {_TOP} (default: 5)"
+    )
     parser.add_argument(
         "--views",
         choices=get_args(Views),
@@ -74,9 +78,9 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--workers",
-        type=int,
         default=cores(),
-        help="processes that decode pictures (default: one per core)",
+        metavar="NUMBER",
+        help=f"processes that decode pictures, {_WORKERS} (default: one per core)",
     )
     return parser.parse_args(argv)
 
@@ -92,14 +96,11 @@ def predict(
     """Classify pictures, print or write the result, and return how many could be read.
 
     Raises:
-        UserError: A path or a number is wrong.
+        UserError: A path is wrong.
     """
     from pipelines.prediction import tables
     from pipelines.run.models import folder_of
 
-    for name, value, least in (("top", top, 1), ("workers", workers, 0)):
-        if value < least:
-            raise UserError(f"--{name} {value}: must be at least {least}")
     if output:
         tables.check(output)
     folders = [folder_of(path) for path in models]

@@ -41,6 +41,7 @@ from pipelines.steps import STEPS, field_name
 
 logger = logging.getLogger("pipelines.submit")  # also where this is `__main__`
 _LOGS = Path("runs")
+_IMAGES, _RATE = Range(at_least=0, at_most=10**12), Range(at_least=0, at_most=10**6)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -84,13 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         "--images",
         default="0",
         metavar="NUMBER",
-        help="number of training images, for the estimate of --check",
+        help=f"number of training images, for the estimate of --check, {_IMAGES}",
     )
     add(
         "--images-per-second",
         default="0",
         metavar="NUMBER",
-        help="training throughput of a GPU at 224 pixels, likewise",
+        help=f"training throughput of a GPU at 224 pixels, likewise, {_RATE}",
     )
     add("--experiment", default="", help="the run's experiment (default: the pipeline's name)")
     add("--service-account", default="", help="the pods' service account (default: KFP's own)")
@@ -219,10 +220,8 @@ def _check(submission: Submission, given: argparse.Namespace, access: Access) ->
     ):
         logger.info("%s", check)
         missing |= check.state == "missing"
-    images = parsed("--images", given.images, int, Range(at_least=0, at_most=10**12))
-    rate = parsed(
-        "--images-per-second", given.images_per_second, float, Range(at_least=0, at_most=10**6)
-    )
+    images = parsed("--images", given.images, int, _IMAGES)
+    rate = parsed("--images-per-second", given.images_per_second, float, _RATE)
     for line in preflight.estimates(submission.graph, int(images), float(rate)):
         logger.info("%s", line)
     return int(missing)

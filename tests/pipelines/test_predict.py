@@ -316,7 +316,10 @@ def test_nothing_is_written_if_it_cannot_be_complete(
         (["model", "--images", "texts"], "none is a JPEG, PNG"),
         (["model", "--images", "holiday", "--output", "x.txt"], ".csv or .jsonl or .parquet"),
         (["model", "--images", "holiday", "--output", "holiday.csv"], "this is a folder"),
-        (["model", "--images", "holiday", "--top", "0"], "--top 0: must be at least 1"),
+        (["model", "--images", "holiday", "--top", "0"], "--top=0: must be at least 1 and at most"),
+        (["model", "--images", "holiday", "--top", "9" * 5_000], "--top='999"),
+        (["model", "--images", "holiday", "--workers", "-1"], "--workers=-1: must be at least 0"),
+        (["model", "--images", "holiday", "--workers", "99999"], "and at most 1,024"),
         (["model", "other", "--images", "holiday"], "use classifiers of the same concepts"),
     ],
 )
@@ -343,6 +346,6 @@ def test_what_the_user_can_put_right_is_one_sentence(
 
 
 def test_arguments_are_parsed_before_anything_slow_is_imported() -> None:
-    code = "from pipelines.predict import parsed; parsed(['m', '--images', 'i'])"
+    code = "from pipelines.predict import arguments; arguments(['m', '--images', 'i'])"
 
     assert imported(code, {"torch", "numpy", "pyarrow", "kfp"}) == "set()"
