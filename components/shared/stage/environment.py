@@ -48,14 +48,21 @@ def cache() -> Path:
 
 def cache_bytes() -> int:
     """Return the cache's maximum size, including what it already holds."""
-    if os.environ.get("WEBLY_CACHE_GIGABYTES"):
-        return int(1e9 * number("WEBLY_CACHE_GIGABYTES", 0.0, Range(above=0, at_most=1_000_000)))
+    if (limit := cache_limit()) is not None:
+        return limit
     cache().mkdir(parents=True, exist_ok=True)
     held = 0
     for path in cache().iterdir():
         with suppress(FileNotFoundError):  # others fetch and evict meanwhile
             held += 512 * path.stat().st_blocks
     return int(0.9 * (held + shutil.disk_usage(cache()).free))
+
+
+def cache_limit() -> int | None:
+    """Return the cache's maximum size where it is set; None means what its disk has."""
+    if not os.environ.get("WEBLY_CACHE_GIGABYTES"):
+        return None
+    return int(1e9 * number("WEBLY_CACHE_GIGABYTES", 0.0, Range(above=0, at_most=1_000_000)))
 
 
 def checkpoint_seconds() -> float:

@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from components.shared.stage import environment
-from components.shared.stage.errors import UserError
+from components.shared.stage.errors import StorageError, UserError
 from components.shared.stage.parallel import leave_signals_to_parent
 from components.shared.storage import filesystem
 
@@ -160,8 +160,9 @@ def _opened(shard: Shard) -> int:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             descriptor = _fetched(shard, path)
-    if time.time() - os.fstat(descriptor).st_mtime > _TOUCH_SECONDS:
-        os.utime(descriptor)
+    if abs(time.time() - os.fstat(descriptor).st_mtime) > _TOUCH_SECONDS:
+        with suppress(OSError):  # of a disk that is read-only, or a file that is another user's
+            os.utime(descriptor)
     return descriptor
 
 
@@ -190,7 +191,7 @@ def _verify_once(shard: Shard, descriptor: int) -> None:
     record = environment.cache() / f"{shard.sha256}.verified"
     this = f"{stat.st_dev} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
     with suppress(OSError):
-        if record.read_text() == this:
+        if record.read_bytes() == this.encode():
             return
     with open(descriptor, "rb", closefd=False) as file:
         if problem := _damage(shard, file):
@@ -221,7 +222,7 @@ def _fetched(shard: Shard, path: Path) -> int | None:
 
 def _fetch(shard: Shard, part: Path, lock: int) -> None:
     """Fetch a shard to `part` and verify it, with one retry."""
-    problem: UserError | None = None
+    problem: UserError | StorageError | None = None
     for _ in range(2):
         if problem:
             logger.warning("%s; retrying once", problem)
@@ -233,7 +234,7 @@ def _fetch(shard: Shard, part: Path, lock: int) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            problem = UserError(
+            problem = StorageError(
                 f"{part.parent}: {error.strerror} for {shard.uri} ({shard.bytes:,} bytes): "
                 "lower WEBLY_CACHE_GIGABYTES, or set WEBLY_CACHE to a folder with more space"
             )
@@ -272,8 +273,8 @@ def _make_room(shard: Shard, folder: Path, lock: int) -> None:
     """Evict shards until there is room for one more, and claim it by its lock's length."""
     os.ftruncate(lock, 0)  # before waiting for others, who may be waiting for room
     with _locked(folder / "lock"):
-        limit = environment.cache_bytes()
-        if shard.bytes > limit:
+        limit, is_set = environment.cache_bytes(), environment.cache_limit() is not None
+        if is_set and shard.bytes > limit:
             raise UserError(
                 f"{shard.uri}: {shard.bytes:,} bytes do not fit in a cache of {limit:,}: "
                 "raise WEBLY_CACHE_GIGABYTES"
@@ -287,7 +288,7 @@ def _make_room(shard: Shard, folder: Path, lock: int) -> None:
                 os.ftruncate(lock, shard.bytes)
                 return
             if not under_way:
-                raise UserError(
+                raise StorageError(
                     f"{folder}: its disk lacks {lacking:,} bytes for {shard.uri}: set WEBLY_CACHE "
                     "to a folder with more space"
                 )
@@ -295,8 +296,13 @@ def _make_room(shard: Shard, folder: Path, lock: int) -> None:
 
 
 def _evict(folder: Path, needed: int, limit: int) -> int:
-    """Evict shards, the least recently used first, to have `needed` bytes; return how many lack."""
-    shards = sorted(_files(folder, ".tar"), key=lambda file: file[1].st_mtime_ns)
+    """Evict shards, the least recently used first, to have `needed` bytes; return how many lack.
+
+    Those that a clock dated to the future, before it was set back, go before all others.
+    """
+    shards = _files(folder, ".tar")
+    now = time.time_ns()
+    shards.sort(key=lambda file: (file[1].st_mtime_ns <= now, file[1].st_mtime_ns))
     held = sum(stat.st_size for _, stat in shards)
     arrived = sum(stat.st_blocks * 512 for _, stat in _files(folder, ".part"))
     free = shutil.disk_usage(folder).free + arrived
@@ -381,7 +387,7 @@ def _end_with(parent: int) -> None:
 def _touch(shards: Sequence[Shard]) -> None:
     """Mark shards as used, so that others are evicted first."""
     for shard in shards:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # it is not there yet, or as in `_opened`
             os.utime(environment.cache() / f"{shard.sha256}.tar")
 
 

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,9 +20,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from components.shared.stage import environment
-from components.shared.stage.errors import UserError
+from components.shared.stage.boundary import USER_ERROR, ending
+from components.shared.stage.errors import StorageError, UserError
 from components.shared.storage import filesystem, objects, shard_cache
 from components.shared.storage.shard_cache import Shard
+from tests.disks import small_disk
 from tests.s3_proxy import Proxy
 
 FORK = multiprocessing.get_context("fork")
@@ -362,6 +365,38 @@ def test_the_shard_that_was_not_used_for_longest_is_evicted(
     assert names(cache) == kept([shards[0], shards[2], shards[3]])
 
 
+def test_a_cache_that_is_read_only_gives_what_it_has(
+    shards: list[Shard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        monkeypatch.setenv("WEBLY_CACHE", str(disk))
+        set_age(1_000, shards[0])
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+
+        with shard_cache.ahead([shards[:1]]):
+            assert whole(shards[0]) == content(0)
+        with pytest.raises(OSError) as raised:
+            whole(shards[1])
+
+    code, line = ending(raised.value) or (0, "")
+    assert code == USER_ERROR
+    assert line.startswith(f"{disk}/{shards[1].sha256}.lock: the file system is read-only")
+
+
+def test_a_clock_that_is_set_back_leaves_no_shard_in_the_cache_for_ever(
+    shards: list[Shard], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_to(3, monkeypatch)
+    for age, shard in zip((-3_000, -2_000, 1_000), shards, strict=False):
+        set_age(age, shard)
+
+    whole(shards[1])
+    whole(shards[3])
+    whole(shards[4])
+
+    assert names(cache) == kept([shards[1], shards[3], shards[4]])
+
+
 def test_eviction_does_not_disturb_a_process_that_reads_the_shard(
     shards: list[Shard], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -406,10 +441,25 @@ def test_a_full_disk_is_named_after_one_more_attempt(
 
     monkeypatch.setattr(filesystem, "fetch", fail)
 
-    with pytest.raises(UserError, match=f"{cache}: No space left .*WEBLY_CACHE_GIGABYTES"):
+    with pytest.raises(StorageError, match=f"{cache}: No space left .*WEBLY_CACHE_GIGABYTES"):
         whole(shards[0])
     assert attempts == [shards[0].uri] * 2
     assert names(cache) == set()
+
+
+@pytest.mark.parametrize("limit", ["", "1"])
+def test_a_disk_that_is_full_of_other_things_may_have_space_at_the_next_try(
+    limit: str, shards: list[Shard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBLY_CACHE_GIGABYTES", limit)
+    with small_disk(tmp_path / "disk", "220k") as disk:
+        monkeypatch.setenv("WEBLY_CACHE", str(disk / "cache"))
+        (disk / "others").write_bytes(bytes(100_000))
+
+        with pytest.raises(StorageError, match=f"{disk}/cache: its disk lacks .* set WEBLY_CACHE"):
+            whole(shards[0])
+        (disk / "others").unlink()
+        assert whole(shards[0]) == content(0)
 
 
 def test_shards_make_room_where_the_disk_has_less_than_the_limit(
@@ -429,7 +479,7 @@ def test_shards_make_room_where_the_disk_has_less_than_the_limit(
     whole(shards[2])
     assert names(cache) == kept(shards[1:3])
     disk = 0.5 * SIZE
-    with pytest.raises(UserError, match="its disk lacks 100,000 bytes"):
+    with pytest.raises(StorageError, match="its disk lacks 100,000 bytes"):
         whole(shards[3])
 
 
@@ -653,6 +703,13 @@ def test_a_shard_that_is_damaged_later_is_verified_anew(local: Shard, damaged: b
     with pytest.raises(UserError, match="damaged"):
         shard_cache.read(local, 0, 10)
     assert descriptors_of(Path(local.uri)) == []
+
+
+def test_a_record_of_verification_that_is_damaged_is_made_anew(local: Shard, cache: Path) -> None:
+    cache.mkdir()
+    (cache / f"{local.sha256}.verified").write_bytes(b"\xff")
+
+    assert whole(local) == content(0)
 
 
 def test_a_shard_in_a_folder_is_verified_once_for_all_processes_of_a_node(
