@@ -1,5 +1,6 @@
 """An ingest's working directory: it may be lost, as whatever must not be lost is in the store."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -13,6 +14,8 @@ from components.shared.stage import environment
 from components.shared.stage.container import component
 from components.shared.stage.errors import UserError
 from components.shared.storage import filesystem
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def fingerprint(**parameters: int | float | str) -> str:
@@ -39,7 +42,12 @@ def locked(fingerprint: str) -> Iterator[Path]:
     with (folder / "lock").open("w") as lock:
         if not _lock(lock.fileno()):
             raise UserError(f"{folder}: another ingest with these arguments is running")
-        yield folder
+        try:
+            yield folder
+        except OSError as error:
+            if error.filename is None and error.errno in _FULL:  # writes name no file
+                error.filename = str(folder)
+            raise
         # On NFS a file that somebody has open keeps its folder.
         shutil.rmtree(folder, ignore_errors=True)
 

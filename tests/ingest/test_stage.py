@@ -13,11 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from components.ingest import workdir
 from components.shared.data.image_set import ImageSet
 from components.shared.data.targets import Targets
 from components.shared.data.texts import Texts
 from components.shared.stage import metadata, parallel
+from components.shared.stage.boundary import ending
 from components.shared.stage.errors import UserError
+from tests.disks import small_disk
 from tests.ingest import layouts
 from tests.ingest.running import command, contents, rejects, rows, run
 
@@ -343,6 +346,18 @@ def test_what_cannot_be_read_is_refused(
         run(tmp_path / "out", parameters.pop("dataset", tmp_path / "data"), **parameters)
 
     assert not (tmp_path / "out" / "images").exists()
+
+
+def test_lists_that_a_full_disk_does_not_take_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "disk", "16k") as disk:
+        monkeypatch.setenv("WEBLY_STORE", str(disk))
+        with pytest.raises(OSError) as raised, workdir.locked("f") as folder:
+            (folder / "lists" / "names").write_bytes(bytes(100_000))
+
+    assert ending(raised.value) is not None
+    assert raised.value.filename == str(disk / "ingest" / "f")
 
 
 def test_a_data_set_without_any_readable_image_is_refused(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ class Checkpoints:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "checkpoint"
             content = {"format": FORMAT, "step": checkpoint.step, "values": checkpoint.values}
-            save_file(dict(checkpoint.tensors), path, {"webly": json.dumps(content)})
+            with filesystem.complete(path) as temporary:
+                save_file(dict(checkpoint.tensors), temporary, {"webly": json.dumps(content)})
             name = _name(checkpoint.step, path)
             filesystem.put(path, f"{self._uri}/{name}", if_absent=True)
         self._names = [*(each for each in self._names if each != name), name]

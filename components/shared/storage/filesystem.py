@@ -71,9 +71,10 @@ def uploading(uri: str) -> Iterator[Path]:
             yield temporary
         return
     with tempfile.TemporaryDirectory() as folder:
-        temporary = Path(folder) / uri.rpartition("/")[2]
-        yield temporary
-        put(temporary, uri)
+        path = Path(folder) / uri.rpartition("/")[2]
+        with complete(path) as temporary:
+            yield temporary
+        put(path, uri)
 
 
 def exists(uri: str) -> bool:

@@ -1,12 +1,15 @@
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from components.shared.stage.boundary import TRANSIENT, ending
 from components.shared.storage import checkpoints
 from components.shared.storage.checkpoints import Checkpoint, Checkpoints
+from tests.disks import small_disk
 
 
 def save(folder: Path, step: int) -> None:
@@ -38,6 +41,20 @@ def test_a_checkpoint_of_yesterday_says_no_number(tmp_path: Path) -> None:
     newest = Checkpoints(str(tmp_path)).newest()
 
     assert newest == Checkpoint(3, {"x": torch.tensor(3)}, {"seconds": 0.5})
+
+
+def test_a_full_disk_of_temporary_files_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "disk", "16k") as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        large = Checkpoint(1, {"x": torch.zeros(100_000)}, {})
+        with pytest.raises(OSError) as raised:
+            Checkpoints(str(tmp_path / "there")).save(large)
+
+    code, line = ending(raised.value) or (0, "")
+    assert code == TRANSIENT
+    assert line.startswith(f"{disk}/") and "no space is left there" in line
 
 
 FOREIGN = (".DS_Store", "Thumbs.db", "notes.txt", "1-a.safetensors", "folder/file")
