@@ -26,7 +26,7 @@ from torchvision.io import ImageReadMode
 
 from components.shared.data.image_set import ImageSet
 from components.shared.stage import ranks, standard_error
-from components.shared.stage.errors import StorageError, UserError
+from components.shared.stage.errors import TransientError, UserError
 from components.shared.stage.parallel import cores, leave_signals_to_parent
 from components.shared.storage import shard_cache
 from components.shared.training.views import CROP_RATIO, Crop
@@ -211,7 +211,7 @@ class _Caught(Dataset[Any]):
     def __getitem__(self, item: Any) -> Any:
         try:
             return self._dataset[item]
-        except (UserError, StorageError) as error:
+        except (UserError, TransientError, OSError) as error:
             return error
 
 

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import logging
@@ -18,7 +19,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2 import RandomResizedCrop
 
 from components.shared.data.image_set import ImageSet
-from components.shared.stage.errors import UserError
+from components.shared.stage.boundary import ending
+from components.shared.stage.errors import StorageError, UserError
 from components.shared.storage import filesystem, shard_cache
 from components.shared.storage.shard_cache import Shard
 from components.shared.training import transforms
@@ -224,22 +226,37 @@ def test_shards_on_s3_are_there_before_an_evaluation_reads_them(
 class Failing(Dataset[Tensor]):
     """Items of which the fourth cannot be had."""
 
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
     def __getitem__(self, number: int) -> Tensor:
         if number == 3:
-            raise UserError("a shard is damaged")
+            raise self._error
         return torch.zeros(())
 
 
+def _of_a_disk() -> OSError:
+    error = OSError(errno.EROFS, "Read-only file system")
+    error.filename = "/cache/x.lock"
+    return error
+
+
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "error",
+    [UserError("a shard is damaged"), StorageError("no answer"), _of_a_disk()],
+    ids=lambda error: type(error).__name__,
+)
 def test_what_a_worker_raises_for_users_is_raised_as_it_is(
-    workers: int, monkeypatch: pytest.MonkeyPatch
+    error: Exception, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transforms, "num_workers", lambda: workers)
     seen = 0
-    with pytest.raises(UserError, match="^a shard is damaged$"):
-        for _ in transforms.batches(Failing(), range(10)):
+    with pytest.raises(type(error)) as raised:
+        for _ in transforms.batches(Failing(error), range(10)):
             seen += 1
     assert seen == 3
+    assert ending(raised.value) == ending(error) is not None
 
 
 def overwrite(images: ImageSet, number: int, content: bytes) -> ImageSet:
