@@ -190,6 +190,7 @@ class Engine:
         self._tasks = {task.name: task for task in graph.tasks}
         self._records = {task.name: task for task in record.tasks}
         self._entries: dict[str, Entry] = {}
+        self._began: dict[str, float] = {}
 
     def run(self, jobs: int, show: Callable[[RunRecord], None]) -> None:
         """Run all tasks that can be run.
@@ -241,6 +242,7 @@ class Engine:
     def _start(self, task: Task, record: TaskRecord) -> None:
         log = self._folder / "logs" / f"{task.name}.log"
         record.status, record.started, record.log = "running", time.time(), str(log)
+        self._began[task.name] = time.monotonic()
         folder = self._cache.cleared(task, record.key)
         argument = json.dumps(self._executor_input(task, folder))
         self._machine.start(task, folder, argument, log)
@@ -248,8 +250,10 @@ class Engine:
     def _finish(self, reply: Mapping[str, Any]) -> None:
         task, record = self._tasks[reply["name"]], self._records[reply["name"]]
         assert record.started is not None
-        record.ended, record.exit_code = time.time(), reply["exit_code"]
-        seconds, peak_bytes = record.ended - record.started, reply["peak_bytes"]
+        # The clock may have been set meanwhile.
+        record.ended = record.started + (time.monotonic() - self._began[task.name])
+        record.exit_code, peak_bytes = reply["exit_code"], reply["peak_bytes"]
+        seconds = record.ended - record.started
         record.seconds, record.peak_bytes, record.status = seconds, peak_bytes, "failed"
         if record.exit_code == 0:
             try:

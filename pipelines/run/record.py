@@ -5,6 +5,7 @@ The live table, the results at the end, and the report are all drawn from it.
 
 import dataclasses
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,9 +136,14 @@ def _name(candidate: Any) -> Name:
     return Name(candidate) if isinstance(candidate, str) else formats.fill(Name, candidate)
 
 
+def since(started: float) -> float:
+    """Return the seconds since a time, 0 where the clock has been set back to before it."""
+    return max(0.0, time.time() - started)
+
+
 def duration(seconds: float) -> str:
-    """Return a duration for people to read."""
-    minutes, seconds = divmod(round(seconds), 60)
+    """Return a duration for people to read; between times of two clocks it may be negative."""
+    minutes, seconds = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from pipelines.run.record import RunRecord, TaskRecord, duration
+from pipelines.run.record import RunRecord, TaskRecord, duration, since
 
 # What the training loop logs: see components/shared/stage/progress.py.
 _EPOCH = re.compile(r"\bepoch (\d+) of (\d+): (?:([\d,]+) of ([\d,]+) steps)?")
@@ -73,7 +73,7 @@ class Remaining:
             for task in running
             if task.name in said
         ]
-        paces, now = _Paces([*self._earlier, *ran, *of_logs]), time.time()
+        paces = _Paces([*self._earlier, *ran, *of_logs])
         seconds: dict[str, float | None] = {
             task.name: paces.seconds(task)
             for task in tasks
@@ -82,19 +82,19 @@ class Remaining:
         for task in running:
             whole = said.get(task.name) or seconds[task.name]
             if whole is not None:
-                rest = whole - (now - (task.started or now))
+                rest = whole - _taken(task)
                 seconds[task.name] = rest if rest > 0 else None  # it takes longer than expected
         return Left(self._scheduled(tasks, seconds), None not in seconds.values())
 
     def _by_its_log(self, task: TaskRecord) -> float | None:
         """Return the seconds that a running training takes in all, once two looks differ."""
-        now, share = time.time(), done(task.log)
+        now, share = time.monotonic(), done(task.log)
         if share is None:
             return None
-        since, first = self._first.setdefault(task.name, (now, share))
+        before, first = self._first.setdefault(task.name, (now, share))
         if share - first < _ENOUGH:
             return None
-        return now - (task.started or now) + (1 - share) * (now - since) / (share - first)
+        return _taken(task) + (1 - share) * (now - before) / (share - first)
 
     def _scheduled(self, tasks: Iterable[TaskRecord], seconds: Mapping[str, float | None]) -> float:
         """Return when the last task ends, if each starts as soon as there is room for it."""
@@ -126,6 +126,11 @@ class _Paces:
             if found in self._found:
                 return fmean(self._found[found]) * _work(task.parameters)
         return None
+
+
+def _taken(task: TaskRecord) -> float:
+    """Return the seconds that a task has run so far."""
+    return since(task.started) if task.started else 0.0
 
 
 def _kind(stage: str, parameters: Mapping[str, Any]) -> Hashable:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pipelines.run import terminal
-from pipelines.run.record import RunRecord, TaskRecord, duration
+from pipelines.run.record import RunRecord, TaskRecord, duration, since
 from pipelines.run.remaining import Left, end_of
 
 _MARKS = {
@@ -108,7 +108,7 @@ class LiveTable:
     def _live(self, record: RunRecord, tasks: Sequence[TaskRecord], width: int) -> Iterator[str]:
         for task in tasks:
             if task.status in ("running", "pending"):
-                seconds = time.time() - (task.started or time.time())
+                seconds = since(task.started) if task.started else 0.0
                 said = _last_line(task.log) if task.status == "running" else _note(task).strip()
                 name = terminal.shortened(task.name, width)
                 yield f"{_MARKS[task.status]} {name:{width}} {seconds:7.0f} s  {said}"
@@ -120,7 +120,7 @@ class LiveTable:
         if any(task.status != "waiting" for task in left):
             done = len(tasks) - len(left)
             bar = "#" * (_BAR * done // len(tasks))
-            took = duration(time.time() - record.started)
+            took = duration(since(record.started))
             rest = f", time left: {self._left(record)}" if self._left else ""
             yield f"[{bar:.<{_BAR}}] {done} of {len(tasks)} tasks, {took}{rest}"
 

@@ -71,7 +71,8 @@ def test_a_running_training_says_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, now = tmp_path / "a.log", 1_000.0
-    monkeypatch.setattr(time, "time", lambda: now)
+    for name in ("time", "monotonic"):
+        monkeypatch.setattr(time, name, lambda: now)
     running = training("a", epochs=4, status="running", started=900.0, log=str(log))
     record, left = run(running, training("b", epochs=2)), Remaining([], jobs=1)
     log.write_text("12:00:00 INFO epoch 1 of 4: 50 of 100 steps, 10/s, 5 s left\n")
@@ -82,6 +83,23 @@ def test_a_running_training_says_how_far_it_is(
 
     # A quarter in ten seconds: 25 s from 3/8 to its end; 110 + 25 s in all, b half of that.
     assert left(record) == Left(25.0 + 67.5, known=True)
+
+
+def test_a_clock_that_is_set_back_takes_no_time_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, now = tmp_path / "a.log", 10.0
+    monkeypatch.setattr(time, "time", lambda: 900.0)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    running = training("a", epochs=2, status="running", started=1_000.0, log=str(log))
+    left, known = Remaining([], jobs=1), Remaining([Earlier("b", "tagging", {}, 30.0)], jobs=1)
+    log.write_text("epoch 1 of 2: 0 of 100 steps, 10/s, 5 s left\n")
+    left(run(running))
+    now = 20.0
+    log.write_text("epoch 1 of 2: 50 of 100 steps, 10/s, 5 s left\n")
+
+    assert left(run(running)) == Left(30.0, known=True)
+    assert known(run(task("b", status="running", started=1_000.0))) == Left(30.0, known=True)
 
 
 def test_a_task_that_takes_longer_than_before_is_not_known_any_more() -> None:

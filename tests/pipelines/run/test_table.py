@@ -132,6 +132,19 @@ def test_elsewhere_the_progress_of_the_run_is_told_now_and_then(
     assert len(told) == 3
 
 
+def test_a_clock_that_is_set_back_makes_no_time_negative() -> None:
+    stream, later = Terminal(), time.time() + 3_600
+    record = run(task("a", status="running", started=later))
+    record.started = later
+
+    LiveTable(stream)(record)
+
+    assert stream.getvalue().splitlines()[1:] == [
+        "> a       0 s  ",
+        "[....................] 0 of 1 tasks, 0 s",
+    ]
+
+
 def test_of_tasks_that_run_alone_no_others_are_shown() -> None:
     stream, record = io.StringIO(), run(task("a", status="cached"), task("b", status="ran"))
 
