@@ -11,9 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from components.shared.stage.boundary import boundary
+from components.shared.stage.errors import shown
+from components.shared.storage import filesystem, formats
+from components.shared.storage.formats import FormatError
 from pipelines.run.graph import Graph, Task
 from pipelines.run.record import duration
 
@@ -48,7 +53,7 @@ def forecast(pipeline: Graph, images: Mapping[str, int], file: Path) -> Iterator
     if max((task.parameters["image_size"] for task in trainings), default=0) < _SMALLEST_CROPS:
         return
     # Pixels per second: of one backbone, the time of an image is as its area, so one trial does.
-    rates: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+    rates = _kept(file)
     seconds, drawn, are_known = 0.0, 0, True
     for task in trainings:
         training = _training(task)
@@ -57,7 +62,8 @@ def forecast(pipeline: Graph, images: Mapping[str, int], file: Path) -> Iterator
             yield f"time        to be measured: a trial of {training.backbone} takes a few steps"
             rates[key] = measured(training) * training.image_size**2
             if rates[key]:
-                file.write_text(json.dumps(rates))
+                with filesystem.complete(file) as temporary:
+                    temporary.write_text(json.dumps(rates))
         if not rates[key]:
             yield f"time        unknown: a trial of {training.backbone} failed, or took too long"
             return
@@ -72,6 +78,13 @@ def forecast(pipeline: Graph, images: Mapping[str, int], file: Path) -> Iterator
         f"{len(trainings)} trainings see {drawn:,} images, {drawn / seconds:,.1f} per second in a "
         "trial of a few steps"
     )
+
+
+def _kept(file: Path) -> dict[str, float]:
+    """Return the rates of earlier trials; none if the file is damaged."""
+    with suppress(FormatError), formats.guarded(file):
+        return {name: float(rate) for name, rate in json.loads(file.read_bytes()).items()}
+    return {}
 
 
 def measured(training: Training) -> float:
@@ -90,7 +103,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.trial", description=__doc__)
     parser.add_argument("training", help="a `Training`, as a JSON list")
     given = parser.parse_args(argv)
-    sys.stdout.write(f"{_trial(Training(*json.loads(given.training)))}\n")
+    with boundary():
+        with formats.guarded(shown(given.training), "give the values of a `Training`"):
+            training = Training(*json.loads(given.training))
+        sys.stdout.write(f"{_trial(training)}\n")
 
 
 def _trial(training: Training) -> float:

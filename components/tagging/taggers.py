@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import IO
 
 from components.shared.data.bare_nltk import nltk
-from components.shared.stage.boundary import is_transient
 from components.shared.stage.errors import UserError
-from components.shared.storage import filesystem
+from components.shared.storage import filesystem, formats
 from components.tagging.perceptron import Perceptron
 
 # By the tags of the Penn Treebank (English), of Universal Dependencies, of STTS (German) and of the
@@ -49,13 +48,9 @@ def load(tagger: str) -> Perceptron:
 def _read(open_part: Callable[[str], IO[bytes]], tagger: str) -> Perceptron:
     parts = []
     for part in ("weights", "tagdict", "classes"):
-        try:
-            with open_part(part) as file:
-                parts.append(json.load(file))
-        except (OSError, ValueError) as error:
-            if is_transient(error):
-                raise
-            raise UserError(f"tagger={tagger}: cannot read its {part}: {error}") from None
+        named = f"tagger={tagger}: its {part}"
+        with formats.guarded(named, "save it again"), open_part(part) as file:
+            parts.append(json.load(file))
     if list(map(type, parts)) != [dict, dict, list]:
         raise UserError(f"tagger={tagger}: its files are not a perceptron's, as NLTK saves it")
     classes: list[str] = parts[2]

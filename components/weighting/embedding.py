@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from components.shared.stage.boundary import is_transient
 from components.shared.stage.errors import UserError
 from components.shared.stage.parallel import cores
-from components.shared.storage import filesystem
+from components.shared.storage import filesystem, formats
 from components.weighting.candidates import Candidates, Pairs
 from components.weighting.documents import concept_texts
 from components.weighting.terms import readable
@@ -131,7 +131,8 @@ def load(embedding_model: str) -> "SentenceTransformer":
         except (ImportError, OSError, SafetensorError, ValueError) as error:
             if is_transient(error):
                 raise
-            raise UserError(f"embedding_model={embedding_model}: {error}") from None
+            said = formats.in_a_line(error)
+            raise UserError(f"embedding_model={embedding_model}: {said}") from None
     torch.set_num_threads(min(torch.get_num_threads(), cores()))
     logger.info(
         "%s on %s: %s values, texts of up to %s tokens",

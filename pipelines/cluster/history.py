@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.shared.stage.errors import UserError
+from components.shared.storage import formats
 from pipelines.cluster import watch
 from pipelines.cluster.difference import Earlier
 from pipelines.cluster.kfp_api import Cluster
@@ -20,11 +21,16 @@ def from_files(path: Path, overrides: Sequence[str]) -> Earlier:
     Args:
         path: A folder of `pipelines.local`, or a compiled pipeline that ran completely.
         overrides: The pipeline parameters that it ran with.
+
+    Raises:
+        UserError: There is none, or it is damaged.
     """
     if path.is_dir():
         kept = record.read(path)
-        documents = graph.documents(path / "pipeline.yaml")
-        return Earlier(str(path), graph.from_documents(documents, kept.parameters), _made(kept))
+        compiled = path / "pipeline.yaml"
+        with formats.guarded(compiled, graph.REMEDY):
+            pipeline = graph.from_documents(graph.documents(compiled), kept.parameters)
+        return Earlier(str(path), pipeline, _made(kept))
     if not path.is_file():
         raise UserError(f"--against {path}: no such file or folder")
     pipeline = graph.read(path, overrides)

@@ -19,7 +19,7 @@ from components.shared.stage.interface import Argument, OutputDataset, arguments
 from components.shared.stage.parallel import ordered
 from components.shared.stage.progress import progress
 from components.shared.stage.suggestions import meant
-from components.shared.storage import filesystem
+from components.shared.storage import filesystem, formats
 from pipelines.demo import captions, drawing, tagger
 from pipelines.demo.concepts import Concept, classes, taxonomy
 from pipelines.demo.search import SOURCES, Found, depict, queries, search
@@ -45,7 +45,9 @@ def write(folder: OutputDataset, settings: DataSettings) -> None:
     """
     marker = folder / "demo.json"
     if marker.is_file():
-        if json.loads(marker.read_text())["version"] == version(settings):
+        with formats.guarded(marker, "name a new folder, or remove this one"):
+            drawn = json.loads(marker.read_text())["version"]
+        if drawn == version(settings):
             return
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: not empty: name a new folder")

@@ -22,6 +22,7 @@ from components.shared.stage.container import LAUNCHER_MODULE, parameter, parame
 from components.shared.stage.errors import Mistakes, UserError, shortened, shown
 from components.shared.stage.machine import OWN_INPUT
 from components.shared.stage.suggestions import meant
+from components.shared.storage import formats
 from components.trainjob.job import number_of_nodes
 from pipelines.run import pods
 from pipelines.run.pods import Pod
@@ -39,6 +40,7 @@ ENVIRONMENT = frozenset(
 _LARGEST = 2**53  # to KFP's API each number is a double
 # The annotation of a task's pod that says step and candidate, as JSON. KFP has no field for them.
 IDENTITY = "webly/task"
+REMEDY = "compile it again"  # what to do about a file that is no compiled pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +132,11 @@ def read(path: Path, overrides: Sequence[str]) -> Graph:
         overrides: Pipeline parameters that the user sets, as `name=value`.
 
     Raises:
-        UserError: An override is invalid, or the pipeline is not static.
+        UserError: An override is invalid, the pipeline is not static, or this is none.
     """
-    spec, configs = _checked(documents(path))
-    return _graph(spec, configs, dict(_given(_fields(spec), overrides)))
+    with formats.guarded(path, REMEDY):
+        spec, configs = _checked(documents(path))
+        return _graph(spec, configs, dict(_given(_fields(spec), overrides)))
 
 
 def named(pipeline: Graph, name: str, option: str) -> set[str]:
@@ -149,14 +152,20 @@ def named(pipeline: Graph, name: str, option: str) -> set[str]:
     for known in (name, name.replace("-", "_")):
         if known in names:
             return names[known]
-    raise UserError(f"{option} {name}: no such stage, step or task; {meant(name, sorted(names))}")
+    hint = meant(name, sorted(names))
+    raise UserError(f"{option} {shortened(name)}: no such stage, step or task; {hint}")
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    """Return the documents of a compiled file: the pipeline, and what platforms add to it."""
+    """Return the documents of a compiled file: the pipeline, and what platforms add to it.
+
+    Raises:
+        UserError: It is none.
+    """
     # Much faster than Python's own, which takes a second for the largest recipes.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return list(yaml.load_all(path.read_text(), Loader=loader))
+    with formats.guarded(path, REMEDY):
+        return list(yaml.load_all(path.read_text(), Loader=loader))
 
 
 def canonical(value: Any) -> str:

@@ -227,13 +227,25 @@ def test_the_command_takes_each_setting_as_an_option(tmp_path: Path) -> None:
     assert (folder / "demo.json").stat().st_mtime_ns == before
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").touch()
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("thesis.tex", b"", "not empty: name a new folder"),
+        ("demo.json", b"", "demo.json: damaged .*: name a new folder"),
+        ("demo.json", b"[1]", "demo.json: damaged"),
+        ("demo.json", b"{}", "demo.json: damaged"),
+        ("demo.json", b"\xff", "demo.json: damaged"),
+    ],
+)
+def test_a_folder_with_other_files_is_refused(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
 
-    with pytest.raises(UserError, match="not empty"):
+    with pytest.raises(UserError, match=message):
         webvision.write(tmp_path, SMALL)
 
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_the_tagger_that_nltk_loads_tags_sentences_it_has_not_seen(folder: Path) -> None:

@@ -170,6 +170,28 @@ def test_the_forecast_is_epochs_times_images_by_what_was_measured(
     assert asked == [("resnet50", "{}", 224, 64)]
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a": "x"}', b"\xff"])
+def test_rates_that_are_damaged_are_measured_again(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_recipe(load("photos"), tmp_path / "compiled.yaml")
+    pipeline = graph.read(tmp_path / "compiled.yaml", [])
+    monkeypatch.setattr(trial, "measured", lambda training: 10.0)
+    (tmp_path / "trial.json").write_bytes(content)
+
+    assert len([*trial.forecast(pipeline, {}, tmp_path / "trial.json")]) == 2
+    assert len([*trial.forecast(pipeline, {}, tmp_path / "trial.json")]) == 1
+
+
+@pytest.mark.parametrize("training", ["", "[", "5", "[1]", "{}"])
+def test_a_trial_of_nothing_ends_in_a_line(training: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        trial.main([training])
+
+    (line,) = caplog.messages
+    assert line.startswith(f"{training!r}: damaged") and "\n" not in line
+
+
 def test_small_pictures_are_not_worth_a_trial(tmp_path: Path) -> None:
     compile_recipe(load("sample"), tmp_path / "compiled.yaml")
     pipeline = graph.read(tmp_path / "compiled.yaml", [])

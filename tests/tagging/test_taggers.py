@@ -37,11 +37,16 @@ def test_refuses_a_folder_without_weights(tmp_path: Path) -> None:
         load(str(tmp_path))
 
 
-def test_refuses_a_folder_that_lacks_a_part(tiny_tagger: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, "", "{", "[" * 100_000, "\xff", "[]"])
+def test_refuses_a_folder_that_lacks_a_part(
+    content: str | None, tiny_tagger: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "tagger"
     shutil.copytree(tiny_tagger, folder)
     (folder / "tiny_en.tagdict.json").unlink()
-    with pytest.raises(UserError, match="cannot read its tagdict"):
+    if content is not None:
+        (folder / "tiny_en.tagdict.json").write_text(content, "latin-1")
+    with pytest.raises(UserError, match="its tagdict: |its files are not"):
         load(str(folder))
 
 

@@ -1,4 +1,6 @@
+import itertools
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -220,6 +222,32 @@ def _environment() -> None:
 def test_what_is_not_static_is_refused_by_name(tmp_path: Path, pipeline, named: str) -> None:
     with pytest.raises(UserError, match=named):
         execute(compiled(pipeline, tmp_path / "p.yaml"), tmp_path, [], jobs=1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe", b"[1", b"a: 1", b"5\n---\n6", b"pipelineInfo: 5", b"{}", b"&a [*a]"],
+)
+def test_what_is_no_compiled_pipeline_is_refused_in_a_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_bytes(content)
+
+    with pytest.raises(UserError, match=f"^{path}: damaged .*: compile it again$"):
+        execute(path, tmp_path, [], jobs=1)
+
+
+def test_a_clock_that_is_set_back_makes_no_time_negative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(2e9, -3_600)
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+
+    run = execute(compiled(diamond, tmp_path / "p.yaml"), tmp_path, [], jobs=2)
+
+    assert set(statuses(run).values()) == {"ran"}
+    for task in run.tasks:
+        assert task.started is not None and task.ended is not None
+        assert task.seconds == task.ended - task.started > 0
 
 
 def test_a_component_takes_every_parameter() -> None:
