@@ -15,7 +15,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +27,7 @@ from pipelines.recipe_arguments import add_recipe
 from pipelines.run import terminal
 
 logger = logging.getLogger("pipelines.local")  # also where this is `__main__`
+_JOBS = Range(at_least=1, at_most=256)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--jobs",
         metavar="NUMBER",
-        help="tasks to run in parallel (default: the variable JOBS, else 2)",
+        help=f"tasks to run in parallel, {_JOBS} (default: the variable JOBS, else 2)",
     )
     add("--dry-run", action="store_true", help="say what would run, and why; run nothing")
     add(
@@ -99,7 +99,7 @@ def _run(given: argparse.Namespace, scratch: Path) -> int:
         return 0
     with locked(folder):
         shutil.copyfile(compiled, folder / compiled.name)
-        started = time.time()
+        before = _recorded(folder)
         try:
             record = execution.execute(
                 folder / compiled.name,
@@ -112,7 +112,8 @@ def _run(given: argparse.Namespace, scratch: Path) -> int:
                 only=given.only,
             )
         except (KeyboardInterrupt, SystemExit):
-            _report_unfinished(folder, started)
+            if _recorded(folder) != before:
+                _report_unfinished(folder)
             raise
         from pipelines import report  # imports matplotlib
         from pipelines.run import ending
@@ -124,20 +125,24 @@ def _run(given: argparse.Namespace, scratch: Path) -> int:
 
 
 def _jobs(given: str | None) -> int:
-    within, default = Range(at_least=1, at_most=256), min(2, os.cpu_count() or 1)
     if given is not None:
-        return int(parsed("--jobs", given, int, within))
-    return integer("JOBS", default, within)
+        return int(parsed("--jobs", given, int, _JOBS))
+    return integer("JOBS", min(2, os.cpu_count() or 1), _JOBS)
 
 
-def _report_unfinished(folder: Path, started: float) -> None:
-    """Report a run that was stopped as far as it got, if it began."""
-    from pipelines import report
+def _recorded(folder: Path) -> tuple[int, int] | None:
+    """Return what tells the folder's record from any other, whatever the clock says."""
     from pipelines.run.record import FILE
 
-    record = folder / FILE
-    if record.is_file() and record.stat().st_mtime >= started:
-        logger.info("report      %s", report.write(folder))
+    path = folder / FILE
+    return (path.stat().st_ino, path.stat().st_mtime_ns) if path.is_file() else None
+
+
+def _report_unfinished(folder: Path) -> None:
+    """Report a run that was stopped as far as it got."""
+    from pipelines import report
+
+    logger.info("report      %s", report.write(folder))
 
 
 if __name__ == "__main__":

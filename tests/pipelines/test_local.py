@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from toy.pipelines import WAIT, compiled, counting
 
 from components.shared.stage.errors import UserError
 from pipelines import local
+from pipelines.engine import execution
 from pipelines.engine.folder import locked
 from pipelines.run import record
+from tests.test_formats import write_record
 
 # What `main` does, for a compiled pipeline in place of a recipe.
 RUN = """
@@ -151,6 +154,27 @@ def test_a_run_that_is_stopped_is_reported_as_far_as_it_got(tmp_path: Path) -> N
     assert "ingest" in (tmp_path / "run" / "report.html").read_text()
 
 
+@pytest.mark.parametrize("begins", [True, False])
+def test_only_a_run_that_began_is_reported_whatever_the_clock_says(
+    begins: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_record(tmp_path)
+
+    def stopped(*arguments: object, **options: object) -> None:
+        if begins:
+            write_record(tmp_path)
+            os.utime(tmp_path / record.FILE, (1, 1))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execution, "execute", stopped)
+    caplog.set_level(logging.INFO)
+
+    with pytest.raises(SystemExit, match="130"):
+        local.main(["--recipe", "smoke", "--run", str(tmp_path)])
+
+    assert (tmp_path / "report.html").exists() == begins
+
+
 @pytest.mark.processes
 def test_a_second_runner_says_so_and_stops(
     tmp_path: Path, start: Callable[[], subprocess.Popen[bytes]]
@@ -216,6 +240,7 @@ def test_a_data_set_that_is_not_understood_is_refused_before_anything_runs(
         (["--recipe", "dmeo"], "no recipe 'dmeo'; did you mean demo?"),
         (["--recipe", "demo", "--set", "finetune.epoch=2"], "did you mean epochs?"),
         (["--recipe", "demo", "--only", "finetun", "--dry-run"], "did you mean finetune"),
+        (["--recipe", "demo", "--only", 5_000 * "x", "--dry-run"], "xxx': no such stage"),
         (["--recipe", "demo", "finetune_lr=1"], "finetune_learning_rate"),
         (["--recipe", "demo", "--jobs", "0"], "--jobs=0: must be at least 1 and at most 256"),
         (["--recipe", "demo", "--jobs", 5_000 * "9"], "9': must be an integer"),
@@ -265,6 +290,7 @@ def test_what_is_wrong_or_only_planned_leaves_no_folder(
         ("file", "/file: a file, where a folder should be: use another path"),
         ("file/below", "/file/below: one of these folders is a file: use another path"),
         ("/proc/nosuch", "/proc/nosuch: no such file or folder: check the path"),
+        ("x" * 300, "x: a name is too long for the file system: use a shorter one"),
     ],
 )
 def test_a_run_that_can_have_no_folder_is_refused_in_a_sentence(
