@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import kfp
 from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
@@ -25,7 +26,7 @@ from kfp_server_api import (
 from urllib3.exceptions import HTTPError
 
 from components.shared.stage import retry
-from components.shared.stage.errors import TransientError, UserError
+from components.shared.stage.errors import TransientError, UserError, shortened
 from pipelines.cluster.submission import digest
 from pipelines.run import graph
 from pipelines.run.graph import Graph, canonical
@@ -83,11 +84,18 @@ class Access:
         return self.namespace or "kubeflow"
 
     def url(self) -> str:
-        """Return the endpoint's URL, if it is known here."""
+        """Return the endpoint's URL, if it is known here.
+
+        Raises:
+            UserError: It is none.
+        """
         names = ("KFP_ENDPOINT", "KF_PIPELINES_ENDPOINT")
         url = self.endpoint or next(filter(None, map(os.environ.get, names)), "")
         if url and "://" not in url:
-            raise UserError(f"{url}: write https://{url} or http://{url}")
+            known = shortened(url)
+            raise UserError(f"{known}: write https://{known} or http://{known}")
+        if url and not _is_http(url):
+            raise UserError(f"{shortened(url)}: must be a URL such as http://localhost:8080")
         return url.rstrip("/")
 
 
@@ -131,6 +139,10 @@ class Cluster:
             raise UserError(f"{path}: no such file; it should contain a token")
         credentials = ServiceAccountTokenVolumeCredentials(path) if path else None
         token = None if path else os.environ.get("KFP_TOKEN")
+        if path:
+            _check_token(path, Path(path).read_text(errors="replace").strip())
+        elif token:
+            _check_token("KFP_TOKEN", token)
         with _quiet():
             return _Client(
                 host=self._url or None,
@@ -308,6 +320,20 @@ class Cluster:
                 if away:
                     self.say("the API answers again")
                 return answer
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port, that cannot be
+        return False
+
+
+def _check_token(source: str, token: str) -> None:
+    """Refuse what no header can hold, without showing it."""
+    if not (token and token.isascii() and token.isprintable()):
+        raise UserError(f"{source}: holds no token: one is a line of ASCII")
 
 
 def _documents(holder: Any) -> list[Any]:

@@ -13,8 +13,10 @@ import pytest
 import yaml
 from toy.pipelines import compiled, diamond
 
+from components.shared.stage.errors import UserError
 from pipelines import submit
 from pipelines.cluster import kfp_api, submission, watch
+from pipelines.cluster.kfp_api import Access, Cluster
 from pipelines.compile import compile_recipe
 from pipelines.recipe import load
 from tests.pipelines.kubeflow import Kubeflow, argo_pod, nodes
@@ -558,6 +560,10 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_follow_it_again(
         (["--recipe", "smoke", "finetune_lr=1"], "finetune_learning_rate"),
         (["follow"], "the id of one run"),
         (["--recipe", "smoke", "--endpoint", "http://x", "--token-file", "nowhere"], "nowhere"),
+        (["--recipe", "smoke", "--endpoint", "http://["], "http://[: must be a URL such as"),
+        (["--recipe", "smoke", "--endpoint", "ftp://x"], "ftp://x: must be a URL such as"),
+        (["--recipe", "smoke", "--endpoint", "http://x:99999999"], "must be a URL such as"),
+        (["--recipe", "smoke", "--endpoint", "http:///x"], "http:///x: must be a URL such as"),
         (["diff", "--recipe", "smoke", "--against", "nowhere"], "nowhere"),
     ],
 )
@@ -568,6 +574,19 @@ def test_what_the_user_can_put_right_ends_with_2(
         submit.main(argv)
 
     assert named in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", "é".encode(), b"a\nb", b"\n"])
+def test_what_cannot_be_a_token_is_refused_and_not_shown(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_bytes(content)
+    with pytest.raises(UserError, match=f"^{tmp_path}/token: holds no token: one is a line of AS"):
+        Cluster(Access("http://x", token_file=str(tmp_path / "token")))
+    if content:  # else there is none
+        monkeypatch.setenv("KFP_TOKEN", os.fsdecode(content))
+        with pytest.raises(UserError, match="^KFP_TOKEN: holds no token: one is a line of ASCII$"):
+            Cluster(Access("http://x"))
 
 
 def test_settings_change_the_recipe_that_is_submitted(
