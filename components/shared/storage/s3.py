@@ -65,7 +65,8 @@ _ELEMENTS = {
     "CompleteMultipartUpload": b"CompleteMultipartUploadResult",
 }
 _ERROR = b"Error>"
-_OF_OBJECTS = ("GetObject", "PutObject", "UploadPart")
+_WRITES = ("PutObject", "UploadPart")
+_OF_OBJECTS = ("GetObject", *_WRITES)
 _PAGES = ("text/html", "application/json")
 # Once set, requests in this context are not retried: nobody needs their results any more.
 stop: ContextVar[threading.Event] = ContextVar("stop")
@@ -249,8 +250,10 @@ def _refuse_foreign(
     elif operation in _ELEMENTS:
         is_s3s = _ELEMENTS[operation] in body or _ERROR in body
     else:
-        # An object may be a page; then it comes with headers that only S3 sends.
+        # An object may be a page; then it comes with headers that only S3 sends. What is written is
+        # answered with a page by others, and by nothing, of any type, by S3.
         is_page = kind in _PAGES and not any(name.lower().startswith("x-amz-") for name in headers)
+        is_page &= operation not in _WRITES or bool(body)
         is_s3s = not is_page and (operation not in _OF_OBJECTS or "ETag" in headers)
     if not is_s3s:
         to = f", a redirect to {headers['Location']}" if "Location" in headers else ""

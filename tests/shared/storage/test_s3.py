@@ -384,6 +384,18 @@ def test_a_page_may_be_an_object(server: ScriptedServer) -> None:
     assert filesystem.read("s3://bucket/page.html") == PAGE.encode()
 
 
+def test_what_is_written_may_be_answered_by_an_empty_page(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    server.headers = {"Content-Type": "text/html"}  # moto's; of a few servers
+    server.answer((200, ""))
+
+    filesystem.put(tmp_path / "file", "s3://bucket/file")
+
+    assert len(server.requests) == 1
+
+
 SHORT = {  # Content-Range and body, for bytes 3 to 6 of ten
     "cut": ("bytes 3-6/10", "345"),
     "empty": ("bytes 3-6/10", ""),
