@@ -309,7 +309,7 @@ def test_a_process_that_fails_ends_with_its_workers() -> None:
         from tests.shared.training.test_transforms import Failing
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # as stages do
         transforms.num_workers = lambda: 2
-        for _ in transforms.batches(Failing(), range(3)):
+        for _ in transforms.batches(Failing(OSError()), range(3)):
             raise RuntimeError("a bug")
     """
     ended = subprocess.run([sys.executable, "-c", script], timeout=100, capture_output=True)
