@@ -136,9 +136,9 @@ def _name(candidate: Any) -> Name:
     return Name(candidate) if isinstance(candidate, str) else formats.fill(Name, candidate)
 
 
-def since(started: float) -> float:
-    """Return the seconds since a time, 0 where the clock has been set back to before it."""
-    return max(0.0, time.time() - started)
+def since(started: float | None) -> float:
+    """Return the seconds since a time; 0 if there is none, or the clock was set back beyond it."""
+    return max(0.0, time.time() - started) if started else 0.0
 
 
 def duration(seconds: float) -> str:

@@ -82,7 +82,7 @@ class Remaining:
         for task in running:
             whole = said.get(task.name) or seconds[task.name]
             if whole is not None:
-                rest = whole - _taken(task)
+                rest = whole - since(task.started)
                 seconds[task.name] = rest if rest > 0 else None  # it takes longer than expected
         return Left(self._scheduled(tasks, seconds), None not in seconds.values())
 
@@ -94,7 +94,7 @@ class Remaining:
         before, first = self._first.setdefault(task.name, (now, share))
         if share - first < _ENOUGH:
             return None
-        return _taken(task) + (1 - share) * (now - before) / (share - first)
+        return since(task.started) + (1 - share) * (now - before) / (share - first)
 
     def _scheduled(self, tasks: Iterable[TaskRecord], seconds: Mapping[str, float | None]) -> float:
         """Return when the last task ends, if each starts as soon as there is room for it."""
@@ -126,11 +126,6 @@ class _Paces:
             if found in self._found:
                 return fmean(self._found[found]) * _work(task.parameters)
         return None
-
-
-def _taken(task: TaskRecord) -> float:
-    """Return the seconds that a task has run so far."""
-    return since(task.started) if task.started else 0.0
 
 
 def _kind(stage: str, parameters: Mapping[str, Any]) -> Hashable:

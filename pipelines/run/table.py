@@ -108,7 +108,7 @@ class LiveTable:
     def _live(self, record: RunRecord, tasks: Sequence[TaskRecord], width: int) -> Iterator[str]:
         for task in tasks:
             if task.status in ("running", "pending"):
-                seconds = since(task.started) if task.started else 0.0
+                seconds = since(task.started)
                 said = _last_line(task.log) if task.status == "running" else _note(task).strip()
                 name = terminal.shortened(task.name, width)
                 yield f"{_MARKS[task.status]} {name:{width}} {seconds:7.0f} s  {said}"

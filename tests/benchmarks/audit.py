@@ -156,9 +156,7 @@ def contestants(
     yield "this stage", (np.argsort(score, kind="stable"), selection.suspects.numbers)
     if importlib.util.find_spec("cleanlab") is None:
         return
-    from cleanlab.filter import (  # type: ignore[import-not-found, unused-ignore]
-        find_label_issues,
-    )
+    from cleanlab.filter import find_label_issues
 
     said, p = texts(part.numbers), dense + 0.0
     factors = np.full_like(p, TEXT_FLOOR)

@@ -103,7 +103,7 @@ def torchvisions(folder: Path, **arguments: Any) -> Iterator[Any]:
 
 def webdatasets(folder: Path, decode: Callable[[Any], Any]) -> Iterator[Any]:
     """Yield batches of webdataset."""
-    import webdataset  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    import webdataset
 
     shard = str(folder / "shard.tar")
     endless = webdataset.WebDataset(shard, resampled=True, shardshuffle=False)
@@ -113,10 +113,7 @@ def webdatasets(folder: Path, decode: Callable[[Any], Any]) -> Iterator[Any]:
 
 def streaming(folder: Path) -> Iterator[Any]:
     """Yield batches of Streaming's data set, in its own format."""
-    from streaming import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
-        MDSWriter,
-        StreamingDataset,
-    )
+    from streaming import MDSWriter, StreamingDataset
 
     class Crops(StreamingDataset):  # type: ignore[misc, no-any-unimported, unused-ignore]
         def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
@@ -126,18 +123,14 @@ def streaming(folder: Path) -> Iterator[Any]:
     columns = {"image": "bytes", "label": "int"}
     with MDSWriter(out=str(folder / "streaming"), columns=columns) as writer:
         for path in sorted((folder / "folders").rglob("*.jpg")):
-            writer.write({"image": path.read_bytes(), "label": int(path.parent.name)})
+            writer.write(dict(zip(columns, _labelled(str(path)), strict=True)))
     dataset = Crops(local=str(folder / "streaming"), shuffle=True, batch_size=BATCH)
     return chain.from_iterable(repeat(DataLoader(dataset, BATCH, drop_last=True)))
 
 
 def litdatas(folder: Path) -> Iterator[Any]:
     """Yield batches of LitData's data set, in its own format."""
-    from litdata import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
-        StreamingDataLoader,
-        StreamingDataset,
-        optimize,
-    )
+    from litdata import StreamingDataLoader, StreamingDataset, optimize
 
     class Crops(StreamingDataset):  # type: ignore[misc, no-any-unimported, unused-ignore]
         def __getitem__(self, number: Any) -> tuple[torch.Tensor, int]:

@@ -32,9 +32,7 @@ def contestants(photos: list[bytes]) -> Mapping[str, Callable[[], object]]:
         "PIL's decoder": lambda: [Image.open(BytesIO(photo)).load() for photo in photos],
     }
     try:
-        from img2dataset.resizer import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
-            Resizer,
-        )
+        from img2dataset.resizer import Resizer
     except ImportError as error:
         print(f"without img2dataset: {error}\n")
         return found

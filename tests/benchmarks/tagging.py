@@ -65,7 +65,7 @@ def numbered(perceptron: Perceptron, sentences: Sentences) -> tuple[NDArray[np.i
 def spacys() -> Callable[[Sentences], object] | None:
     """Return spaCy's tagger without its other steps, if it is here."""
     try:
-        import spacy  # type: ignore[import-not-found, unused-ignore]
+        import spacy
 
         tagger = spacy.load("en_core_web_sm", exclude=["parser", "ner", "lemmatizer"])
     except (ImportError, OSError) as error:

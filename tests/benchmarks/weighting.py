@@ -48,9 +48,7 @@ class ScikitLearn:
 
     def __init__(self, concepts: pa.Table, classes: NDArray[np.int64], analyzer: Analyzer) -> None:
         try:
-            from sklearn.feature_extraction.text import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
-                TfidfVectorizer,
-            )
+            from sklearn.feature_extraction.text import TfidfVectorizer
         except ImportError:
             raise SystemExit("no scikit-learn: uv pip install scikit-learn") from None
         settings: dict[str, Any] = {"sublinear_tf": True, "analyzer": analyzer}
@@ -72,9 +70,7 @@ class ScikitLearn:
 
     def all_concepts(self, texts: Sequence[str], labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return cosines (B, K), taken from those with all concepts."""
-        from sklearn.metrics.pairwise import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
-            linear_kernel,
-        )
+        from sklearn.metrics.pairwise import linear_kernel
 
         vectors, found = self._vectorizer.transform(texts), []
         for start in range(0, len(texts), _PIECE):

@@ -105,10 +105,7 @@ def ending(error: Exception) -> tuple[int, str] | None:
         case TransientError():
             return TRANSIENT, str(error)
         case FileExistsError(filename=str(path)) if os.path.isfile(path):  # of mkdir
-            return (
-                USER_ERROR,
-                f"{_where(error)}: {_A_FILE}",
-            )
+            return USER_ERROR, f"{_where(error)}: {_A_FILE}"
         case OSError(errno=number) if number in _TO_PUT_RIGHT:
             return USER_ERROR, f"{_where(error)}: {_TO_PUT_RIGHT[number]}"
         case OSError(errno=number) if number in _TO_TRY_AGAIN:

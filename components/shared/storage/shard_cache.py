@@ -273,12 +273,13 @@ def _make_room(shard: Shard, folder: Path, lock: int) -> None:
     """Evict shards until there is room for one more, and claim it by its lock's length."""
     os.ftruncate(lock, 0)  # before waiting for others, who may be waiting for room
     with _locked(folder / "lock"):
-        limit, is_set = environment.cache_bytes(), environment.cache_limit() is not None
-        if is_set and shard.bytes > limit:
+        limit = environment.cache_limit()
+        if limit is not None and shard.bytes > limit:
             raise UserError(
                 f"{shard.uri}: {shard.bytes:,} bytes do not fit in a cache of {limit:,}: "
                 "raise WEBLY_CACHE_GIGABYTES"
             )
+        limit = environment.cache_bytes()
         while True:
             _remove_parts_of_killed(folder)
             under_way = sum(stat.st_size for _, stat in _files(folder, ".lock"))
